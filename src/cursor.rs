@@ -1,0 +1,196 @@
+//! Cursor: a place in the log, its order and text form; epochs: which log the place is in.
+
+use std::{fmt, str::FromStr};
+
+/// Length of an epoch in characters.
+const EPOCH_LEN: usize = 8;
+
+/// Name of one life of the log: 8 characters of `[a-z2-7]`.
+///
+/// A log that lost its newest part starts a new one, because the same sequences then name other
+/// revisions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch([u8; EPOCH_LEN]);
+
+impl Epoch {
+    /// The epoch of these 40 bits.
+    pub fn from_bits(bits: u64) -> Self {
+        const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+        let mut text = [0; EPOCH_LEN];
+        for (place, byte) in (0u32..).zip(text.iter_mut()) {
+            let index = usize::try_from((bits >> (5 * place)) & 31).expect("5 bits fit");
+            *byte = ALPHABET[index];
+        }
+        Self(text)
+    }
+
+    /// Its 8 characters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("an epoch is ASCII")
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let bytes: [u8; EPOCH_LEN] = text.as_bytes().try_into().map_err(|_| CursorError::Epoch)?;
+        if bytes
+            .iter()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
+        {
+            Ok(Self(bytes))
+        } else {
+            Err(CursorError::Epoch)
+        }
+    }
+}
+
+/// A place in the log, exclusive: what comes after it. Text form `<epoch>-<sequence>`.
+///
+/// The sequence is that of the last revision's record; 0 is before the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cursor {
+    /// Which life of the log.
+    pub epoch: Epoch,
+    /// Which sequence of the stream.
+    pub seq: u64,
+}
+
+/// Why a text is not a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CursorError {
+    /// The part before the dash.
+    #[error("an epoch is 8 characters of a-z and 2-7")]
+    Epoch,
+    /// The part after the dash.
+    #[error("a sequence is a decimal number below 2^63 without leading zeros")]
+    Sequence,
+    /// No dash.
+    #[error("a cursor is <epoch>-<sequence>")]
+    Shape,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.seq)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let (epoch, seq) = text.split_once('-').ok_or(CursorError::Shape)?;
+        let epoch = epoch.parse()?;
+        let canonical = seq == "0" || !seq.starts_with('0');
+        if !canonical || seq.is_empty() || !seq.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(CursorError::Sequence);
+        }
+        let seq: u64 = seq.parse().map_err(|_| CursorError::Sequence)?;
+        // JetStream's own numbers stay far below; the bound keeps sums of sequences safe.
+        if seq >= 1 << 63 {
+            return Err(CursorError::Sequence);
+        }
+        Ok(Self { epoch, seq })
+    }
+}
+
+/// The lives of one log, oldest first: each with its first sequence. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epochs(Vec<(Epoch, u64)>);
+
+/// What a cursor means to this log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A place of this log: go on after this sequence.
+    Known(u64),
+    /// Of an older life, beyond what survived of it: what came after is lost up to this sequence.
+    Lost(u64),
+    /// Of another log altogether.
+    Foreign,
+}
+
+impl Epochs {
+    /// A log in its first life.
+    pub fn first(epoch: Epoch) -> Self {
+        Self(vec![(epoch, 1)])
+    }
+
+    /// The list with a further life that begins at `first_seq`.
+    #[must_use]
+    pub fn with(&self, epoch: Epoch, first_seq: u64) -> Self {
+        let mut list = self.0.clone();
+        list.push((epoch, first_seq));
+        Self(list)
+    }
+
+    /// How many lives the log has had.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The cursor of a sequence.
+    pub fn cursor(&self, seq: u64) -> Cursor {
+        // Sequence 0 is before the first of the first life.
+        let (epoch, _) = self
+            .0
+            .iter()
+            .rev()
+            .find(|(_, first)| *first <= seq)
+            .unwrap_or(&self.0[0]);
+        Cursor { epoch: *epoch, seq }
+    }
+
+    /// What a cursor means here.
+    pub fn place(&self, cursor: Cursor) -> Place {
+        let Some(index) = self.0.iter().position(|(epoch, _)| *epoch == cursor.epoch) else {
+            return Place::Foreign;
+        };
+        match self.0.get(index + 1) {
+            // The next life begins where the loss began: what this one had from there on is gone.
+            Some((_, next_first)) if cursor.seq >= *next_first => Place::Lost(next_first - 1),
+            Some(_) | None => Place::Known(cursor.seq),
+        }
+    }
+}
+
+impl fmt::Display for Epochs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (epoch, first)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{epoch}@{first}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Epochs {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let mut list = Vec::new();
+        for part in text.split(',') {
+            let (epoch, first) = part.split_once('@').ok_or(CursorError::Shape)?;
+            let first: u64 = first.parse().map_err(|_| CursorError::Sequence)?;
+            list.push((epoch.parse()?, first));
+        }
+        // `split` yields at least one part, so the list is never empty.
+        Ok(Self(list))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! Barid.
+pub mod article;
+pub mod cursor;
+pub mod fault;
+pub mod filter;
+pub mod routing;
+pub mod topic;
+pub mod wire;

@@ -1,0 +1,524 @@
+//! Protobuf <-> domain, both ways; every field of a request is checked here, once.
+
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    article::{
+        ARTICLE_BYTES_MAX, Action, Article, ArticleId, BodyType, LIST_MAX, Language, Link,
+        LinkRelation, LinkTarget, OWN_TOPICS_MAX, Place, RequestId, Submission, Time, Urgency,
+        check::{Checker, shown},
+        text,
+    },
+    fault::{Fault, Kind},
+    filter::{self, Filter},
+    routing::taxonomy::media_topic_code,
+    topic::Topic,
+    wire::proto::v1 as proto,
+};
+
+/// What a subscriber asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// After everything that is there.
+    Now,
+    /// After this cursor, as its text stands.
+    After(crate::cursor::Cursor),
+    /// With the first revision at or after this time.
+    Since(Time),
+    /// With the newest that match, so many.
+    Last(u32),
+    /// With the oldest that is kept.
+    Earliest,
+}
+
+/// Most revisions that a subscriber may ask back for by number.
+pub const LAST_MAX: u32 = 1000;
+
+/// The time that a protobuf timestamp is, if it is within the bounds.
+pub fn time(timestamp: Option<&prost_types::Timestamp>) -> Option<Time> {
+    timestamp.and_then(|timestamp| Time::new(timestamp.seconds, timestamp.nanos))
+}
+
+/// A time as protobuf.
+pub fn time_to_proto(time: Time) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: time.seconds(),
+        nanos: time.nanos(),
+    }
+}
+
+/// An action as protobuf.
+pub fn action_to_proto(action: Action) -> proto::Action {
+    match action {
+        Action::Publish => proto::Action::Publish,
+        Action::Update => proto::Action::Update,
+        Action::Correct => proto::Action::Correct,
+        Action::Withhold => proto::Action::Withhold,
+        Action::Kill => proto::Action::Kill,
+    }
+}
+
+/// The action that a number names; none for unspecified or unknown ones.
+pub fn action_from_proto(number: i32) -> Option<Action> {
+    match proto::Action::try_from(number).ok()? {
+        proto::Action::Unspecified => None,
+        proto::Action::Publish => Some(Action::Publish),
+        proto::Action::Update => Some(Action::Update),
+        proto::Action::Correct => Some(Action::Correct),
+        proto::Action::Withhold => Some(Action::Withhold),
+        proto::Action::Kill => Some(Action::Kill),
+    }
+}
+
+/// Reads a request to publish.
+///
+/// # Errors
+/// One [`Fault`] that names every bad field, or that asks for what this release does not do.
+pub fn submission(request: proto::PublishRequest, now: Time) -> Result<Submission, Fault> {
+    let mut check = Checker::default();
+    let digest = digest(&request);
+    let proto::PublishRequest {
+        request_id,
+        expected_revision,
+        action,
+        article,
+    } = request;
+
+    let parsed_request_id = request_id.parse::<RequestId>();
+    if let Err(error) = parsed_request_id {
+        check.refuse(
+            "request_id",
+            format!("{} is not an id: {error}", shown(&request_id)),
+        );
+    }
+    let action = match action {
+        0 => Action::Publish,
+        number => action_from_proto(number).unwrap_or_else(|| {
+            check.refuse(
+                "action",
+                format!("{number} is no action; use one of Action"),
+            );
+            Action::Publish
+        }),
+    };
+    let Some(article) = article else {
+        check.refuse("article", "is missing; give the article");
+        return Err(check.into_fault());
+    };
+    let given_id = article_id(&mut check, &article.id);
+    let embargoed_until = article.embargoed_until.clone();
+    let article = parse_article(&mut check, article, action);
+    check.finish()?;
+    let request_id = parsed_request_id
+        .map_err(|_| Fault::new(Kind::Bug, "INTERNAL", "an unchecked request id"))?;
+
+    if time(embargoed_until.as_ref()).is_some_and(|until| until > now) {
+        let message = "article.embargoed_until lies in the future; embargoes are not kept by this \
+                       release: publish when the time has come";
+        return Err(Fault::new(Kind::Unsupported, "NOT_YET_SUPPORTED", message)
+            .with("field", "article.embargoed_until"));
+    }
+    let (article_id, id_is_of_request) = match given_id {
+        Some(id) => (id, false),
+        None if !article.uri.is_empty() => (ArticleId::from_uri(&article.uri), false),
+        None => (ArticleId::from_request(request_id), true),
+    };
+    if let Some(id) = ArticleId::in_urn(&article.uri)
+        && id != article_id
+    {
+        let message = format!("names {id}, but article.id is {article_id}; give one of them");
+        return Err(Fault::field("ID_URI_MISMATCH", "article.uri", message));
+    }
+    Ok(Submission {
+        request_id,
+        digest,
+        article_id,
+        id_is_of_request,
+        expected_revision,
+        action,
+        article,
+    })
+}
+
+/// SHA-256 of what a request says, without its id: tells a retry from a reuse.
+fn digest(request: &proto::PublishRequest) -> [u8; 32] {
+    let content = proto::PublishRequest {
+        request_id: String::new(),
+        ..request.clone()
+    };
+    Sha256::digest(content.encode_to_vec()).into()
+}
+
+/// An article's id, or nothing if none is given.
+pub fn article_id(check: &mut Checker, text: &str) -> Option<ArticleId> {
+    if text.is_empty() {
+        return None;
+    }
+    let parsed = text.parse();
+    if let Err(error) = &parsed {
+        check.refuse(
+            "article.id",
+            format!("{} is not an id: {error}", shown(text)),
+        );
+    }
+    parsed.ok()
+}
+
+fn parse_article(check: &mut Checker, article: proto::Article, action: Action) -> Article {
+    let encoded_len = article.encoded_len();
+    if encoded_len > ARTICLE_BYTES_MAX {
+        let message = format!("has {encoded_len} bytes encoded; at most {ARTICLE_BYTES_MAX}");
+        check.refuse("article", message);
+    }
+    check_texts(check, &article);
+    if article.headline.trim().is_empty() && !action.is_notice() {
+        check.refuse("article.headline", "is empty; an article needs a headline");
+    }
+    if article.edition_note.trim().is_empty() && action.needs_note() {
+        let action = action.as_str();
+        check.refuse(
+            "article.edition_note",
+            format!("is empty; a {action} must give its reason"),
+        );
+    }
+    let urgency = match article.urgency {
+        0 => None,
+        number => Urgency::new(number).or_else(|| {
+            check.refuse("article.urgency", format!("{number} is not 1 (flash) to 9"));
+            None
+        }),
+    };
+    let (body, body_type) = body(check, article.body, article.body_type);
+    let mut times = |field: &str, value: Option<prost_types::Timestamp>| {
+        let parsed = time(value.as_ref());
+        if let (Some(value), None) = (&value, parsed) {
+            let (field, seconds, nanos) = (format!("article.{field}"), value.seconds, value.nanos);
+            let message = format!("{seconds} s and {nanos} ns is not a time of 1900 to 9999");
+            check.refuse(&field, message);
+        }
+        parsed
+    };
+    let first_created = times("first_created", article.first_created);
+    let version_created = times("version_created", article.version_created);
+    let embargoed_until = times("embargoed_until", article.embargoed_until);
+    let expires = times("expires", article.expires);
+    Article {
+        language: language(check, &article.language),
+        topics: topics(check, "article.topics", &article.topics, OWN_TOPICS_MAX),
+        subjects: subjects(check, &article.subjects),
+        places: places(check, article.places),
+        links: links(check, article.links),
+        uri: article.uri,
+        headline: article.headline,
+        subheadline: article.subheadline,
+        slugline: article.slugline,
+        body,
+        body_type,
+        byline: article.byline,
+        located: article.located,
+        urgency,
+        edition_note: article.edition_note,
+        source: article.source,
+        usage_terms: article.usage_terms,
+        first_created,
+        version_created,
+        embargoed_until,
+        expires,
+    }
+}
+
+fn check_texts(check: &mut Checker, article: &proto::Article) {
+    check.uri("article.uri", &article.uri);
+    check.line("article.headline", &article.headline, 500);
+    check.line("article.subheadline", &article.subheadline, 500);
+    check.line("article.slugline", &article.slugline, 200);
+    check.line("article.byline", &article.byline, 500);
+    check.line("article.located", &article.located, 200);
+    check.line("article.source", &article.source, 200);
+    check.paragraph("article.edition_note", &article.edition_note, 1000);
+    check.paragraph("article.usage_terms", &article.usage_terms, 2000);
+    check.body("article.body", &article.body);
+}
+
+fn body(check: &mut Checker, body: String, body_type: i32) -> (String, BodyType) {
+    match proto::BodyType::try_from(body_type) {
+        Ok(proto::BodyType::Unspecified | proto::BodyType::Text) => (body, BodyType::Text),
+        // Once, before anybody can read it: what is stored is safe to show.
+        Ok(proto::BodyType::Html) => (ammonia::clean(&body), BodyType::Html),
+        Err(_) => {
+            let message = format!("{body_type} is no body type; use one of BodyType");
+            check.refuse("article.body_type", message);
+            (body, BodyType::Text)
+        }
+    }
+}
+
+fn language(check: &mut Checker, text: &str) -> Option<Language> {
+    if text.is_empty() {
+        return None;
+    }
+    let parsed = text.parse();
+    if let Err(error) = &parsed {
+        check.refuse("article.language", format!("{}: {error}", shown(text)));
+    }
+    parsed.ok()
+}
+
+fn topics(check: &mut Checker, field: &str, texts: &[String], max: usize) -> Vec<Topic> {
+    let count = check.count(field, texts.len(), max);
+    let mut topics = Vec::with_capacity(count);
+    for (index, text) in texts.iter().take(count).enumerate() {
+        match text.parse() {
+            Ok(topic) => topics.push(topic),
+            Err(error) => {
+                let shown = shown(text);
+                check.refuse(&format!("{field}[{index}]"), format!("{shown}: {error}"));
+            }
+        }
+    }
+    topics
+}
+
+fn subjects(check: &mut Checker, texts: &[String]) -> Vec<String> {
+    let count = check.count("article.subjects", texts.len(), LIST_MAX);
+    let mut codes = Vec::with_capacity(count);
+    for (index, text) in texts.iter().take(count).enumerate() {
+        if let Some(code) = media_topic_code(text) {
+            codes.push(code.to_owned());
+        } else {
+            let field = format!("article.subjects[{index}]");
+            let message = "is not an IPTC media topic code: eight digits, medtop: before them or \
+                           not";
+            check.refuse(&field, format!("{} {message}", shown(text)));
+        }
+    }
+    codes
+}
+
+fn places(check: &mut Checker, places: Vec<proto::Place>) -> Vec<Place> {
+    let count = check.count("article.places", places.len(), LIST_MAX);
+    let mut parsed = Vec::with_capacity(count);
+    for (index, place) in places.into_iter().take(count).enumerate() {
+        let name_field = format!("article.places[{index}].name");
+        check.line(&name_field, &place.name, 200);
+        if place.name.trim().is_empty() {
+            check.refuse(&name_field, "is empty; name the place");
+        }
+        check.uri(&format!("article.places[{index}].uri"), &place.uri);
+        parsed.push(Place {
+            name: place.name,
+            uri: place.uri,
+        });
+    }
+    parsed
+}
+
+fn links(check: &mut Checker, links: Vec<proto::Link>) -> Vec<Link> {
+    let count = check.count("article.links", links.len(), LIST_MAX);
+    let mut parsed = Vec::with_capacity(count);
+    for (index, link) in links.into_iter().take(count).enumerate() {
+        let field = format!("article.links[{index}]");
+        check.line(&format!("{field}.content_type"), &link.content_type, 127);
+        check.line(&format!("{field}.title"), &link.title, 500);
+        let relation = match proto::LinkRelation::try_from(link.relation) {
+            Ok(proto::LinkRelation::Canonical) => Some(LinkRelation::Canonical),
+            Ok(proto::LinkRelation::Rendition) => Some(LinkRelation::Rendition),
+            Ok(proto::LinkRelation::Related) => Some(LinkRelation::Related),
+            Ok(proto::LinkRelation::TranslationOf) => Some(LinkRelation::TranslationOf),
+            Ok(proto::LinkRelation::Unspecified) | Err(_) => None,
+        };
+        let Some(relation) = relation else {
+            let message = format!("{} is no relation; use one of LinkRelation", link.relation);
+            check.refuse(&format!("{field}.relation"), message);
+            continue;
+        };
+        let Some(target) = link_target(check, &field, link.href, &link.article_id) else {
+            continue;
+        };
+        parsed.push(Link {
+            relation,
+            target,
+            content_type: link.content_type,
+            title: link.title,
+        });
+    }
+    parsed
+}
+
+fn link_target(check: &mut Checker, field: &str, href: String, id: &str) -> Option<LinkTarget> {
+    match (href.is_empty(), id.is_empty()) {
+        (false, true) => {
+            check.href(&format!("{field}.href"), &href);
+            Some(LinkTarget::Href(href))
+        }
+        (true, false) => match id.parse() {
+            Ok(id) => Some(LinkTarget::Article(id)),
+            Err(error) => {
+                let message = format!("{} is not an id: {error}", shown(id));
+                check.refuse(&format!("{field}.article_id"), message);
+                None
+            }
+        },
+        (true, true) | (false, false) => {
+            check.refuse(field, "give exactly one of href and article_id");
+            None
+        }
+    }
+}
+
+/// An article as the log stores it and subscribers get it.
+pub fn article_to_proto(id: ArticleId, article: &Article) -> proto::Article {
+    proto::Article {
+        id: id.to_string(),
+        uri: article.uri.clone(),
+        headline: article.headline.clone(),
+        subheadline: article.subheadline.clone(),
+        slugline: article.slugline.clone(),
+        body: article.body.clone(),
+        body_type: match article.body_type {
+            // A notice has no body, and so no type of one.
+            BodyType::Text if article.body.is_empty() => proto::BodyType::Unspecified.into(),
+            BodyType::Text => proto::BodyType::Text.into(),
+            BodyType::Html => proto::BodyType::Html.into(),
+        },
+        byline: article.byline.clone(),
+        located: article.located.clone(),
+        language: article
+            .language
+            .as_ref()
+            .map(|tag| tag.as_str().to_owned())
+            .unwrap_or_default(),
+        topics: article.topics.iter().map(Topic::to_string).collect(),
+        subjects: article.subjects.clone(),
+        places: article
+            .places
+            .iter()
+            .map(|place| proto::Place {
+                name: place.name.clone(),
+                uri: place.uri.clone(),
+            })
+            .collect(),
+        urgency: article.urgency.map_or(0, |urgency| urgency.get().into()),
+        edition_note: article.edition_note.clone(),
+        source: article.source.clone(),
+        usage_terms: article.usage_terms.clone(),
+        first_created: article.first_created.map(time_to_proto),
+        version_created: article.version_created.map(time_to_proto),
+        embargoed_until: article.embargoed_until.map(time_to_proto),
+        expires: article.expires.map(time_to_proto),
+        links: article.links.iter().map(link_to_proto).collect(),
+    }
+}
+
+fn link_to_proto(link: &Link) -> proto::Link {
+    let relation = match link.relation {
+        LinkRelation::Canonical => proto::LinkRelation::Canonical,
+        LinkRelation::Rendition => proto::LinkRelation::Rendition,
+        LinkRelation::Related => proto::LinkRelation::Related,
+        LinkRelation::TranslationOf => proto::LinkRelation::TranslationOf,
+    };
+    let (href, article_id) = match &link.target {
+        LinkTarget::Href(href) => (href.clone(), String::new()),
+        LinkTarget::Article(id) => (String::new(), id.to_string()),
+    };
+    proto::Link {
+        relation: relation.into(),
+        href,
+        article_id,
+        content_type: link.content_type.clone(),
+        title: link.title.clone(),
+    }
+}
+
+/// Reads a filter. Whether its topics exist is the caller's to ask.
+///
+/// # Errors
+/// One [`Fault`] that names every bad field.
+pub fn filter(filter: Option<proto::Filter>) -> Result<Filter, Fault> {
+    let filter = filter.unwrap_or_default();
+    let mut check = Checker::default();
+    let topics = topics(
+        &mut check,
+        "filter.topics",
+        &filter.topics,
+        filter::TOPICS_MAX,
+    );
+    let mut parsed = Filter {
+        topics: topics.into_iter().collect(),
+        ..Filter::default()
+    };
+
+    let count = check.count(
+        "filter.languages",
+        filter.languages.len(),
+        filter::LANGUAGES_MAX,
+    );
+    for (index, text) in filter.languages.iter().take(count).enumerate() {
+        match text.parse() {
+            Ok(range) => {
+                parsed.languages.insert(range);
+            }
+            Err(error) => {
+                let field = format!("filter.languages[{index}]");
+                check.refuse(&field, format!("{}: {error}", shown(text)));
+            }
+        }
+    }
+    if filter.urgency != 0 {
+        parsed.urgency = Urgency::new(filter.urgency);
+        if parsed.urgency.is_none() {
+            check.refuse(
+                "filter.urgency",
+                format!("{} is not 1 to 9", filter.urgency),
+            );
+        }
+    }
+    let count = check.count("filter.words", filter.words.len(), filter::WORDS_MAX);
+    for (index, text) in filter.words.iter().take(count).enumerate() {
+        let words = text::words(text);
+        if words.is_empty() || text.chars().count() > filter::WORD_CHARS_MAX {
+            let field = format!("filter.words[{index}]");
+            check.refuse(
+                &field,
+                format!("{} is not a word of 1 to 64 characters", shown(text)),
+            );
+        }
+        // `e-learning` is two words to Unicode, in an article as here.
+        parsed.words.extend(words);
+    }
+    check.finish()?;
+    Ok(parsed)
+}
+
+/// Reads where a stream begins.
+///
+/// # Errors
+/// A [`Fault`] that names the bad field.
+pub fn start(start: Option<proto::Start>) -> Result<Start, Fault> {
+    use proto::start::From;
+    let Some(from) = start.and_then(|start| start.from) else {
+        return Ok(Start::Now);
+    };
+    match from {
+        From::Now(()) => Ok(Start::Now),
+        From::Earliest(()) => Ok(Start::Earliest),
+        From::After(text) => text.parse().map(Start::After).map_err(|error| {
+            let message = format!("{} is not a cursor: {error}", shown(&text));
+            Fault::field("CURSOR_UNREADABLE", "start.after", message)
+        }),
+        From::Since(timestamp) => time(Some(&timestamp)).map(Start::Since).ok_or_else(|| {
+            let seconds = timestamp.seconds;
+            let message = format!("{seconds} s from 1970 is not a time of 1900 to 9999");
+            Fault::field("FIELD_INVALID", "start.since", message)
+        }),
+        From::Last(count) if (1..=LAST_MAX).contains(&count) => Ok(Start::Last(count)),
+        From::Last(count) => {
+            let message = format!("{count} is not 1 to {LAST_MAX}");
+            Err(Fault::field("FIELD_INVALID", "start.last", message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! Fault -> gRPC status, with `google.rpc` details; the only such table.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::fault::{Fault, Kind};
+
+/// The domain of every `ErrorInfo`.
+pub const DOMAIN: &str = "barid";
+
+/// The status that a caller gets for a fault.
+pub fn status(fault: &Fault) -> Status {
+    let mut details = ErrorDetails::new();
+    let metadata: HashMap<String, String> = fault
+        .metadata
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect();
+    details.set_error_info(fault.reason, DOMAIN, metadata);
+    for violation in &fault.violations {
+        details.add_bad_request_violation(&violation.field, &violation.message);
+    }
+    if let Some(after) = fault.retry_after {
+        details.set_retry_info(Some(after));
+    }
+    Status::with_error_details(code(fault.kind), &fault.message, details)
+}
+
+/// How long a status asks its caller to wait.
+pub fn retry_after(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
+}
+
+/// The stable reason of a status of ours.
+pub fn reason(status: &Status) -> Option<String> {
+    Some(status.get_details_error_info()?.reason)
+}
+
+fn code(kind: Kind) -> Code {
+    match kind {
+        Kind::Invalid => Code::InvalidArgument,
+        Kind::Unsupported => Code::Unimplemented,
+        Kind::Missing => Code::NotFound,
+        Kind::Conflict => Code::Aborted,
+        Kind::Precondition => Code::FailedPrecondition,
+        Kind::OutOfRange => Code::OutOfRange,
+        Kind::Exhausted => Code::ResourceExhausted,
+        Kind::Unavailable => Code::Unavailable,
+        Kind::Bug => Code::Internal,
+    }
+}
