@@ -142,6 +142,11 @@ impl Epochs {
         self.0.len()
     }
 
+    /// The first sequence of the newest life.
+    pub fn newest_first(&self) -> u64 {
+        self.0.last().map_or(1, |(_, first)| *first)
+    }
+
     /// The cursor of a sequence.
     pub fn cursor(&self, seq: u64) -> Cursor {
         // Sequence 0 is before the first of the first life.
