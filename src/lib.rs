@@ -1,9 +1,12 @@
 //! Barid.
 pub mod article;
 pub mod cursor;
+pub mod delivery;
+pub mod desk;
 pub mod fault;
 pub mod filter;
 pub mod ingest;
 pub mod routing;
+pub mod server;
 pub mod topic;
 pub mod wire;

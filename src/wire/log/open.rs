@@ -293,7 +293,7 @@ fn ours(stream: &Stream) -> Result<Epochs, OpenError> {
 }
 
 /// An address as messages may show it.
-fn without_credentials(url: &str) -> String {
+pub fn without_credentials(url: &str) -> String {
     let hosts: Vec<&str> =
         url.split(',').map(|one| one.rsplit_once('@').map_or(one, |(_, host)| host)).collect();
     hosts.join(",")

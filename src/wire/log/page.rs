@@ -5,10 +5,13 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use futures_util::StreamExt as _;
 
-use crate::wire::{
-    log::{Log, ReadError, unavailable},
-    record::{Record, Stored},
-    subject,
+use crate::{
+    article::ArticleId,
+    wire::{
+        log::{Log, ReadError, unavailable},
+        record::{Record, Stored},
+        subject,
+    },
 };
 
 /// Pages that may be read at once; others wait, first come first served.
@@ -30,12 +33,24 @@ impl Log {
     /// # Errors
     /// [`ReadError`].
     pub async fn page(&self, after: u64) -> Result<Vec<Stored>, ReadError> {
-        let _permit = self.0.pages.acquire().await.expect("this semaphore is never closed");
         let first = (after + 1).max(self.retained_from());
+        self.page_of(subject::ARTICLES.to_owned(), first).await
+    }
+
+    /// The records of one article from a sequence on, likewise, however old.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn revisions(&self, id: ArticleId, first: u64) -> Result<Vec<Stored>, ReadError> {
+        self.page_of(subject::article(id), first).await
+    }
+
+    async fn page_of(&self, subject: String, first: u64) -> Result<Vec<Stored>, ReadError> {
+        let _permit = self.0.pages.acquire().await.expect("this semaphore is never closed");
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: first },
             ack_policy: AckPolicy::None,
-            filter_subject: subject::ARTICLES.to_owned(),
+            filter_subject: subject,
             inactive_threshold: CONSUMER_LIFE,
             memory_storage: true,
             num_replicas: 1,
