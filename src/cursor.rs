@@ -166,9 +166,10 @@ impl Epochs {
         };
         match self.0.get(index + 1) {
             // The next life begins where the loss began: what this one had from there on is gone.
-            Some((epoch, first)) if cursor.seq >= *first => {
-                Place::Lost(Cursor { epoch: *epoch, seq: first - 1 })
-            }
+            Some((epoch, first)) if cursor.seq >= *first => Place::Lost(Cursor {
+                epoch: *epoch,
+                seq: first - 1,
+            }),
             Some(_) | None => Place::Known(cursor.seq),
         }
     }

@@ -41,7 +41,13 @@ impl Entry {
     /// [`RecordError`] for bytes that no release of Barid wrote.
     pub fn new(stored: Stored, cursor: Cursor) -> Result<Self, RecordError> {
         let facets = stored.record.facets()?;
-        Ok(Self { stored, cursor, facets, words: OnceLock::new(), grpc: OnceLock::new() })
+        Ok(Self {
+            stored,
+            cursor,
+            facets,
+            words: OnceLock::new(),
+            grpc: OnceLock::new(),
+        })
     }
 
     /// Its sequence.
@@ -75,7 +81,9 @@ impl Entry {
     pub fn grpc_frame(&self) -> Bytes {
         let frame = || {
             let delivery = self.delivery();
-            let response = SubscribeResponse { frame: Some(Frame::Delivery(delivery)) };
+            let response = SubscribeResponse {
+                frame: Some(Frame::Delivery(delivery)),
+            };
             response.encode_to_vec().into()
         };
         self.grpc.get_or_init(frame).clone()
@@ -96,14 +104,24 @@ impl Entry {
     fn words(&self) -> &HashSet<String> {
         self.words.get_or_init(|| {
             let article = self.stored.record.article.clone();
-            let Ok(article) = proto::ArticleText::decode(article) else { return HashSet::new() };
+            let Ok(article) = proto::ArticleText::decode(article) else {
+                return HashSet::new();
+            };
             let body_type = match proto::BodyType::try_from(article.body_type) {
                 Ok(proto::BodyType::Html) => BodyType::Html,
                 Ok(proto::BodyType::Text | proto::BodyType::Unspecified) | Err(_) => BodyType::Text,
             };
             let body = text::plain(&article.body, body_type);
-            let parts = [&article.headline, &article.subheadline, &article.slugline, &body];
-            parts.into_iter().flat_map(|part| text::words(part)).collect()
+            let parts = [
+                &article.headline,
+                &article.subheadline,
+                &article.slugline,
+                &body,
+            ];
+            parts
+                .into_iter()
+                .flat_map(|part| text::words(part))
+                .collect()
         })
     }
 }

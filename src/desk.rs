@@ -36,6 +36,8 @@ impl DeskService for Desk {
             names: entry.names.clone(),
             subjects: entry.subjects.clone(),
         });
-        Ok(Response::new(ListTopicsResponse { topics: topics.collect() }))
+        Ok(Response::new(ListTopicsResponse {
+            topics: topics.collect(),
+        }))
     }
 }

@@ -117,7 +117,9 @@ impl Filter {
         let spoken = |range: &LanguageRange| range.matches(facets.language);
         (self.topics.is_empty() || facets.topics.iter().any(covered))
             && (self.languages.is_empty() || self.languages.iter().any(spoken))
-            && self.urgency.is_none_or(|least| facets.urgencies.reach(least))
+            && self
+                .urgency
+                .is_none_or(|least| facets.urgencies.reach(least))
     }
 
     /// Whether the text of a revision decides.

@@ -160,7 +160,11 @@ impl PublishError {
                 "article.language",
                 format!("is fixed at {stored}; publish a translation as another article"),
             ),
-            Self::Route(RouteError::Unknown { index, unknown, nearest }) => Fault::field(
+            Self::Route(RouteError::Unknown {
+                index,
+                unknown,
+                nearest,
+            }) => Fault::field(
                 "TOPIC_UNKNOWN",
                 &format!("article.topics[{index}]"),
                 format!("{unknown} is not in the taxonomy; the nearest topic is {nearest}"),
@@ -208,7 +212,13 @@ impl Ingest {
         clock: fn() -> SystemTime,
         tracker: TaskTracker,
     ) -> Self {
-        Self(Arc::new(Inner { log, taxonomy, clock, turns: Turns::default(), tracker }))
+        Self(Arc::new(Inner {
+            log,
+            taxonomy,
+            clock,
+            turns: Turns::default(),
+            tracker,
+        }))
     }
 
     /// The time of day.
@@ -239,7 +249,9 @@ impl Ingest {
         // From here on the work must end even if the caller goes away: it may be in the log.
         let ingest = self.clone();
         let work = self.0.tracker.spawn(async move {
-            let result = ingest.run(&submission, traceparent.as_deref(), deadline).await;
+            let result = ingest
+                .run(&submission, traceparent.as_deref(), deadline)
+                .await;
             drop(turn);
             result
         });
@@ -280,9 +292,9 @@ impl Ingest {
             let group = Group::new(&draft.record, &context);
             match self.0.log.append(group, deadline).await {
                 Ok(appended) => return Ok(self.accepted(submission, draft.record, appended.seq)),
-                Err(AppendError::Stale { is_ours_possible: possible })
-                    if race_count < RACES_MAX && Instant::now() < deadline =>
-                {
+                Err(AppendError::Stale {
+                    is_ours_possible: possible,
+                }) if race_count < RACES_MAX && Instant::now() < deadline => {
                     is_sure = true;
                     is_ours_possible |= possible;
                     race_count += 1;
@@ -350,7 +362,9 @@ impl Ingest {
                 return Ok((None, false));
             }
         }
-        let Some(stored) = log.head(submission.article_id).await? else { return Ok((None, true)) };
+        let Some(stored) = log.head(submission.article_id).await? else {
+            return Ok((None, true));
+        };
         let seq = stored.seq;
         let head = Head::of(&stored).map_err(|source| ReadError::Corrupt { seq, source })?;
         Ok((Some(Arc::new(head)), true))
@@ -397,7 +411,11 @@ impl Ingest {
             uri,
             prior_revision_seq: head.map_or(0, |head| head.seq),
         };
-        Ok(Plan::Append(Box::new(Draft { record, head_seq: head.map_or(0, |head| head.seq), urgency })))
+        Ok(Plan::Append(Box::new(Draft {
+            record,
+            head_seq: head.map_or(0, |head| head.seq),
+            urgency,
+        })))
     }
 
     fn killed(&self, submission: &Submission, head: &Head) -> Result<Plan, PublishError> {
@@ -431,9 +449,15 @@ impl Ingest {
             None => {}
             Some(head) => {
                 if !article.uri.is_empty() && article.uri != head.uri {
-                    return Err(PublishError::UriMismatch { stored: head.uri.clone() });
+                    return Err(PublishError::UriMismatch {
+                        stored: head.uri.clone(),
+                    });
                 }
-                if article.language.as_ref().is_some_and(|given| *given != head.language) {
+                if article
+                    .language
+                    .as_ref()
+                    .is_some_and(|given| *given != head.language)
+                {
                     let stored = head.language.as_str().to_owned();
                     return Err(PublishError::LanguageFixed { stored });
                 }
@@ -466,7 +490,11 @@ impl Ingest {
             is_duplicate: false,
         };
         // The log's own time comes with the tail; a head needs none.
-        self.0.log.note(&crate::wire::record::Stored { seq, time_ns: 0, record });
+        self.0.log.note(&crate::wire::record::Stored {
+            seq,
+            time_ns: 0,
+            record,
+        });
         published
     }
 }
@@ -476,7 +504,9 @@ fn action(submission: &Submission, head: Option<&Head>) -> Result<Action, Publis
     let asked = submission.action;
     match (head.map(|head| head.action), asked) {
         (None, Action::Publish) => Ok(Action::Publish),
-        (None, _) => Err(PublishError::Unknown { id: submission.article_id }),
+        (None, _) => Err(PublishError::Unknown {
+            id: submission.article_id,
+        }),
         (Some(Action::Withhold), Action::Publish | Action::Kill) => Ok(asked),
         (Some(Action::Withhold), _) => Err(PublishError::Withheld),
         // Killed articles never come here.
@@ -487,4 +517,3 @@ fn action(submission: &Submission, head: Option<&Head>) -> Result<Action, Publis
         (Some(Action::Publish | Action::Update | Action::Correct), _) => Ok(asked),
     }
 }
-

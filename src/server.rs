@@ -116,7 +116,7 @@ pub enum ServeError {
     Grpc(#[from] tonic::transport::Error),
     /// Reflection can't be built.
     #[error("the descriptors for reflection are broken")]
-    Reflection(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Reflection(#[source] tonic_reflection::server::Error),
     /// A service ended that must not.
     #[error("a service ended before the stop: {0}")]
     Ended(&'static str),
@@ -145,8 +145,9 @@ pub async fn run(
 
     let (managed, url, replicas, shown) = match options.nats.clone() {
         Nats::Managed(nats_options) => {
-            let managed = spawn_blocking(move || ManagedNats::start(&nats_options)).await??;
-            let (url, shown) = (managed.url(), managed.address());
+            let managed = spawn_blocking(move || ManagedNats::start(nats_options)).await??;
+            let url = managed.url().to_owned();
+            let shown = format!("nats://{}", managed.address());
             (Some(managed), url, 1, shown)
         }
         Nats::External { url, replicas } => {
@@ -154,7 +155,11 @@ pub async fn run(
             (None, url, replicas, shown)
         }
     };
-    let open_options = open::Options { url, replicas, bytes_max: options.log_bytes_max };
+    let open_options = open::Options {
+        url,
+        replicas,
+        bytes_max: options.log_bytes_max,
+    };
     let opened = tokio::select! {
         opened = Log::open(&open_options) => opened,
         // Nothing has begun that must end in order.
@@ -163,7 +168,9 @@ pub async fn run(
     let (log, writer) = opened?;
     let node = Node::new(log, &options);
     let addresses = Addresses { grpc, nats: shown };
-    let result = node.serve(listener, writer, &options, || ready(&addresses), stop).await;
+    let result = node
+        .serve(listener, writer, &options, || ready(&addresses), stop)
+        .await;
     if let Some(managed) = managed {
         // Last: everything else has let go of it.
         spawn_blocking(move || managed.stop()).await?;
@@ -190,10 +197,23 @@ impl Node {
         let publishes = TaskTracker::new();
         let end_streams = CancellationToken::new();
         let taxonomy = Arc::clone(&options.taxonomy);
-        let hub = Hub::new(log.clone(), Arc::clone(&taxonomy), options.drain, end_streams.clone());
+        let hub = Hub::new(
+            log.clone(),
+            Arc::clone(&taxonomy),
+            options.drain,
+            end_streams.clone(),
+        );
         let ingest = Ingest::new(log.clone(), Arc::clone(&taxonomy), clock, publishes.clone());
         let end_services = CancellationToken::new();
-        Self { log, hub, ingest, taxonomy, publishes, end_streams, end_services }
+        Self {
+            log,
+            hub,
+            ingest,
+            taxonomy,
+            publishes,
+            end_streams,
+            end_services,
+        }
     }
 
     async fn serve(
@@ -214,7 +234,8 @@ impl Node {
             result = self.get_ready() => result,
         };
         let result = if result.is_ok() && !stop.is_cancelled() {
-            self.listen(listener, &mut services, options.drain, ready, stop).await
+            self.listen(listener, &mut services, options.drain, ready, stop)
+                .await
         } else {
             result
         };
@@ -235,7 +256,6 @@ impl Node {
         ready: impl FnOnce(),
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
-        let broken = |error| ServeError::Reflection(error);
         let (health, health_service) = tonic_health::server::health_reporter();
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let server = Server::builder()
@@ -243,12 +263,20 @@ impl Node {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .max_concurrent_streams(STREAMS_MAX)
             .add_service(health_service)
-            .add_service(reflection().build_v1().map_err(broken)?)
-            .add_service(reflection().build_v1alpha().map_err(broken)?)
-            .add_service(PublisherServiceServer::new(Publisher::new(self.ingest.clone())))
+            .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
+            .add_service(
+                reflection()
+                    .build_v1alpha()
+                    .map_err(ServeError::Reflection)?,
+            )
+            .add_service(PublisherServiceServer::new(Publisher::new(
+                self.ingest.clone(),
+            )))
             .add_service(Subscriber::new(self.hub.clone()))
             .add_service(ArticleServiceServer::new(Articles::new(self.hub.clone())))
-            .add_service(DeskServiceServer::new(Desk::new(Arc::clone(&self.taxonomy))))
+            .add_service(DeskServiceServer::new(Desk::new(Arc::clone(
+                &self.taxonomy,
+            ))))
             .serve_with_incoming_shutdown(incoming, self.end_streams.clone().cancelled_owned());
         let mut server = pin!(server);
         ready();
@@ -265,7 +293,9 @@ impl Node {
         self.publishes.close();
         self.end_streams.cancel();
         let drained = async {
-            if result.is_ok() && let Err(error) = server.await {
+            if result.is_ok()
+                && let Err(error) = server.await
+            {
                 tracing::warn!(%error, "the gRPC server did not stop well");
             }
             self.publishes.wait().await;
@@ -329,8 +359,11 @@ impl Node {
             let is_fresh = self.log.is_fresh();
             if shown != Some(is_fresh) {
                 shown = Some(is_fresh);
-                let status =
-                    if is_fresh { ServingStatus::Serving } else { ServingStatus::NotServing };
+                let status = if is_fresh {
+                    ServingStatus::Serving
+                } else {
+                    ServingStatus::NotServing
+                };
                 set_health(health, status).await;
             }
         }
@@ -343,7 +376,12 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 
 /// Tells every watcher of `grpc.health.v1` how the node is.
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", PublisherServiceServer::<Publisher>::NAME, Subscriber::NAME, ArticleServiceServer::<Articles>::NAME] {
+    for service in [
+        "",
+        PublisherServiceServer::<Publisher>::NAME,
+        Subscriber::NAME,
+        ArticleServiceServer::<Articles>::NAME,
+    ] {
         health.set_service_status(service, status).await;
     }
 }
@@ -357,7 +395,10 @@ fn ended_early(ended: Option<Result<Result<&'static str, ServeError>, JoinError>
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place where the node reads the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the node reads the clock"
+)]
 fn clock() -> SystemTime {
     SystemTime::now()
 }

@@ -60,7 +60,11 @@ struct Page {
 
 impl Page {
     fn new(size_max: usize) -> Self {
-        Self { entries: Vec::new(), bytes: 0, size_max }
+        Self {
+            entries: Vec::new(),
+            bytes: 0,
+            size_max,
+        }
     }
 
     fn push(&mut self, entry: Arc<Entry>) {
@@ -93,7 +97,10 @@ impl Articles {
         Ok(head.delivery())
     }
 
-    async fn revisions(&self, request: ListRevisionsRequest) -> Result<ListRevisionsResponse, Fault> {
+    async fn revisions(
+        &self,
+        request: ListRevisionsRequest,
+    ) -> Result<ListRevisionsResponse, Fault> {
         let id = article_id(&request.article_id)?;
         let mut page = Page::new(page_size(request.page_size)?);
         let mut first = match request.page_token.as_str() {
@@ -102,7 +109,12 @@ impl Articles {
         };
         self.check_fresh()?;
         let read = |error: ReadError| error.fault();
-        let head = self.hub.head(id).await.map_err(read)?.ok_or_else(|| unknown(id))?;
+        let head = self
+            .hub
+            .head(id)
+            .await
+            .map_err(read)?
+            .ok_or_else(|| unknown(id))?;
         while first <= head.seq() {
             let found = self.hub.revisions(id, first).await.map_err(read)?;
             if found.is_empty() {
@@ -126,9 +138,15 @@ impl Articles {
         next_page_token: String,
     ) -> ListRevisionsResponse {
         // Judged last: a kill may have come while we read.
-        let kept = page.entries.iter().filter(|entry| !self.hub.is_killed(entry));
+        let kept = page
+            .entries
+            .iter()
+            .filter(|entry| !self.hub.is_killed(entry));
         let deliveries = kept.map(|entry| delivery_beside(entry, head)).collect();
-        ListRevisionsResponse { deliveries, next_page_token }
+        ListRevisionsResponse {
+            deliveries,
+            next_page_token,
+        }
     }
 
     async fn list(&self, request: ListArticlesRequest) -> Result<ListArticlesResponse, Fault> {
@@ -140,7 +158,10 @@ impl Articles {
         let last_seq = self.hub.log().confirm().await.map_err(read)?;
         let epochs = self.hub.log().epochs();
         let token = match request.page_token.as_str() {
-            "" => PageToken { snapshot: epochs.cursor(last_seq), before: last_seq + 1 },
+            "" => PageToken {
+                snapshot: epochs.cursor(last_seq),
+                before: last_seq + 1,
+            },
             text => text.parse().map_err(|()| bad_token(text))?,
         };
         // A list of a part that the log has lost begins anew.
@@ -199,7 +220,11 @@ impl Articles {
                     continue;
                 }
                 // Changed since the snapshot: perhaps withdrawn.
-                page.push(if next.is_some() { self.shown(entry).await? } else { entry });
+                page.push(if next.is_some() {
+                    self.shown(entry).await?
+                } else {
+                    entry
+                });
             }
         }
         for _ in 0..WINDOWS_MAX {
@@ -241,20 +266,28 @@ impl Articles {
 
     /// Whether a revision was its article's newest at a snapshot.
     async fn is_head_at(&self, entry: &Entry, snapshot: u64) -> Result<bool, ReadError> {
-        let Some(head) = self.hub.head(entry.article_id()).await? else { return Ok(false) };
+        let Some(head) = self.hub.head(entry.article_id()).await? else {
+            return Ok(false);
+        };
         let (mut seq, mut prior) = (head.seq(), head.stored.record.prior_revision_seq);
         for _ in 0..STEPS_MAX {
             if seq <= snapshot {
                 return Ok(seq == entry.seq());
             }
-            let Some(earlier) = self.hub.entry_at(prior).await? else { return Ok(false) };
+            let Some(earlier) = self.hub.entry_at(prior).await? else {
+                return Ok(false);
+            };
             (seq, prior) = (earlier.seq(), earlier.stored.record.prior_revision_seq);
         }
         Ok(false)
     }
 
     fn check_fresh(&self) -> Result<(), Fault> {
-        if self.hub.log().is_fresh() { Ok(()) } else { Err(ReadError::Behind.fault()) }
+        if self.hub.log().is_fresh() {
+            Ok(())
+        } else {
+            Err(ReadError::Behind.fault())
+        }
     }
 }
 
@@ -284,12 +317,19 @@ fn page_size(size: u32) -> Result<usize, Fault> {
 }
 
 fn bad_token(text: &str) -> Fault {
-    let message = format!("{} is not a token of this list; begin anew without one", shown(text));
+    let message = format!(
+        "{} is not a token of this list; begin anew without one",
+        shown(text)
+    );
     Fault::field("FIELD_INVALID", "page_token", message)
 }
 
 fn unknown(id: ArticleId) -> Fault {
-    Fault::new(Kind::Missing, "ARTICLE_UNKNOWN", format!("there is no article {id}"))
+    Fault::new(
+        Kind::Missing,
+        "ARTICLE_UNKNOWN",
+        format!("there is no article {id}"),
+    )
 }
 
 impl std::fmt::Display for PageToken {
@@ -304,7 +344,10 @@ impl std::str::FromStr for PageToken {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (snapshot, before) = text.split_once('.').ok_or(())?;
         let snapshot = snapshot.parse().map_err(|_| ())?;
-        Ok(Self { snapshot, before: before.parse().map_err(|_| ())? })
+        Ok(Self {
+            snapshot,
+            before: before.parse().map_err(|_| ())?,
+        })
     }
 }
 
@@ -314,21 +357,32 @@ impl ArticleService for Articles {
         &self,
         request: Request<GetArticleRequest>,
     ) -> Result<Response<GetArticleResponse>, Status> {
-        let delivery = self.get(request.into_inner()).await.map_err(|fault| status(&fault))?;
-        Ok(Response::new(GetArticleResponse { delivery: Some(delivery) }))
+        let delivery = self
+            .get(request.into_inner())
+            .await
+            .map_err(|fault| status(&fault))?;
+        Ok(Response::new(GetArticleResponse {
+            delivery: Some(delivery),
+        }))
     }
 
     async fn list_articles(
         &self,
         request: Request<ListArticlesRequest>,
     ) -> Result<Response<ListArticlesResponse>, Status> {
-        self.list(request.into_inner()).await.map(Response::new).map_err(|fault| status(&fault))
+        self.list(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|fault| status(&fault))
     }
 
     async fn list_revisions(
         &self,
         request: Request<ListRevisionsRequest>,
     ) -> Result<Response<ListRevisionsResponse>, Status> {
-        self.revisions(request.into_inner()).await.map(Response::new).map_err(|fault| status(&fault))
+        self.revisions(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|fault| status(&fault))
     }
 }

@@ -83,7 +83,9 @@ impl Service<http::Request<Body>> for Subscriber {
             if request.uri().path() != SUBSCRIBE {
                 return Ok(Status::unimplemented("no such method").into_http());
             }
-            Ok(Grpc::new(FrameCodec).server_streaming(service, request).await)
+            Ok(Grpc::new(FrameCodec)
+                .server_streaming(service, request)
+                .await)
         })
     }
 }
@@ -97,8 +99,10 @@ impl ServerStreamingService<SubscribeRequest> for Subscriber {
     fn call(&mut self, request: Request<SubscribeRequest>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            let subscription =
-                service.subscribe(request.into_inner()).await.map_err(|fault| status(&fault))?;
+            let subscription = service
+                .subscribe(request.into_inner())
+                .await
+                .map_err(|fault| status(&fault))?;
             // Pulled only as the connection takes it: a slow reader holds one page, no queue.
             let frames = stream::unfold(Some(subscription), async |subscription| {
                 let mut subscription = subscription?;
@@ -117,8 +121,12 @@ impl ServerStreamingService<SubscribeRequest> for Subscriber {
 fn frame(output: Output) -> Bytes {
     let frame = match output {
         Output::Delivery(entry) => return entry.grpc_frame(),
-        Output::CaughtUp(cursor) => Frame::CaughtUp(CaughtUp { cursor: cursor.to_string() }),
-        Output::Heartbeat(cursor) => Frame::Heartbeat(Heartbeat { cursor: cursor.to_string() }),
+        Output::CaughtUp(cursor) => Frame::CaughtUp(CaughtUp {
+            cursor: cursor.to_string(),
+        }),
+        Output::Heartbeat(cursor) => Frame::Heartbeat(Heartbeat {
+            cursor: cursor.to_string(),
+        }),
         Output::Gap(Gap { from, to, reason }) => {
             let reason = match reason {
                 GapReason::Retention => proto::GapReason::Retention,
@@ -126,10 +134,16 @@ fn frame(output: Output) -> Bytes {
                 GapReason::EpochForeign => proto::GapReason::EpochForeign,
             };
             let (from, to) = (from.to_string(), to.to_string());
-            Frame::Gap(proto::Gap { from, to, reason: reason.into() })
+            Frame::Gap(proto::Gap {
+                from,
+                to,
+                reason: reason.into(),
+            })
         }
     };
-    SubscribeResponse { frame: Some(frame) }.encode_to_vec().into()
+    SubscribeResponse { frame: Some(frame) }
+        .encode_to_vec()
+        .into()
 }
 
 /// Decodes requests; sends frames that are encoded already.

@@ -86,8 +86,19 @@ impl Hub {
         drain: Duration,
         stop: CancellationToken,
     ) -> Self {
-        let ring = Ring { after: 0, bytes: 0, entries: VecDeque::new(), index: Index::new(0) };
-        Self(Arc::new(Inner { log, taxonomy, drain, stop, ring: RwLock::new(ring) }))
+        let ring = Ring {
+            after: 0,
+            bytes: 0,
+            entries: VecDeque::new(),
+            index: Index::new(0),
+        };
+        Self(Arc::new(Inner {
+            log,
+            taxonomy,
+            drain,
+            stop,
+            ring: RwLock::new(ring),
+        }))
     }
 
     /// The log behind it.
@@ -135,7 +146,11 @@ impl Hub {
             match found {
                 Found::Record(stored) => self.push(stored)?,
                 Found::Lost(after) => {
-                    self.0.ring.write().expect("no panic under this lock").truncate(after);
+                    self.0
+                        .ring
+                        .write()
+                        .expect("no panic under this lock")
+                        .truncate(after);
                     log.mark_lost(after);
                 }
             }
@@ -151,7 +166,11 @@ impl Hub {
         }
         log.note(&stored);
         let entry = self.entry(stored)?;
-        self.0.ring.write().expect("no panic under this lock").push(entry);
+        self.0
+            .ring
+            .write()
+            .expect("no panic under this lock")
+            .push(entry);
         log.mark_read(end);
         Ok(())
     }
@@ -178,8 +197,18 @@ impl Hub {
             return Read::Behind(ring.after);
         }
         let from = ring.entries.partition_point(|entry| entry.seq() <= after);
-        let entries: Vec<_> = ring.entries.iter().skip(from).take(READ_LEN_MAX).cloned().collect();
-        if entries.is_empty() { Read::End(read_up_to.max(after)) } else { Read::Entries(entries) }
+        let entries: Vec<_> = ring
+            .entries
+            .iter()
+            .skip(from)
+            .take(READ_LEN_MAX)
+            .cloned()
+            .collect();
+        if entries.is_empty() {
+            Read::End(read_up_to.max(after))
+        } else {
+            Read::Entries(entries)
+        }
     }
 
     /// The entries of the log after a sequence, for a reader that is behind the ring, which begins
@@ -210,11 +239,19 @@ impl Hub {
         let in_ring = {
             let ring = self.0.ring.read().expect("no panic under this lock");
             let place = ring.entries.binary_search_by_key(&seq, |entry| entry.seq());
-            place.ok().and_then(|place| ring.entries.get(place).cloned())
+            place
+                .ok()
+                .and_then(|place| ring.entries.get(place).cloned())
         };
         match in_ring {
             Some(entry) => Ok(Some(entry)),
-            None => self.0.log.record(seq).await?.map(|stored| self.entry(stored)).transpose(),
+            None => self
+                .0
+                .log
+                .record(seq)
+                .await?
+                .map(|stored| self.entry(stored))
+                .transpose(),
         }
     }
 
@@ -226,7 +263,12 @@ impl Hub {
         &self,
         id: crate::article::ArticleId,
     ) -> Result<Option<Arc<Entry>>, ReadError> {
-        self.0.log.head(id).await?.map(|stored| self.entry(stored)).transpose()
+        self.0
+            .log
+            .head(id)
+            .await?
+            .map(|stored| self.entry(stored))
+            .transpose()
     }
 
     /// The revisions of an article from a sequence on, a page of them.
@@ -251,7 +293,10 @@ impl Hub {
         count: usize,
     ) -> (Vec<(Arc<Item>, Option<u64>)>, u64) {
         let ring = self.0.ring.read().expect("no panic under this lock");
-        (ring.index.backwards(before, filter, count), ring.index.after())
+        (
+            ring.index.backwards(before, filter, count),
+            ring.index.after(),
+        )
     }
 
     /// The entries of the window of the log that ends below `before`, latest first, and where it
@@ -260,7 +305,10 @@ impl Hub {
     /// # Errors
     /// [`ReadError`].
     pub async fn window(&self, before: u64) -> Result<(Vec<Arc<Entry>>, u64), ReadError> {
-        let first = before.saturating_sub(WINDOW).max(self.0.log.retained_from()).min(before);
+        let first = before
+            .saturating_sub(WINDOW)
+            .max(self.0.log.retained_from())
+            .min(before);
         let mut entries = Vec::new();
         let mut at = first.saturating_sub(1);
         loop {
@@ -288,7 +336,9 @@ impl Ring {
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
         while self.entries.len() > RING_LEN_MAX || self.bytes > RING_BYTES_MAX {
-            let Some(oldest) = self.entries.pop_front() else { break };
+            let Some(oldest) = self.entries.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.bytes();
             self.after = oldest.seq();
         }

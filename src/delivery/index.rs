@@ -51,7 +51,10 @@ pub struct Index {
 impl Index {
     /// An empty index of what comes after a sequence.
     pub fn new(after: u64) -> Self {
-        Self { after, items: BTreeMap::new() }
+        Self {
+            after,
+            items: BTreeMap::new(),
+        }
     }
 
     /// The sequence after which it is complete.

@@ -1,11 +1,7 @@
 //! Subscription: a cursor and a filter that walk from history into live, without a gap or a
 //! repeat.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use tokio::{
@@ -155,7 +151,10 @@ impl Hub {
             let taxonomy = self.taxonomy();
             if !taxonomy.contains(topic) && !self.log().has_topic(topic).await? {
                 let nearest = taxonomy.nearest(topic.as_str()).clone();
-                return Err(SubscribeError::TopicUnknown { unknown: topic.clone(), nearest });
+                return Err(SubscribeError::TopicUnknown {
+                    unknown: topic.clone(),
+                    nearest,
+                });
             }
         }
         Ok(())
@@ -180,7 +179,11 @@ impl Hub {
         let filter = Arc::new(filter);
         let epochs = log.epochs();
         let oldest = epochs.cursor(log.retained_from() - 1);
-        let retention = |from: Cursor| Gap { from, to: oldest, reason: GapReason::Retention };
+        let retention = |from: Cursor| Gap {
+            from,
+            to: oldest,
+            reason: GapReason::Retention,
+        };
         let (at, gap) = match start {
             Start::Now => (epochs.cursor(history_end), None),
             Start::Earliest => (oldest, None),
@@ -223,17 +226,30 @@ impl Hub {
         last_seq: u64,
     ) -> Result<(Cursor, Option<Gap>), SubscribeError> {
         match epochs.place(cursor) {
-            Place::Known(seq) if seq > last_seq => {
-                Err(SubscribeError::Future { cursor, last: epochs.cursor(last_seq) })
-            }
+            Place::Known(seq) if seq > last_seq => Err(SubscribeError::Future {
+                cursor,
+                last: epochs.cursor(last_seq),
+            }),
             // What retention took is found as the stream goes.
             Place::Known(_) => Ok((cursor, None)),
-            Place::Lost(to) => {
-                Ok((to, Some(Gap { from: cursor, to, reason: GapReason::EpochLost })))
-            }
+            Place::Lost(to) => Ok((
+                to,
+                Some(Gap {
+                    from: cursor,
+                    to,
+                    reason: GapReason::EpochLost,
+                }),
+            )),
             Place::Foreign => {
                 let to = epochs.cursor(self.log().retained_from() - 1);
-                Ok((to, Some(Gap { from: cursor, to, reason: GapReason::EpochForeign })))
+                Ok((
+                    to,
+                    Some(Gap {
+                        from: cursor,
+                        to,
+                        reason: GapReason::EpochForeign,
+                    }),
+                ))
             }
         }
     }
@@ -259,7 +275,10 @@ impl Hub {
                     continue;
                 }
                 let is_match = !filter.needs_words(&item.facets())
-                    || self.entry_at(item.seq).await?.is_some_and(|entry| entry.matches(filter));
+                    || self
+                        .entry_at(item.seq)
+                        .await?
+                        .is_some_and(|entry| entry.matches(filter));
                 left -= u32::from(is_match);
                 if left == 0 {
                     return Ok(item.seq - 1);
@@ -316,7 +335,9 @@ impl Subscription {
                 self.pause().await;
                 continue;
             }
-            let Some(entry) = self.page.pop_front() else { continue };
+            let Some(entry) = self.page.pop_front() else {
+                continue;
+            };
             self.at = entry.cursor;
             if !self.hub.is_killed(&entry) && entry.matches(&self.filter) {
                 self.heartbeat_at = Instant::now() + HEARTBEAT;
@@ -358,7 +379,9 @@ impl Subscription {
 
     /// Waits until something may have changed.
     async fn pause(&mut self) {
-        let until = self.ends_at.map_or(self.heartbeat_at, |ends| ends.min(self.heartbeat_at));
+        let until = self
+            .ends_at
+            .map_or(self.heartbeat_at, |ends| ends.min(self.heartbeat_at));
         let is_fresh = self.hub.log().is_fresh();
         let hub = self.hub.clone();
         tokio::select! {
@@ -392,9 +415,10 @@ impl Subscription {
             let (to, reason) = match self.epochs.place(from) {
                 Place::Known(_) => return None,
                 Place::Lost(to) => (to, GapReason::EpochLost),
-                Place::Foreign => {
-                    (self.epochs.cursor(log.retained_from() - 1), GapReason::EpochForeign)
-                }
+                Place::Foreign => (
+                    self.epochs.cursor(log.retained_from() - 1),
+                    GapReason::EpochForeign,
+                ),
             };
             self.at = to;
             self.history_end = self.history_end.min(to.seq);
@@ -405,7 +429,11 @@ impl Subscription {
             let (from, to) = (self.at, self.epochs.cursor(kept_after));
             self.at = to;
             self.page.retain(|entry| entry.seq() > kept_after);
-            return Some(Gap { from, to, reason: GapReason::Retention });
+            return Some(Gap {
+                from,
+                to,
+                reason: GapReason::Retention,
+            });
         }
         None
     }

@@ -12,7 +12,8 @@ use crate::{
         convert,
         proto::v1::{
             PublishRequest, PublishResponse, PublishStreamRequest, PublishStreamResponse,
-            publish_stream_response::Result as StreamResult, publisher_service_server::PublisherService,
+            publish_stream_response::Result as StreamResult,
+            publisher_service_server::PublisherService,
         },
         record::{texts, time_of},
         status::status,
@@ -77,7 +78,9 @@ impl PublisherService for Publisher {
     ) -> Result<Response<PublishResponse>, Status> {
         let deadline = Instant::now() + patience(request.metadata());
         let traceparent = traceparent(request.metadata());
-        self.publish_one(request.into_inner(), traceparent, deadline).await.map(Response::new)
+        self.publish_one(request.into_inner(), traceparent, deadline)
+            .await
+            .map(Response::new)
     }
 
     type PublishStreamStream =
@@ -122,8 +125,12 @@ fn details(status: &Status) -> Vec<prost_types::Any> {
 
 /// How long the caller waits: its `grpc-timeout`, with a margin to answer in, or our patience.
 fn patience(metadata: &MetadataMap) -> Duration {
-    let given = metadata.get("grpc-timeout").and_then(|value| grpc_timeout(value.to_str().ok()?));
-    given.map_or(PATIENCE, |timeout| timeout.saturating_sub(MARGIN).min(PATIENCE_MAX))
+    let given = metadata
+        .get("grpc-timeout")
+        .and_then(|value| grpc_timeout(value.to_str().ok()?));
+    given.map_or(PATIENCE, |timeout| {
+        timeout.saturating_sub(MARGIN).min(PATIENCE_MAX)
+    })
 }
 
 /// Reads a `grpc-timeout`: up to 8 digits and a unit (gRPC over HTTP/2, "Requests").

@@ -32,7 +32,11 @@ impl Turns {
             Arc::clone(turns.entry(id).or_default())
         };
         // Made before waiting, so that a caller who goes away while waiting also tidies up.
-        let mut turn = Turn { turns: self.clone(), id, guard: None };
+        let mut turn = Turn {
+            turns: self.clone(),
+            id,
+            guard: None,
+        };
         turn.guard = Some(lock.lock_owned().await);
         turn
     }
@@ -43,7 +47,10 @@ impl Drop for Turn {
         drop(self.guard.take());
         let mut turns = self.turns.0.lock().expect("no panic under this lock");
         // Two references would be the map's and somebody's who waits or works.
-        if turns.get(&self.id).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+        if turns
+            .get(&self.id)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
             turns.remove(&self.id);
         }
     }

@@ -184,7 +184,11 @@ impl Log {
         let seq = message.sequence;
         let answer = Answer::decode(message.payload, seq)
             .map_err(|source| ReadError::Corrupt { seq, source })?;
-        self.0.caches.lock().expect("no panic under this lock").answered(id, answer.clone());
+        self.0
+            .caches
+            .lock()
+            .expect("no panic under this lock")
+            .answered(id, answer.clone());
         Ok(Some(answer))
     }
 
@@ -195,24 +199,37 @@ impl Log {
     pub async fn has_topic(&self, topic: &Topic) -> Result<bool, ReadError> {
         let own = subject::news(topic);
         let beneath = format!("{own}.>");
-        Ok(self.get(Get::Last(own)).await?.is_some() || self.get(Get::Last(beneath)).await?.is_some())
+        Ok(self.get(Get::Last(own)).await?.is_some()
+            || self.get(Get::Last(beneath)).await?.is_some())
     }
 
     /// What this node remembers of an article; may be behind the leader.
     pub fn cached_head(&self, id: ArticleId) -> Option<Arc<Head>> {
-        self.0.caches.lock().expect("no panic under this lock").head(id)
+        self.0
+            .caches
+            .lock()
+            .expect("no panic under this lock")
+            .head(id)
     }
 
     /// What this node remembers of a request.
     pub fn cached_answer(&self, id: RequestId) -> Option<Known> {
-        self.0.caches.lock().expect("no panic under this lock").answer(id)
+        self.0
+            .caches
+            .lock()
+            .expect("no panic under this lock")
+            .answer(id)
     }
 
     /// Remembers what a record says of its article and its request.
     pub fn note(&self, stored: &Stored) {
         match Head::of(stored) {
             Ok(head) => {
-                self.0.caches.lock().expect("no panic under this lock").noted(stored, head);
+                self.0
+                    .caches
+                    .lock()
+                    .expect("no panic under this lock")
+                    .noted(stored, head);
             }
             // Readers of this very record get the error; here it is only not remembered.
             Err(error) => tracing::error!(seq = stored.seq, %error, "unreadable record"),
@@ -221,7 +238,11 @@ impl Log {
 
     /// Remembers the answer to a request of this node.
     pub fn note_answer(&self, id: RequestId, answer: Answer) {
-        self.0.caches.lock().expect("no panic under this lock").answered(id, answer);
+        self.0
+            .caches
+            .lock()
+            .expect("no panic under this lock")
+            .answered(id, answer);
     }
 
     /// Articles whose earlier revisions must not be shown any more.
@@ -277,7 +298,12 @@ impl Log {
     }
 
     async fn info(&self) -> Result<jetstream::stream::Info, ReadError> {
-        self.0.connection.stream.get_info().await.map_err(|error: InfoError| unavailable(error))
+        self.0
+            .connection
+            .stream
+            .get_info()
+            .await
+            .map_err(|error: InfoError| unavailable(error))
     }
 
     fn meta(&self) -> &kv::Store {
@@ -314,7 +340,11 @@ fn stored(message: StreamMessage) -> Result<Stored, ReadError> {
     let (seq, time_ns) = (message.sequence, message.time.unix_timestamp_nanos());
     let record =
         Record::decode(message.payload).map_err(|source| ReadError::Corrupt { seq, source })?;
-    Ok(Stored { seq, time_ns, record })
+    Ok(Stored {
+        seq,
+        time_ns,
+        record,
+    })
 }
 
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> ReadError {
@@ -327,5 +357,7 @@ async fn wait_for<T>(
     patience: Duration,
     condition: impl FnMut(&T) -> bool,
 ) -> bool {
-    timeout(patience, receiver.wait_for(condition)).await.is_ok_and(|found| found.is_ok())
+    timeout(patience, receiver.wait_for(condition))
+        .await
+        .is_ok_and(|found| found.is_ok())
 }

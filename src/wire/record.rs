@@ -152,7 +152,10 @@ impl Record {
     pub fn facets(&self) -> Result<ArticleFacets, RecordError> {
         let facets = proto::ArticleFacets::decode(self.article.clone())?;
         Ok(ArticleFacets {
-            language: facets.language.parse().map_err(|_| RecordError::Field("language"))?,
+            language: facets
+                .language
+                .parse()
+                .map_err(|_| RecordError::Field("language"))?,
             urgency: Urgency::new(facets.urgency).ok_or(RecordError::Field("urgency"))?,
             first_created: convert::time(facets.first_created.as_ref()),
         })

@@ -9,9 +9,7 @@ use std::{
 use async_nats::{
     RequestErrorKind,
     client::Request,
-    header::{
-        NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
-    },
+    header::{NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE},
     jetstream::{ErrorCode, publish::PublishAck, response::Response},
 };
 use futures_util::{StreamExt as _, stream};
@@ -119,9 +117,11 @@ impl AppendError {
                     ..Fault::new(Kind::Exhausted, "LOG_FULL", message)
                 }
             }
-            Self::Refused(_) => {
-                Fault::new(Kind::Bug, "LOG_REFUSED", "the log refuses the article; ask the operator")
-            }
+            Self::Refused(_) => Fault::new(
+                Kind::Bug,
+                "LOG_REFUSED",
+                "the log refuses the article; ask the operator",
+            ),
         }
     }
 }
@@ -154,7 +154,13 @@ impl Log {
             Err(_) => return Err(AppendError::Busy),
         };
         let (reply, answer) = oneshot::channel();
-        let job = Job { group, deadline, send_count: 0, reply, _room: room };
+        let job = Job {
+            group,
+            deadline,
+            send_count: 0,
+            reply,
+            _room: room,
+        };
         let gone = AppendError::Unavailable { is_in_doubt: true };
         match timeout_at(deadline, self.0.queue.send(job)).await {
             Ok(Ok(())) => {}
@@ -177,7 +183,11 @@ pub struct Writer {
 
 impl Writer {
     pub(super) fn new(log: Log, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { log, jobs, held: VecDeque::new() }
+        Self {
+            log,
+            jobs,
+            held: VecDeque::new(),
+        }
     }
 
     /// Commits what is queued until `stop`, then what is left.
@@ -211,8 +221,8 @@ impl Writer {
             let fits = len + group.messages.len() <= BATCH_LEN_MAX
                 && (is_first || bytes + group.bytes <= BATCH_BYTES_MAX);
             // A batch that names a subject's expectation twice fails as a whole (error 10164).
-            let is_new = !articles.contains(&group.article_id)
-                && !requests.contains(&group.request_id);
+            let is_new =
+                !articles.contains(&group.article_id) && !requests.contains(&group.request_id);
             if fits && is_new {
                 len += group.messages.len();
                 bytes += group.bytes;
@@ -285,7 +295,9 @@ impl Writer {
         let (expired, part): (Vec<_>, Vec<_>) =
             part.into_iter().partition(|job| job.deadline <= now);
         for job in expired {
-            let error = AppendError::Unavailable { is_in_doubt: job.send_count > 0 };
+            let error = AppendError::Unavailable {
+                is_in_doubt: job.send_count > 0,
+            };
             let _gone = job.reply.send(Err(error));
         }
         part
@@ -296,14 +308,18 @@ impl Writer {
     /// refusal.
     async fn without_stale(&self, part: Vec<Job>) -> Vec<Vec<Job>> {
         // Perf: one read round for the whole batch instead of a commit per bisection.
-        let verdicts: Vec<bool> = stream::iter(&part)
-            .map(|job| self.is_stale(&job.group))
-            .buffered(CHECKS_MAX)
-            .collect()
-            .await;
+        let checks: Vec<_> = part
+            .iter()
+            .map(|job| is_stale(self.log.clone(), &job.group))
+            .collect();
+        let verdicts: Vec<bool> = stream::iter(checks).buffered(CHECKS_MAX).collect().await;
         let (mut bad, mut good) = (Vec::new(), Vec::new());
         for (job, is_stale) in part.into_iter().zip(verdicts) {
-            if is_stale { bad.push(job) } else { good.push(job) }
+            if is_stale {
+                bad.push(job)
+            } else {
+                good.push(job)
+            }
         }
         if bad.is_empty() {
             return good.into_iter().rev().map(|job| vec![job]).collect();
@@ -312,29 +328,21 @@ impl Writer {
         vec![good]
     }
 
-    async fn is_stale(&self, group: &Group) -> bool {
-        let history = subject::article(group.article_id);
-        let answer = subject::request(&group.key, group.request_id);
-        let head = self.log.get(Get::Last(history)).await;
-        let answer = self.log.get(Get::Last(answer)).await;
-        match (head, answer) {
-            (Ok(head), Ok(answer)) => {
-                head.map_or(0, |message| message.sequence) != group.head_seq || answer.is_some()
-            }
-            // Unknown: sent again, singly if nothing else explains the refusal.
-            (Err(_), _) | (_, Err(_)) => false,
-        }
-    }
-
     /// Sends one batch and waits for its commit; returns the sequence of its first message.
     async fn send(&self, part: &mut [Job]) -> Result<u64, BatchError> {
         // What this node knows may be of a server that has since been restored from a backup.
         if !self.log.is_generation_confirmed() {
-            self.log.confirm().await.map_err(|error| BatchError::Again(error.to_string()))?;
+            self.log
+                .confirm()
+                .await
+                .map_err(|error| BatchError::Again(error.to_string()))?;
         }
         let client = &self.log.0.connection.client;
         let batch_id = nuid();
-        let last = part.iter().map(|job| job.group.messages.len()).sum::<usize>();
+        let last = part
+            .iter()
+            .map(|job| job.group.messages.len())
+            .sum::<usize>();
         let mut number = 0;
         for job in part.iter_mut() {
             job.send_count += 1;
@@ -356,21 +364,39 @@ impl Writer {
                     .headers(headers)
                     .payload(payload)
                     .timeout(Some(COMMIT_TIMEOUT));
-                let response = client.send_request(subject, request).await.map_err(|error| {
-                    match error.kind() {
-                        RequestErrorKind::MaxPayloadExceeded
-                        | RequestErrorKind::InvalidSubject => {
+                let response = client
+                    .send_request(subject, request)
+                    .await
+                    .map_err(|error| match error.kind() {
+                        RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject => {
                             BatchError::Refused(error.to_string())
                         }
                         RequestErrorKind::TimedOut
                         | RequestErrorKind::NoResponders
                         | RequestErrorKind::Other => BatchError::Again(error.to_string()),
-                    }
-                })?;
+                    })?;
                 return committed(&response.payload, last);
             }
         }
         Err(BatchError::Refused("an empty batch".into()))
+    }
+}
+
+/// Whether the leader says that a group's expectations do not hold.
+fn is_stale(log: Log, group: &Group) -> impl Future<Output = bool> + use<> {
+    let history = subject::article(group.article_id);
+    let answer = subject::request(&group.key, group.request_id);
+    let head_seq = group.head_seq;
+    async move {
+        let head = log.get(Get::Last(history)).await;
+        let answer = log.get(Get::Last(answer)).await;
+        match (head, answer) {
+            (Ok(head), Ok(answer)) => {
+                head.map_or(0, |message| message.sequence) != head_seq || answer.is_some()
+            }
+            // Unknown: sent again, singly if nothing else explains the refusal.
+            (Err(_), _) | (_, Err(_)) => false,
+        }
     }
 }
 
@@ -404,7 +430,9 @@ fn committed(payload: &[u8], len: usize) -> Result<u64, BatchError> {
 
 fn stale(jobs: Vec<Job>) {
     for job in jobs {
-        let error = AppendError::Stale { is_ours_possible: job.send_count > 1 };
+        let error = AppendError::Stale {
+            is_ours_possible: job.send_count > 1,
+        };
         let _gone = job.reply.send(Err(error));
     }
 }

@@ -78,7 +78,10 @@ pub struct Caches {
 
 impl Default for Caches {
     fn default() -> Self {
-        Self { heads: LruCache::new(HEADS_MAX), answers: LruCache::new(ANSWERS_MAX) }
+        Self {
+            heads: LruCache::new(HEADS_MAX),
+            answers: LruCache::new(ANSWERS_MAX),
+        }
     }
 }
 
@@ -101,7 +104,11 @@ impl Caches {
     /// Remembers what a record says; an older record than the one known changes nothing.
     pub fn noted(&mut self, stored: &Stored, head: Head) {
         let id = stored.record.article_id;
-        if self.heads.peek(&id).is_none_or(|known| known.seq < head.seq) {
+        if self
+            .heads
+            .peek(&id)
+            .is_none_or(|known| known.seq < head.seq)
+        {
             self.heads.put(id, Arc::new(head));
         }
         let request_id = stored.record.request_id;

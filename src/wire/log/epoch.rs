@@ -58,9 +58,16 @@ impl Log {
             let entry = self.meta().entry(EPOCHS).await.map_err(unavailable)?;
             let revision = entry.map_or(0, |entry| entry.revision);
             let text = next.to_string();
-            if self.meta().update(EPOCHS, text.clone().into(), revision).await.is_ok() {
+            if self
+                .meta()
+                .update(EPOCHS, text.clone().into(), revision)
+                .await
+                .is_ok()
+            {
                 let mut config = info.config.clone();
-                config.metadata.insert(subject::EPOCHS_METADATA.to_owned(), text);
+                config
+                    .metadata
+                    .insert(subject::EPOCHS_METADATA.to_owned(), text);
                 let client = self.0.connection.client.clone();
                 async_nats::jetstream::new(client)
                     .update_stream(config)
@@ -88,7 +95,11 @@ impl Log {
 
     fn set_epochs(&self, epochs: Epochs) {
         tracing::warn!(%epochs, "the log began a new life");
-        self.0.caches.lock().expect("no panic under this lock").clear();
+        self.0
+            .caches
+            .lock()
+            .expect("no panic under this lock")
+            .clear();
         self.0.epochs.send_replace(Arc::new(epochs));
     }
 

@@ -43,14 +43,22 @@ impl Log {
     /// [`ReadError`].
     pub async fn load_erasures(&self) -> Result<Vec<Erasure>, ReadError> {
         let stream = &self.0.connection.stream;
-        let mut subjects =
-            stream.info_with_subjects(subject::ERASURES).await.map_err(unavailable)?;
+        let mut subjects = stream
+            .info_with_subjects(subject::ERASURES)
+            .await
+            .map_err(unavailable)?;
         let mut erasures = Vec::new();
         while let Some((subject, _)) = subjects.try_next().await.map_err(unavailable)? {
             // Gone in the meantime: another node has finished it.
-            let Some(message) = self.get(Get::Last(subject)).await? else { continue };
-            let erasure = erasure(message.sequence, message.payload)
-                .map_err(|source| ReadError::Corrupt { seq: message.sequence, source })?;
+            let Some(message) = self.get(Get::Last(subject)).await? else {
+                continue;
+            };
+            let erasure = erasure(message.sequence, message.payload).map_err(|source| {
+                ReadError::Corrupt {
+                    seq: message.sequence,
+                    source,
+                }
+            })?;
             self.killed().insert(erasure.article_id, erasure.kill_seq);
             erasures.push(erasure);
         }
@@ -94,7 +102,9 @@ impl Log {
         let kill = self.record(erasure.kill_seq).await?;
         let mut prior = kill.map_or(0, |kill| kill.record.prior_revision_seq);
         while prior != 0 {
-            let Some(stored) = self.record(prior).await? else { break };
+            let Some(stored) = self.record(prior).await? else {
+                break;
+            };
             revisions.push((prior, stored.record.topics.len()));
             prior = stored.record.prior_revision_seq;
         }
@@ -132,5 +142,9 @@ fn erasure(mark_seq: u64, payload: Bytes) -> Result<Erasure, RecordError> {
     let kill_seq = mark_seq
         .checked_sub(u64::from(record.topic_count) + 2)
         .ok_or(RecordError::Field("topic_count"))?;
-    Ok(Erasure { article_id, mark_seq, kill_seq })
+    Ok(Erasure {
+        article_id,
+        mark_seq,
+        kill_seq,
+    })
 }

@@ -140,8 +140,15 @@ fn copy_headers(record: &Record, context: &Context<'_>) -> HeaderMap {
     headers.insert(subject::CE_ID, format!("{id}/{}", record.revision.get()));
     headers.insert(subject::CE_SOURCE, CE_SOURCE_VALUE);
     headers.insert(subject::CE_TYPE, format!("barid.v1.{action}"));
-    headers.insert(subject::CE_TIME, convert::time_to_proto(record.published_at).to_string());
-    let of = if record.uri.is_empty() { format!("urn:uuid:{id}") } else { record.uri.clone() };
+    headers.insert(
+        subject::CE_TIME,
+        convert::time_to_proto(record.published_at).to_string(),
+    );
+    let of = if record.uri.is_empty() {
+        format!("urn:uuid:{id}")
+    } else {
+        record.uri.clone()
+    };
     headers.insert(subject::CE_SUBJECT, of);
     headers.insert(subject::CONTENT_TYPE, CONTENT_TYPE_VALUE);
     headers.insert(subject::BARID_ARTICLE, id.to_string());

@@ -35,7 +35,10 @@ impl Killed {
     /// An article is killed by the record at `seq`.
     pub fn insert(&self, id: ArticleId, seq: u64) {
         let mut kills = self.kills.write().expect("no panic under this lock");
-        kills.entry(id).or_insert(Kill { seq, erased_at: None });
+        kills.entry(id).or_insert(Kill {
+            seq,
+            erased_at: None,
+        });
         self.count.store(kills.len(), Ordering::Release);
     }
 

@@ -19,6 +19,7 @@ use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
     time::{Instant, sleep},
 };
+use url::Url;
 
 use crate::{
     cursor::{Epoch, Epochs},
@@ -96,8 +97,10 @@ pub enum OpenError {
     #[error("the bucket barid-meta can't be created")]
     Bucket(#[source] CreateKeyValueError),
     /// There is a stream of that name that is not ours.
-    #[error("there is a stream BARID that Barid did not make: {difference}; give Barid an account \
-             of its own")]
+    #[error(
+        "there is a stream BARID that Barid did not make: {difference}; give Barid an account \
+             of its own"
+    )]
     Foreign {
         /// What it lacks.
         difference: String,
@@ -118,7 +121,9 @@ impl Log {
         let info = client.server_info();
         let (major, minor, patch) = SERVER_MIN;
         if !client.is_server_compatible(major, minor, patch) {
-            return Err(OpenError::Version { version: info.version });
+            return Err(OpenError::Version {
+                version: info.version,
+            });
         }
         let context = self::context(client.clone());
         let meta = self::meta(&context, options).await?;
@@ -128,7 +133,14 @@ impl Log {
 
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
         let inner = Inner {
-            connection: Connection { client, stream, reader, meta, generation, reader_generation },
+            connection: Connection {
+                client,
+                stream,
+                reader,
+                meta,
+                generation,
+                reader_generation,
+            },
             queue,
             queue_bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
             epochs: watch::Sender::new(Arc::new(epochs)),
@@ -158,7 +170,7 @@ impl Log {
 async fn connect(url: &str, name: &str) -> Result<(Client, watch::Receiver<u64>), OpenError> {
     let (count, generation) = watch::channel(0);
     let count = Arc::new(count);
-    let options = ConnectOptions::new()
+    let options = credentials(url)
         .name(name)
         .connection_timeout(Duration::from_secs(2))
         .request_timeout(Some(API_TIMEOUT))
@@ -193,7 +205,10 @@ async fn connect(url: &str, name: &str) -> Result<(Client, watch::Receiver<u64>)
         match options.clone().connect(&addresses[..]).await {
             Ok(client) => return Ok((client, generation)),
             Err(source) if Instant::now() >= deadline => {
-                return Err(OpenError::Connect { url: without_credentials(url), source });
+                return Err(OpenError::Connect {
+                    url: without_credentials(url),
+                    source,
+                });
             }
             Err(_) => sleep(OPEN_PAUSE).await,
         }
@@ -201,7 +216,10 @@ async fn connect(url: &str, name: &str) -> Result<(Client, watch::Receiver<u64>)
 }
 
 fn context(client: Client) -> jetstream::Context {
-    ContextBuilder::new().timeout(API_TIMEOUT).ack_timeout(API_TIMEOUT).build(client)
+    ContextBuilder::new()
+        .timeout(API_TIMEOUT)
+        .ack_timeout(API_TIMEOUT)
+        .build(client)
 }
 
 /// Gets or makes the stream; a cluster may need a while to elect its leaders.
@@ -273,7 +291,9 @@ async fn meta(context: &jetstream::Context, options: &Options) -> Result<kv::Sto
 /// Checks that the stream is one that Barid made, and reads its lives.
 fn ours(stream: &Stream) -> Result<Epochs, OpenError> {
     let config = &stream.cached_info().config;
-    let foreign = |difference: &str| OpenError::Foreign { difference: difference.to_owned() };
+    let foreign = |difference: &str| OpenError::Foreign {
+        difference: difference.to_owned(),
+    };
     let Some(epochs) = config.metadata.get(subject::EPOCHS_METADATA) else {
         return Err(foreign("its metadata lacks barid.epochs"));
     };
@@ -284,17 +304,40 @@ fn ours(stream: &Stream) -> Result<Epochs, OpenError> {
     if config.subjects != wanted.subjects {
         return Err(foreign("its subjects are not log.>"));
     }
-    if config.republish.as_ref().map(|rule| (&rule.source, &rule.destination))
-        != wanted.republish.as_ref().map(|rule| (&rule.source, &rule.destination))
+    if config
+        .republish
+        .as_ref()
+        .map(|rule| (&rule.source, &rule.destination))
+        != wanted
+            .republish
+            .as_ref()
+            .map(|rule| (&rule.source, &rule.destination))
     {
         return Err(foreign("it does not republish log.news.> to news.>"));
     }
-    epochs.parse().map_err(|_| foreign("its barid.epochs is not readable"))
+    epochs
+        .parse()
+        .map_err(|_| foreign("its barid.epochs is not readable"))
+}
+
+/// Options with the user and password of the first address: async-nats does not take them from
+/// there by itself.
+pub fn credentials(url: &str) -> ConnectOptions {
+    let first = url.split(',').next().unwrap_or_default().trim();
+    match Url::parse(first) {
+        Ok(url) if !url.username().is_empty() => ConnectOptions::with_user_and_password(
+            url.username().to_owned(),
+            url.password().unwrap_or_default().to_owned(),
+        ),
+        Ok(_) | Err(_) => ConnectOptions::new(),
+    }
 }
 
 /// An address as messages may show it.
 pub fn without_credentials(url: &str) -> String {
-    let hosts: Vec<&str> =
-        url.split(',').map(|one| one.rsplit_once('@').map_or(one, |(_, host)| host)).collect();
+    let hosts: Vec<&str> = url
+        .split(',')
+        .map(|one| one.rsplit_once('@').map_or(one, |(_, host)| host))
+        .collect();
     hosts.join(",")
 }

@@ -46,9 +46,16 @@ impl Log {
     }
 
     async fn page_of(&self, subject: String, first: u64) -> Result<Vec<Stored>, ReadError> {
-        let _permit = self.0.pages.acquire().await.expect("this semaphore is never closed");
+        let _permit = self
+            .0
+            .pages
+            .acquire()
+            .await
+            .expect("this semaphore is never closed");
         let config = pull::Config {
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: first },
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: first,
+            },
             ack_policy: AckPolicy::None,
             filter_subject: subject,
             inactive_threshold: CONSUMER_LIFE,
@@ -92,7 +99,11 @@ impl Log {
             let (seq, time_ns) = (info.stream_sequence, info.published.unix_timestamp_nanos());
             let record = Record::decode(message.message.payload)
                 .map_err(|source| ReadError::Corrupt { seq, source })?;
-            page.push(Stored { seq, time_ns, record });
+            page.push(Stored {
+                seq,
+                time_ns,
+                record,
+            });
         }
         Ok(page)
     }

@@ -46,13 +46,20 @@ impl Log {
         self.judge_epochs(&info).await?;
         let last_seq = info.state.last_sequence;
         self.read_to(last_seq).await?;
-        self.0.confirmed.send_replace(Some(Confirmed { asked, last_seq, generation }));
+        self.0.confirmed.send_replace(Some(Confirmed {
+            asked,
+            last_seq,
+            generation,
+        }));
         Ok(last_seq)
     }
 
     /// Whether this node may show what it has: the last proof is less than a second old.
     pub fn is_fresh(&self) -> bool {
-        self.0.confirmed.borrow().is_some_and(|confirmed| confirmed.asked.elapsed() < FRESH)
+        self.0
+            .confirmed
+            .borrow()
+            .is_some_and(|confirmed| confirmed.asked.elapsed() < FRESH)
     }
 
     /// Waits until this node may show what it has.
@@ -67,7 +74,10 @@ impl Log {
     /// Whether the log was confirmed on the connection that is open now.
     pub(super) fn is_generation_confirmed(&self) -> bool {
         let generation = self.generation();
-        self.0.confirmed.borrow().is_some_and(|confirmed| confirmed.generation == generation)
+        self.0
+            .confirmed
+            .borrow()
+            .is_some_and(|confirmed| confirmed.generation == generation)
     }
 
     /// Waits until the tail has delivered every record up to `last_seq`.

@@ -8,11 +8,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    wire::{
-        log::{Get, Log, ReadError, pulse::RETAINED_FROM, unavailable},
-        subject,
-    },
+use crate::wire::{
+    log::{Get, Log, ReadError, pulse::RETAINED_FROM, unavailable},
+    subject,
 };
 
 /// How long a request's answer is kept at least.
@@ -75,14 +73,22 @@ impl Log {
         };
         let value = format!("{me} {}", now_ms + life.as_millis());
         // Compare and set: of two that try, one wins.
-        Ok(is_free && self.meta().update(LEASE, value.into(), revision).await.is_ok())
+        Ok(is_free
+            && self
+                .meta()
+                .update(LEASE, value.into(), revision)
+                .await
+                .is_ok())
     }
 
     /// One sweep.
     async fn sweep(&self, now: SystemTime, keep: Duration) -> Result<(), ReadError> {
         let retain_from = self.seq_at(nanos(now) - duration_nanos(keep)).await?;
         // Whole groups: the copies of an old record end where the next record begins.
-        let retain_from = self.next_record(retain_from).await?.map_or(retain_from, |one| one.seq);
+        let retain_from = self
+            .next_record(retain_from)
+            .await?
+            .map_or(retain_from, |one| one.seq);
         if retain_from > self.retained_from() {
             if !self.put_number(RETAINED_FROM, retain_from).await {
                 return Ok(());
@@ -122,7 +128,9 @@ impl Log {
         while let Some(stored) = self.next_record(at).await?.filter(|stored| stored.seq < to) {
             at = stored.seq + 1;
             let subject = subject::article(stored.record.article_id);
-            let Some(head) = self.get(Get::Last(subject.clone())).await? else { continue };
+            let Some(head) = self.get(Get::Last(subject.clone())).await? else {
+                continue;
+            };
             if head.sequence == stored.seq && stored.record.prior_revision_seq == 0 {
                 continue;
             }
@@ -156,7 +164,9 @@ impl Log {
 }
 
 fn nanos(time: SystemTime) -> i128 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     duration_nanos(since)
 }
 
@@ -165,5 +175,7 @@ fn duration_nanos(duration: Duration) -> i128 {
 }
 
 fn millis(time: SystemTime) -> u128 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis()
 }

@@ -41,7 +41,12 @@ impl Tail {
     /// A tail that begins after a sequence.
     pub fn new(log: Log, after: u64) -> Self {
         let epoch_count = log.epochs().count();
-        Self { log, at: after, epoch_count, records: None }
+        Self {
+            log,
+            at: after,
+            epoch_count,
+            records: None,
+        }
     }
 
     /// The next thing that happens. Never fails: it begins anew until NATS answers.
@@ -92,7 +97,11 @@ impl Tail {
             let record = Record::decode(message.message.payload)
                 .map_err(|source| ReadError::Corrupt { seq, source })?;
             self.at = seq;
-            return Ok(Found::Record(Stored { seq, time_ns, record }));
+            return Ok(Found::Record(Stored {
+                seq,
+                time_ns,
+                record,
+            }));
         }
     }
 
@@ -114,7 +123,9 @@ impl Tail {
     async fn begin(&mut self) {
         let config = OrderedConfig {
             filter_subject: subject::ARTICLES.to_owned(),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.at + 1 },
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: self.at + 1,
+            },
             ..OrderedConfig::default()
         };
         let stream = &self.log.0.connection.reader;
