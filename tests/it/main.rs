@@ -1,0 +1,17 @@
+//! All behaviour tests: a real nats-server and the real binary per test, through public protocols.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::too_many_lines,
+    clippy::missing_panics_doc,
+    clippy::let_underscore_must_use,
+    clippy::cast_possible_truncation,
+    clippy::string_slice,
+    reason = "a test may panic, look at the clock and be long"
+)]
+
+mod harness;
+mod managed_nats;
+mod model;
