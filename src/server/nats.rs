@@ -7,7 +7,7 @@
 
 use std::{
     ffi::OsString,
-    io,
+    fmt, io,
     net::{SocketAddr, TcpListener},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -141,7 +141,6 @@ pub enum StartError {
 }
 
 /// A running nats-server. Dropping it kills the server; [`ManagedNats::stop`] is the kind way.
-#[derive(Debug)]
 pub struct ManagedNats {
     folder: Folder,
     address: SocketAddr,
@@ -213,12 +212,15 @@ impl ManagedNats {
     }
 
     /// Where to connect as Barid: `nats://barid:<password>@127.0.0.1:4222`. Not for logs.
+    ///
+    /// Some clients, async-nats 0.51 among them, leave out the credentials of a URL; the server then
+    /// takes them for a reader. Give them as options.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where the server listens. Without credentials one is a reader: `news.>` and pull consumers
-    /// filtered within `log.news.>`.
+    /// Where the server listens. Without credentials one is a reader: it subscribes to `news.>` and
+    /// creates pull consumers with a name and one filter within `log.news.>`.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -240,6 +242,16 @@ impl ManagedNats {
             tracing::error!("the thread that watched nats-server has panicked");
         }
         self.folder.remove_url();
+    }
+}
+
+impl fmt::Debug for ManagedNats {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagedNats")
+            .field("folder", &self.folder)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 

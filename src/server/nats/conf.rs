@@ -118,12 +118,15 @@ no_auth_user: {READER}
 /// in the request. Not allowed: `STREAM.INFO`, whose `subjects_filter` lists the ids of keys,
 /// requests and embargoed articles. A push consumer can be created, but never delivers: it
 /// waits for interest in Barid's account.
-fn reader_calls() -> [Call; 6] {
+fn reader_calls() -> [Call; 7] {
     let one = |subject| Call {
         subject,
         answers: Answers::One,
     };
     [
+        // Without this one the server answers all the others itself, with "JetStream not enabled
+        // for account" (2.15.1).
+        one("$JS.API.INFO".to_owned()),
         one("$JS.API.STREAM.NAMES".to_owned()),
         one(format!("$JS.API.CONSUMER.CREATE.{STREAM}.*.{NEWS}")),
         one(format!("$JS.API.CONSUMER.INFO.{STREAM}.*")),
