@@ -128,8 +128,7 @@ impl Ignored {
 }
 
 fn nearest(name: &str) -> Option<&'static str> {
-    let likeness =
-        |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &name.to_lowercase());
+    let likeness = |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &name.to_lowercase());
     NINJS
         .iter()
         .copied()
