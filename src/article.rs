@@ -432,9 +432,6 @@ pub struct Submission {
     pub digest: [u8; 32],
     /// The article that is meant.
     pub article_id: ArticleId,
-    /// Whether the article can only be one that this very request made: it named neither id nor
-    /// uri.
-    pub id_is_of_request: bool,
     /// The revision that the publisher believes to be the newest, 0 for none.
     pub expected_revision: Option<u32>,
     /// What to do.

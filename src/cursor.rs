@@ -117,8 +117,8 @@ pub struct Epochs(Vec<(Epoch, u64)>);
 pub enum Place {
     /// A place of this log: go on after this sequence.
     Known(u64),
-    /// Of an older life, beyond what survived of it: what came after is lost up to this sequence.
-    Lost(u64),
+    /// Of an older life, beyond what survived of it: go on with the next one, after this cursor.
+    Lost(Cursor),
     /// Of another log altogether.
     Foreign,
 }
@@ -142,6 +142,11 @@ impl Epochs {
         self.0.len()
     }
 
+    /// The first sequence of the newest life.
+    pub fn newest_first(&self) -> u64 {
+        self.0.last().map_or(1, |(_, first)| *first)
+    }
+
     /// The cursor of a sequence.
     pub fn cursor(&self, seq: u64) -> Cursor {
         // Sequence 0 is before the first of the first life.
@@ -161,7 +166,10 @@ impl Epochs {
         };
         match self.0.get(index + 1) {
             // The next life begins where the loss began: what this one had from there on is gone.
-            Some((_, next_first)) if cursor.seq >= *next_first => Place::Lost(next_first - 1),
+            Some((epoch, first)) if cursor.seq >= *first => Place::Lost(Cursor {
+                epoch: *epoch,
+                seq: first - 1,
+            }),
             Some(_) | None => Place::Known(cursor.seq),
         }
     }

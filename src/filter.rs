@@ -108,6 +108,11 @@ impl Filter {
         facets: &Facets<'_>,
         words: impl FnOnce() -> &'a HashSet<String>,
     ) -> bool {
+        self.matches_facets(facets) && (!self.needs_words(facets) || self.matches_words(words()))
+    }
+
+    /// Whether all but the text of a revision matches.
+    pub fn matches_facets(&self, facets: &Facets<'_>) -> bool {
         let covered = |topic: &Topic| self.topics.iter().any(|wanted| wanted.covers(topic));
         let spoken = |range: &LanguageRange| range.matches(facets.language);
         (self.topics.is_empty() || facets.topics.iter().any(covered))
@@ -115,15 +120,15 @@ impl Filter {
             && self
                 .urgency
                 .is_none_or(|least| facets.urgencies.reach(least))
-            && (self.words.is_empty() || !facets.words_count() || {
-                let text = words();
-                self.words.iter().all(|word| text.contains(word))
-            })
     }
 
-    /// Whether [`Filter::matches`] needs the text of this revision to decide.
+    /// Whether the text of a revision decides.
     pub fn needs_words(&self, facets: &Facets<'_>) -> bool {
         !self.words.is_empty() && facets.words_count()
+    }
+
+    fn matches_words(&self, text: &HashSet<String>) -> bool {
+        self.words.iter().all(|word| text.contains(word))
     }
 }
 

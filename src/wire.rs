@@ -1,6 +1,7 @@
 //! Everything that leaves the process, and in which form.
 
 pub mod convert;
+pub mod log;
 pub mod proto;
 pub mod record;
 pub mod status;

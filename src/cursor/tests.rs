@@ -56,8 +56,15 @@ fn a_place_of_an_older_life_is_good_up_to_its_end() {
     let epochs = Epochs::first(epoch("aaaaaaaa")).with(epoch("bbbbbbbb"), 90);
     let place = |text: &str| epochs.place(text.parse().unwrap());
     assert_eq!(place("aaaaaaaa-89"), Place::Known(89));
-    assert_eq!(place("aaaaaaaa-90"), Place::Lost(89));
-    assert_eq!(place("aaaaaaaa-500"), Place::Lost(89));
+    assert_eq!(
+        place("aaaaaaaa-90"),
+        Place::Lost("bbbbbbbb-89".parse().unwrap())
+    );
+    assert_eq!(
+        place("aaaaaaaa-500"),
+        Place::Lost("bbbbbbbb-89".parse().unwrap())
+    );
+    assert_eq!(place("bbbbbbbb-89"), Place::Known(89));
     assert_eq!(place("bbbbbbbb-500"), Place::Known(500));
     assert_eq!(place("cccccccc-1"), Place::Foreign);
 }

@@ -119,10 +119,10 @@ pub fn submission(request: proto::PublishRequest, now: Time) -> Result<Submissio
         return Err(Fault::new(Kind::Unsupported, "NOT_YET_SUPPORTED", message)
             .with("field", "article.embargoed_until"));
     }
-    let (article_id, id_is_of_request) = match given_id {
-        Some(id) => (id, false),
-        None if !article.uri.is_empty() => (ArticleId::from_uri(&article.uri), false),
-        None => (ArticleId::from_request(request_id), true),
+    let article_id = match given_id {
+        Some(id) => id,
+        None if !article.uri.is_empty() => ArticleId::from_uri(&article.uri),
+        None => ArticleId::from_request(request_id),
     };
     if let Some(id) = ArticleId::in_urn(&article.uri)
         && id != article_id
@@ -130,11 +130,15 @@ pub fn submission(request: proto::PublishRequest, now: Time) -> Result<Submissio
         let message = format!("names {id}, but article.id is {article_id}; give one of them");
         return Err(Fault::field("ID_URI_MISMATCH", "article.uri", message));
     }
+    let mut article = article;
+    if ArticleId::in_urn(&article.uri).is_some() {
+        // It says no more than the id does.
+        article.uri.clear();
+    }
     Ok(Submission {
         request_id,
         digest,
         article_id,
-        id_is_of_request,
         expected_revision,
         action,
         article,

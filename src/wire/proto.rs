@@ -42,11 +42,15 @@ pub mod v1 {
         pub routed_at: Option<Timestamp>,
     }
 
-    /// What a filter needs of an encoded article; decoding skips the rest.
+    /// What filters and later revisions need of an encoded article; decoding skips the rest.
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct ArticleFacets {
         #[prost(string, tag = "10")]
         pub language: String,
+        #[prost(uint32, tag = "14")]
+        pub urgency: u32,
+        #[prost(message, optional, tag = "18")]
+        pub first_created: Option<Timestamp>,
     }
 
     /// What a filter's words look at in an encoded article.

@@ -7,7 +7,7 @@ use prost::Message as _;
 use uuid::Uuid;
 
 use crate::{
-    article::{Action, ArticleId, Language, RequestId, Revision, Time, Urgencies},
+    article::{Action, ArticleId, Language, RequestId, Revision, Time, Urgencies, Urgency},
     topic::Topic,
     wire::{
         convert,
@@ -46,6 +46,17 @@ pub struct Record {
     pub uri: String,
     /// Sequence of the record of the revision before, 0 for none.
     pub prior_revision_seq: u64,
+}
+
+/// What filters and later revisions need of an encoded article.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArticleFacets {
+    /// Language of the text.
+    pub language: Language,
+    /// Urgency of this revision.
+    pub urgency: Urgency,
+    /// When the story was first written.
+    pub first_created: Option<Time>,
 }
 
 /// A record and its place.
@@ -134,16 +145,20 @@ impl Record {
         })
     }
 
-    /// The language of the article.
+    /// What filters and later revisions need of the article itself.
     ///
     /// # Errors
     /// [`RecordError`] for bytes that no release of Barid wrote.
-    pub fn language(&self) -> Result<Language, RecordError> {
+    pub fn facets(&self) -> Result<ArticleFacets, RecordError> {
         let facets = proto::ArticleFacets::decode(self.article.clone())?;
-        facets
-            .language
-            .parse()
-            .map_err(|_| RecordError::Field("language"))
+        Ok(ArticleFacets {
+            language: facets
+                .language
+                .parse()
+                .map_err(|_| RecordError::Field("language"))?,
+            urgency: Urgency::new(facets.urgency).ok_or(RecordError::Field("urgency"))?,
+            first_created: convert::time(facets.first_created.as_ref()),
+        })
     }
 
     /// How many messages its group has: the record, a copy per topic, the answer, and for a kill

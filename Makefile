@@ -1,0 +1,46 @@
+# Everything a contributor runs, each by one word. Needs only Rust stable, Python 3.9 or newer, GNU
+# make and git: scripts/fetch-tools gets the rest into .barid.
+
+CARGO ?= cargo
+
+# For the tests: a real nats-server and a Python with other people's clients. In the recipe and not
+# in a make variable, so that `make build` fetches nothing; and a failed fetch stops the recipe.
+TEST_ENV = nats=$$(scripts/fetch-tools nats-server) && python=$$(scripts/fetch-tools python) && \
+	BARID_TEST_NATS_SERVER="$$nats" BARID_TEST_PYTHON="$$python"
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check soak fmt clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# nats-server first: without a network, that fails before the long build and not after it.
+run: ## Build Barid and run it with its demo until Ctrl-C
+	@scripts/fetch-tools nats-server >/dev/null
+	$(CARGO) build --release --locked
+	@exec scripts/run
+
+build: ## Build target/release/barid
+	$(CARGO) build --release --locked
+
+test: ## Run all tests
+	$(TEST_ENV) $(CARGO) test --locked
+
+# The quick ones first, then those that compile.
+check: ## Check format, proto files, licences, lints and docs
+	$(CARGO) fmt --check
+	buf=$$(scripts/fetch-tools buf) && "$$buf" lint
+	scripts/check-licences --self-test
+	scripts/check-licences
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked --document-private-items
+
+soak: ## Run the model test for long, with many random steps
+	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it model
+
+fmt: ## Format the Rust code
+	$(CARGO) fmt
+
+# .barid stays: it holds downloads, not results, and knows itself when it is out of date.
+clean: ## Remove what the build made
+	$(CARGO) clean

@@ -1,0 +1,519 @@
+//! The Publish call: decide the next revision, route it, put it into the log, answer.
+
+use std::{sync::Arc, time::SystemTime};
+
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    article::{Action, Article, ArticleId, Revision, Submission, Urgencies, Urgency},
+    fault::{Fault, Kind},
+    routing::{self, RouteError, taxonomy::Taxonomy},
+    topic::Topic,
+    wire::{
+        convert,
+        log::{
+            Log, ReadError,
+            batch::AppendError,
+            cache::{Head, Known},
+            group::{Context, Group},
+        },
+        record::{Answer, Record, time_of},
+        subject,
+    },
+};
+
+pub mod grpc;
+pub mod turns;
+
+use turns::Turns;
+
+/// How often a publisher without `expected_revision` may lose to others before it is told.
+const RACES_MAX: u32 = 16;
+
+/// The publish gateway of a node.
+#[derive(Clone, Debug)]
+pub struct Ingest(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    log: Log,
+    taxonomy: Arc<Taxonomy>,
+    clock: fn() -> SystemTime,
+    turns: Turns,
+    tracker: TaskTracker,
+}
+
+/// One accepted publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The article.
+    pub article_id: ArticleId,
+    /// Which revision it became.
+    pub revision: Revision,
+    /// Where that went, in order.
+    pub topics: Vec<Topic>,
+    /// Sequence of its record.
+    pub seq: u64,
+    /// Whether an earlier call had made it.
+    pub is_duplicate: bool,
+}
+
+/// Why a publish was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The request id has been used for other content.
+    #[error("the request id was used for other content")]
+    RequestReused,
+    /// Killed for good.
+    #[error("the article is killed")]
+    Killed,
+    /// Withheld: only publish and kill go on from there.
+    #[error("the article is withheld")]
+    Withheld,
+    /// There is no such article.
+    #[error("there is no such article")]
+    Unknown {
+        /// Which.
+        id: ArticleId,
+    },
+    /// Not the newest revision.
+    #[error("the newest revision is {newest}, not {expected}")]
+    Conflict {
+        /// What the publisher believed.
+        expected: u32,
+        /// What is; 0 for none.
+        newest: u32,
+    },
+    /// Not the uri of revision 1.
+    #[error("the uri is not that of revision 1")]
+    UriMismatch {
+        /// What revision 1 said.
+        stored: String,
+    },
+    /// No language at revision 1.
+    #[error("revision 1 names no language")]
+    LanguageMissing,
+    /// Not the language of revision 1.
+    #[error("the language is not that of revision 1")]
+    LanguageFixed {
+        /// What revision 1 said.
+        stored: String,
+    },
+    /// No way to route it.
+    #[error("the article can't be routed")]
+    Route(#[from] RouteError),
+    /// The log can't be read.
+    #[error("the log can't be read")]
+    Read(#[from] ReadError),
+    /// The log can't be written.
+    #[error("the log can't be written")]
+    Append(#[from] AppendError),
+    /// The process is stopping.
+    #[error("the process is stopping")]
+    Stopping,
+}
+
+impl PublishError {
+    /// What the publisher can do.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::RequestReused => Fault::field(
+                "REQUEST_ID_REUSED",
+                "request_id",
+                "was used for other content; take a new one for new content",
+            ),
+            Self::Killed => Fault::new(
+                Kind::Precondition,
+                "ARTICLE_KILLED",
+                "the article is killed for good; publish a new one",
+            ),
+            Self::Withheld => Fault::new(
+                Kind::Precondition,
+                "ARTICLE_WITHHELD",
+                "the article is withheld; publish it in full to reinstate it, or kill it",
+            ),
+            Self::Unknown { id } => {
+                let message = format!("there is no article {id}; start it with publish");
+                Fault::new(Kind::Missing, "ARTICLE_UNKNOWN", message)
+            }
+            Self::Conflict { expected, newest } => {
+                let message = format!(
+                    "expected_revision is {expected}, but the newest is {newest}; read the \
+                     article and decide again"
+                );
+                Fault::new(Kind::Conflict, "REVISION_CONFLICT", message)
+                    .with("newest_revision", newest.to_string())
+            }
+            Self::UriMismatch { stored } => Fault::field(
+                "ID_URI_MISMATCH",
+                "article.uri",
+                format!("is fixed at revision 1, where it is \"{stored}\"; leave it empty"),
+            ),
+            Self::LanguageMissing => Fault::field(
+                "FIELD_INVALID",
+                "article.language",
+                "is empty; a new article needs its language, such as ar or en",
+            ),
+            Self::LanguageFixed { stored } => Fault::field(
+                "LANGUAGE_FIXED",
+                "article.language",
+                format!("is fixed at {stored}; publish a translation as another article"),
+            ),
+            Self::Route(RouteError::Unknown {
+                index,
+                unknown,
+                nearest,
+            }) => Fault::field(
+                "TOPIC_UNKNOWN",
+                &format!("article.topics[{index}]"),
+                format!("{unknown} is not in the taxonomy; the nearest topic is {nearest}"),
+            )
+            .with("topic", unknown.to_string())
+            .with("nearest", nearest.to_string()),
+            Self::Route(RouteError::TooMany { count }) => {
+                let message = format!(
+                    "the article would go to {count} topics with those of earlier revisions; at \
+                     most 64 are allowed: name fewer new ones"
+                );
+                Fault::new(Kind::Precondition, "TOPICS_TOO_MANY", message)
+            }
+            Self::Read(error) => error.fault(),
+            Self::Append(error) => error.fault(),
+            Self::Stopping => Fault::unavailable(
+                "DRAINING",
+                "this node is stopping; send the same request to another one",
+                std::time::Duration::ZERO,
+            ),
+        }
+    }
+}
+
+/// What a submission comes to.
+enum Plan {
+    /// A new revision.
+    Append(Box<Draft>),
+    /// The article is killed already: the answer is its kill.
+    Killed(Published),
+}
+
+/// A record and what its group needs beside it.
+struct Draft {
+    record: Record,
+    head_seq: u64,
+    urgency: Urgency,
+}
+
+impl Ingest {
+    /// A gateway in front of a log. What has begun ends in `tracker`, whoever goes away.
+    pub fn new(
+        log: Log,
+        taxonomy: Arc<Taxonomy>,
+        clock: fn() -> SystemTime,
+        tracker: TaskTracker,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            log,
+            taxonomy,
+            clock,
+            turns: Turns::default(),
+            tracker,
+        }))
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> SystemTime {
+        (self.0.clock)()
+    }
+
+    /// The cursor of a sequence, as text.
+    pub fn cursor(&self, seq: u64) -> String {
+        self.0.log.cursor(seq).to_string()
+    }
+
+    /// Publishes one revision before `deadline`. Submissions for one article are taken in the
+    /// order in which this future is first polled.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn publish(
+        &self,
+        submission: Submission,
+        traceparent: Option<String>,
+        deadline: Instant,
+    ) -> Result<Published, PublishError> {
+        if self.0.tracker.is_closed() {
+            return Err(PublishError::Stopping);
+        }
+        let turn = self.0.turns.take(submission.article_id).await;
+        // From here on the work must end even if the caller goes away: it may be in the log.
+        let ingest = self.clone();
+        let work = self.0.tracker.spawn(async move {
+            let result = ingest
+                .run(&submission, traceparent.as_deref(), deadline)
+                .await;
+            drop(turn);
+            result
+        });
+        work.await.unwrap_or(Err(PublishError::Stopping))
+    }
+
+    async fn run(
+        &self,
+        submission: &Submission,
+        traceparent: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Published, PublishError> {
+        // What this node remembers may be behind: it may lead to a try that the log refuses, never
+        // to an error.
+        let mut is_sure = false;
+        let mut is_ours_possible = false;
+        let mut race_count = 0;
+        loop {
+            if let Some(answer) = self.answer(submission, is_sure).await? {
+                return self.answered(submission, &answer, is_ours_possible);
+            }
+            let (head, is_read) = self.head(submission, is_sure).await?;
+            let draft = match self.plan(submission, head.as_deref()) {
+                Ok(Plan::Append(draft)) => draft,
+                Ok(Plan::Killed(published)) => return Ok(published),
+                Err(_) if !(is_sure && is_read) => {
+                    is_sure = true;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let context = Context {
+                head_seq: draft.head_seq,
+                digest: submission.digest,
+                urgency: draft.urgency,
+                traceparent,
+            };
+            let group = Group::new(&draft.record, &context);
+            match self.0.log.append(group, deadline).await {
+                Ok(appended) => return Ok(self.accepted(submission, draft.record, appended.seq)),
+                Err(AppendError::Stale {
+                    is_ours_possible: possible,
+                }) if race_count < RACES_MAX && Instant::now() < deadline => {
+                    is_sure = true;
+                    is_ours_possible |= possible;
+                    race_count += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The stored answer to the request, if it has one.
+    async fn answer(
+        &self,
+        submission: &Submission,
+        is_sure: bool,
+    ) -> Result<Option<Arc<Answer>>, ReadError> {
+        let log = &self.0.log;
+        match log.cached_answer(submission.request_id) {
+            Some(Known::Answer(answer)) => Ok(Some(answer)),
+            None if !is_sure => Ok(None),
+            Some(Known::Seen) | None => Ok(log
+                .answer(subject::ANONYMOUS_KEY, submission.request_id)
+                .await?
+                .map(Arc::new)),
+        }
+    }
+
+    fn answered(
+        &self,
+        submission: &Submission,
+        answer: &Answer,
+        is_ours_possible: bool,
+    ) -> Result<Published, PublishError> {
+        if answer.digest != submission.digest {
+            return Err(PublishError::RequestReused);
+        }
+        if submission.action == Action::Kill {
+            // The answer says that no earlier text is shown here: make it true first.
+            self.0.log.killed().insert(answer.article_id, answer.seq);
+        }
+        Ok(Published {
+            article_id: answer.article_id,
+            revision: answer.revision,
+            topics: answer.topics.clone(),
+            seq: answer.seq,
+            is_duplicate: !is_ours_possible,
+        })
+    }
+
+    /// The newest state of the article, and whether the leader gave it.
+    async fn head(
+        &self,
+        submission: &Submission,
+        is_sure: bool,
+    ) -> Result<(Option<Arc<Head>>, bool), ReadError> {
+        let log = &self.0.log;
+        if !is_sure {
+            if let Some(head) = log.cached_head(submission.article_id) {
+                return Ok((Some(head), false));
+            }
+            let is_new = submission.action == Action::Publish
+                && submission.expected_revision.unwrap_or(0) == 0;
+            if is_new {
+                // Perf: a publish of an unknown article is nearly always its first; where it is
+                // not, the log refuses it and the leader is asked then.
+                return Ok((None, false));
+            }
+        }
+        let Some(stored) = log.head(submission.article_id).await? else {
+            return Ok((None, true));
+        };
+        let seq = stored.seq;
+        let head = Head::of(&stored).map_err(|source| ReadError::Corrupt { seq, source })?;
+        Ok((Some(Arc::new(head)), true))
+    }
+
+    fn plan(&self, submission: &Submission, head: Option<&Head>) -> Result<Plan, PublishError> {
+        if let Some(head) = head
+            && head.action == Action::Kill
+        {
+            return self.killed(submission, head);
+        }
+        let newest = head.map_or(0, |head| head.revision.get());
+        if let Some(expected) = submission.expected_revision
+            && expected != newest
+        {
+            return Err(PublishError::Conflict { expected, newest });
+        }
+        let action = action(submission, head)?;
+        let article = self.article(submission, head, action)?;
+        let inherited = head.map_or(&[][..], |head| &head.topics);
+        let published_at = time_of(self.now());
+        let route = routing::route(&article, action, inherited, &self.0.taxonomy)?;
+        if head.is_none() && route.reasons == [routing::Reason::Rest] {
+            tracing::debug!(article = %submission.article_id, "routed to general");
+        }
+        let urgency = article.urgency.unwrap_or(Urgency::DEFAULT);
+        let uri = article.uri.clone();
+        let encoded = convert::article_to_proto(submission.article_id, &article);
+        let record = Record {
+            article_id: submission.article_id,
+            revision: head.map_or(Revision::FIRST, |head| head.revision.next()),
+            action,
+            article: prost::Message::encode_to_vec(&encoded).into(),
+            own_topic_count: u32::try_from(route.own_count).expect("at most 64 topics"),
+            topic_reasons: route.reasons.iter().map(ToString::to_string).collect(),
+            topics: route.topics,
+            request_id: submission.request_id,
+            publisher_key_id: subject::ANONYMOUS_KEY.to_owned(),
+            published_at,
+            routed_at: time_of(self.now()),
+            urgencies_ever: head
+                .map_or(Urgencies::default(), |head| head.urgencies_ever)
+                .with(urgency),
+            uri,
+            prior_revision_seq: head.map_or(0, |head| head.seq),
+        };
+        Ok(Plan::Append(Box::new(Draft {
+            record,
+            head_seq: head.map_or(0, |head| head.seq),
+            urgency,
+        })))
+    }
+
+    fn killed(&self, submission: &Submission, head: &Head) -> Result<Plan, PublishError> {
+        if submission.action != Action::Kill {
+            return Err(PublishError::Killed);
+        }
+        self.0.log.killed().insert(submission.article_id, head.seq);
+        Ok(Plan::Killed(Published {
+            article_id: submission.article_id,
+            revision: head.revision,
+            topics: head.topics.clone(),
+            seq: head.seq,
+            is_duplicate: true,
+        }))
+    }
+
+    /// The article as it will be stored: what is fixed at revision 1, and what Barid fills in.
+    fn article(
+        &self,
+        submission: &Submission,
+        head: Option<&Head>,
+        action: Action,
+    ) -> Result<Article, PublishError> {
+        let mut article = submission.article.clone();
+        if action.is_notice() {
+            article = article.into_notice();
+            article.urgency = article.urgency.or(head.map(|head| head.urgency));
+        }
+        match head {
+            None if article.language.is_none() => return Err(PublishError::LanguageMissing),
+            None => {}
+            Some(head) => {
+                if !article.uri.is_empty() && article.uri != head.uri {
+                    return Err(PublishError::UriMismatch {
+                        stored: head.uri.clone(),
+                    });
+                }
+                if article
+                    .language
+                    .as_ref()
+                    .is_some_and(|given| *given != head.language)
+                {
+                    let stored = head.language.as_str().to_owned();
+                    return Err(PublishError::LanguageFixed { stored });
+                }
+                article.uri.clone_from(&head.uri);
+                article.language = Some(head.language.clone());
+                article.first_created = article.first_created.or(head.first_created);
+            }
+        }
+        let now = time_of(self.now());
+        article.urgency = article.urgency.or(Some(Urgency::DEFAULT));
+        article.version_created = article.version_created.or(Some(now));
+        article.first_created = article.first_created.or(article.version_created);
+        Ok(article)
+    }
+
+    fn accepted(&self, submission: &Submission, record: Record, seq: u64) -> Published {
+        let answer = Answer {
+            article_id: record.article_id,
+            revision: record.revision,
+            topics: record.topics.clone(),
+            seq,
+            digest: submission.digest,
+        };
+        self.0.log.note_answer(submission.request_id, answer);
+        let published = Published {
+            article_id: record.article_id,
+            revision: record.revision,
+            topics: record.topics.clone(),
+            seq,
+            is_duplicate: false,
+        };
+        // The log's own time comes with the tail; a head needs none.
+        self.0.log.note(&crate::wire::record::Stored {
+            seq,
+            time_ns: 0,
+            record,
+        });
+        published
+    }
+}
+
+/// What the revision does, by the state that the article is in.
+fn action(submission: &Submission, head: Option<&Head>) -> Result<Action, PublishError> {
+    let asked = submission.action;
+    match (head.map(|head| head.action), asked) {
+        (None, Action::Publish) => Ok(Action::Publish),
+        (None, _) => Err(PublishError::Unknown {
+            id: submission.article_id,
+        }),
+        (Some(Action::Withhold), Action::Publish | Action::Kill) => Ok(asked),
+        (Some(Action::Withhold), _) => Err(PublishError::Withheld),
+        // Killed articles never come here.
+        (Some(Action::Kill), _) => Err(PublishError::Killed),
+        (Some(Action::Publish | Action::Update | Action::Correct), Action::Publish) => {
+            Ok(Action::Update)
+        }
+        (Some(Action::Publish | Action::Update | Action::Correct), _) => Ok(asked),
+    }
+}

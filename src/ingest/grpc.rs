@@ -1,0 +1,175 @@
+//! `barid.v1.PublisherService`.
+
+use std::{pin::Pin, time::Duration};
+
+use futures_util::{Stream, StreamExt as _};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+
+use crate::{
+    ingest::{Ingest, Published},
+    wire::{
+        convert,
+        proto::v1::{
+            PublishRequest, PublishResponse, PublishStreamRequest, PublishStreamResponse,
+            publish_stream_response::Result as StreamResult,
+            publisher_service_server::PublisherService,
+        },
+        record::{texts, time_of},
+        status::status,
+    },
+};
+
+/// Publishes of one stream that may be under way; the next one waits.
+const PIPELINE_MAX: usize = 256;
+/// For how long a publish without a deadline is tried.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest deadline that is obeyed.
+const PATIENCE_MAX: Duration = Duration::from_secs(60);
+/// How much before the caller's deadline the answer must be ready.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// The publish gateway as a gRPC service.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    ingest: Ingest,
+}
+
+impl Publisher {
+    /// The service in front of a gateway.
+    pub fn new(ingest: Ingest) -> Self {
+        Self { ingest }
+    }
+
+    async fn publish_one(
+        &self,
+        request: PublishRequest,
+        traceparent: Option<String>,
+        deadline: Instant,
+    ) -> Result<PublishResponse, Status> {
+        let now = time_of(self.ingest.now());
+        let submission = convert::submission(request, now).map_err(|fault| status(&fault))?;
+        match self.ingest.publish(submission, traceparent, deadline).await {
+            Ok(published) => Ok(self.response(&published)),
+            Err(error) => {
+                let fault = error.fault();
+                tracing::debug!(%error, reason = fault.reason, "refused a publish");
+                Err(status(&fault))
+            }
+        }
+    }
+
+    fn response(&self, published: &Published) -> PublishResponse {
+        PublishResponse {
+            article_id: published.article_id.to_string(),
+            revision: published.revision.get(),
+            topics: texts(&published.topics),
+            cursor: self.ingest.cursor(published.seq),
+            duplicate: published.is_duplicate,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl PublisherService for Publisher {
+    async fn publish(
+        &self,
+        request: Request<PublishRequest>,
+    ) -> Result<Response<PublishResponse>, Status> {
+        let deadline = Instant::now() + patience(request.metadata());
+        let traceparent = traceparent(request.metadata());
+        self.publish_one(request.into_inner(), traceparent, deadline)
+            .await
+            .map(Response::new)
+    }
+
+    type PublishStreamStream =
+        Pin<Box<dyn Stream<Item = Result<PublishStreamResponse, Status>> + Send>>;
+
+    async fn publish_stream(
+        &self,
+        request: Request<Streaming<PublishStreamRequest>>,
+    ) -> Result<Response<Self::PublishStreamStream>, Status> {
+        let traceparent = traceparent(request.metadata());
+        let service = self.clone();
+        let answers = request
+            .into_inner()
+            .map(move |request| {
+                let (service, traceparent) = (service.clone(), traceparent.clone());
+                async move {
+                    let request = request?.publish.unwrap_or_default();
+                    let request_id = request.request_id.clone();
+                    let deadline = Instant::now() + PATIENCE;
+                    let result = match service.publish_one(request, traceparent, deadline).await {
+                        Ok(response) => StreamResult::Published(response),
+                        Err(status) => StreamResult::Error(tonic_types::Status {
+                            code: status.code().into(),
+                            message: status.message().to_owned(),
+                            details: details(&status),
+                        }),
+                    };
+                    Ok(PublishStreamResponse { request_id, result: Some(result) })
+                }
+            })
+            // In request order; first polls go in that order too, so revisions keep theirs.
+            .buffered(PIPELINE_MAX);
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+/// The `google.rpc` details of a status of ours.
+fn details(status: &Status) -> Vec<prost_types::Any> {
+    let decoded: Result<tonic_types::Status, _> = prost::Message::decode(status.details());
+    decoded.map(|status| status.details).unwrap_or_default()
+}
+
+/// How long the caller waits: its `grpc-timeout`, with a margin to answer in, or our patience.
+fn patience(metadata: &MetadataMap) -> Duration {
+    let given = metadata
+        .get("grpc-timeout")
+        .and_then(|value| grpc_timeout(value.to_str().ok()?));
+    given.map_or(PATIENCE, |timeout| {
+        timeout.saturating_sub(MARGIN).min(PATIENCE_MAX)
+    })
+}
+
+/// Reads a `grpc-timeout`: up to 8 digits and a unit (gRPC over HTTP/2, "Requests").
+fn grpc_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+/// The caller's W3C trace context, if it is well-formed.
+fn traceparent(metadata: &MetadataMap) -> Option<String> {
+    let text = metadata.get("traceparent")?.to_str().ok()?;
+    let is_hex = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+    let good = text.len() == 55
+        && text.bytes().enumerate().all(|(place, byte)| match place {
+            2 | 35 | 52 => byte == b'-',
+            _ => is_hex(byte),
+        });
+    good.then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grpc_timeout_is_read_or_left() {
+        assert_eq!(grpc_timeout("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(grpc_timeout("250m"), Some(Duration::from_millis(250)));
+        for bad in ["", "S", "5", "5s", "123456789S", "-1S", "é"] {
+            assert_eq!(grpc_timeout(bad), None, "{bad:?}");
+        }
+    }
+}

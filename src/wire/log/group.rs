@@ -1,0 +1,163 @@
+//! Group: the messages that one revision is, in the order in which they lie in the log.
+
+use async_nats::{HeaderMap, header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE};
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::{
+    article::{Action, ArticleId, RequestId, Urgency},
+    wire::{
+        convert,
+        proto::log::v1::EraseRecord,
+        record::{Answer, Record, texts},
+        subject,
+    },
+};
+
+/// CloudEvents source of every copy.
+const CE_SOURCE_VALUE: &str = "/barid/v1";
+/// Media type of every copy's payload.
+const CONTENT_TYPE_VALUE: &str = "application/protobuf";
+
+/// One message of a group, without the headers of the batch that it goes in.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Where to.
+    pub subject: String,
+    /// Its own headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub payload: Bytes,
+}
+
+/// What a group says beside its record.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Sequence of the record before, 0 for a new article: the log refuses the group otherwise.
+    pub head_seq: u64,
+    /// SHA-256 of the request's content.
+    pub digest: [u8; 32],
+    /// Urgency of the revision.
+    pub urgency: Urgency,
+    /// W3C trace context of the publisher, if it gave one.
+    pub traceparent: Option<&'a str>,
+}
+
+/// One revision on its way into the log: record, copies, answer, and for a kill the erasure.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Whose revision.
+    pub article_id: ArticleId,
+    /// Whose request.
+    pub request_id: RequestId,
+    /// Sequence of the record before.
+    pub head_seq: u64,
+    /// Key of the publisher.
+    pub key: String,
+    /// Whether it is a kill.
+    pub is_kill: bool,
+    /// The messages, in order.
+    pub messages: Vec<Outgoing>,
+    /// Bytes of all bodies and headers, about.
+    pub bytes: usize,
+}
+
+impl Group {
+    /// The group of a record.
+    pub fn new(record: &Record, context: &Context<'_>) -> Self {
+        let mut messages = Vec::with_capacity(record.topics.len() + 3);
+        messages.push(Outgoing {
+            subject: subject::article(record.article_id),
+            headers: expecting(context.head_seq),
+            payload: record.encode(),
+        });
+        // Perf: one body for all copies; only the subject differs. The cursor is not known before
+        // the commit, so native readers have the server's own sequence header instead.
+        let copy: Bytes = record.delivery(String::new()).encode_to_vec().into();
+        let headers = copy_headers(record, context);
+        messages.extend(record.topics.iter().map(|topic| Outgoing {
+            subject: subject::news(topic),
+            headers: headers.clone(),
+            payload: copy.clone(),
+        }));
+        let answer = Answer {
+            article_id: record.article_id,
+            revision: record.revision,
+            topics: record.topics.clone(),
+            seq: 0,
+            digest: context.digest,
+        };
+        messages.push(Outgoing {
+            subject: subject::request(&record.publisher_key_id, record.request_id),
+            headers: expecting(0),
+            payload: answer.encode(),
+        });
+        if record.action == Action::Kill {
+            let erase = EraseRecord {
+                article_id: Bytes::copy_from_slice(record.article_id.as_bytes()),
+                topic_count: u32::try_from(record.topics.len()).expect("at most 64 topics"),
+            };
+            messages.push(Outgoing {
+                subject: subject::erase(record.article_id),
+                headers: HeaderMap::new(),
+                payload: erase.encode_to_vec().into(),
+            });
+        }
+        let bytes = messages.iter().map(Outgoing::bytes).sum();
+        Self {
+            article_id: record.article_id,
+            request_id: record.request_id,
+            head_seq: context.head_seq,
+            key: record.publisher_key_id.clone(),
+            is_kill: record.action == Action::Kill,
+            messages,
+            bytes,
+        }
+    }
+}
+
+impl Outgoing {
+    /// About what it takes in memory and on the wire.
+    fn bytes(&self) -> usize {
+        const HEADERS_BYTES: usize = 600;
+        self.payload.len() + self.subject.len() + HEADERS_BYTES
+    }
+}
+
+fn expecting(seq: u64) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, seq.to_string());
+    headers
+}
+
+/// Headers of the copies: CloudEvents binary mode, and what a reader may want to choose by without
+/// decoding.
+fn copy_headers(record: &Record, context: &Context<'_>) -> HeaderMap {
+    let id = record.article_id;
+    let action = record.action.as_str();
+    let mut headers = HeaderMap::new();
+    headers.insert(subject::CE_SPECVERSION, "1.0");
+    headers.insert(subject::CE_ID, format!("{id}/{}", record.revision.get()));
+    headers.insert(subject::CE_SOURCE, CE_SOURCE_VALUE);
+    headers.insert(subject::CE_TYPE, format!("barid.v1.{action}"));
+    headers.insert(
+        subject::CE_TIME,
+        convert::time_to_proto(record.published_at).to_string(),
+    );
+    let of = if record.uri.is_empty() {
+        format!("urn:uuid:{id}")
+    } else {
+        record.uri.clone()
+    };
+    headers.insert(subject::CE_SUBJECT, of);
+    headers.insert(subject::CONTENT_TYPE, CONTENT_TYPE_VALUE);
+    headers.insert(subject::BARID_ARTICLE, id.to_string());
+    headers.insert(subject::BARID_REVISION, record.revision.get().to_string());
+    headers.insert(subject::BARID_ACTION, action);
+    headers.insert(subject::BARID_URGENCY, context.urgency.get().to_string());
+    headers.insert(subject::BARID_TOPICS, texts(&record.topics).join(","));
+    if let Some(traceparent) = context.traceparent {
+        headers.insert(subject::TRACEPARENT, traceparent);
+    }
+    headers
+}

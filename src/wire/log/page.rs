@@ -1,0 +1,117 @@
+//! Pages of history for readers that are behind, through a bounded pool.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use futures_util::StreamExt as _;
+
+use crate::{
+    article::ArticleId,
+    wire::{
+        log::{Log, ReadError, unavailable},
+        record::{Record, Stored},
+        subject,
+    },
+};
+
+/// Pages that may be read at once; others wait, first come first served.
+pub const PAGES_MAX: usize = 16;
+/// Most records of a page.
+pub const PAGE_LEN_MAX: usize = 256;
+/// Bytes at which the server ends a page.
+const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How long the server may take to hand out a page.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// After how long without use the server forgets a page's consumer.
+const CONSUMER_LIFE: Duration = Duration::from_secs(5);
+
+impl Log {
+    /// The records after a sequence, in order and without a hole: at most [`PAGE_LEN_MAX`], from
+    /// `retained_from` on at the earliest. Empty only if there is none, or if the replica that was
+    /// asked is behind.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn page(&self, after: u64) -> Result<Vec<Stored>, ReadError> {
+        let first = (after + 1).max(self.retained_from());
+        self.page_of(subject::ARTICLES.to_owned(), first).await
+    }
+
+    /// The records of one article from a sequence on, likewise, however old.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn revisions(&self, id: ArticleId, first: u64) -> Result<Vec<Stored>, ReadError> {
+        self.page_of(subject::article(id), first).await
+    }
+
+    async fn page_of(&self, subject: String, first: u64) -> Result<Vec<Stored>, ReadError> {
+        let _permit = self
+            .0
+            .pages
+            .acquire()
+            .await
+            .expect("this semaphore is never closed");
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: first,
+            },
+            ack_policy: AckPolicy::None,
+            filter_subject: subject,
+            inactive_threshold: CONSUMER_LIFE,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let stream = &self.0.connection.reader;
+        let consumer = stream.create_consumer(config).await.map_err(unavailable)?;
+        let page = self.fetch(&consumer).await;
+        let name = &consumer.cached_info().name;
+        if let Err(error) = stream.delete_consumer(name).await {
+            // The server forgets it by itself.
+            tracing::debug!(%error, "a page's consumer stays for a while");
+        }
+        page
+    }
+
+    async fn fetch(
+        &self,
+        consumer: &async_nats::jetstream::consumer::Consumer<pull::Config>,
+    ) -> Result<Vec<Stored>, ReadError> {
+        let mut messages = consumer
+            .fetch()
+            .max_messages(PAGE_LEN_MAX)
+            .max_bytes(PAGE_BYTES_MAX)
+            .expires(PAGE_TIMEOUT)
+            .messages()
+            .await
+            .map_err(unavailable)?;
+        let mut page = Vec::with_capacity(PAGE_LEN_MAX);
+        let mut number = 0;
+        while let Some(message) = messages.next().await {
+            let message = message.map_err(ReadError::from_boxed)?;
+            let info = message.info().map_err(ReadError::from_boxed)?;
+            number += 1;
+            if info.consumer_sequence != number {
+                // One was lost on the way: what came before it is whole.
+                break;
+            }
+            let (seq, time_ns) = (info.stream_sequence, info.published.unix_timestamp_nanos());
+            let record = Record::decode(message.message.payload)
+                .map_err(|source| ReadError::Corrupt { seq, source })?;
+            page.push(Stored {
+                seq,
+                time_ns,
+                record,
+            });
+        }
+        Ok(page)
+    }
+}
+
+impl ReadError {
+    /// An error of the client that comes in a box.
+    pub(super) fn from_boxed(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self::Unavailable(Some(error))
+    }
+}
