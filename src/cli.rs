@@ -20,6 +20,7 @@ pub mod ninjs;
 pub mod out;
 pub mod publish;
 pub mod read;
+pub mod serve;
 pub mod settings;
 pub mod tail;
 pub mod wanted;
@@ -41,7 +42,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(settings::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     Publish(publish::PublishArgs),
     Correct(amend::CorrectArgs),
     Kill(amend::KillArgs),
@@ -92,7 +93,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         .context("can't start the runtime")?;
     runtime.block_on(async {
         match cli.command {
-            Command::Serve(args) => server::run(args.load(&variables)?).await,
+            Command::Serve(args) => serve::run(*args, &variables).await,
             Command::Publish(args) => publish::run(args).await,
             Command::Correct(args) => amend::correct(args).await,
             Command::Kill(args) => amend::kill(args).await,

@@ -9,9 +9,12 @@ use std::{
 
 use serde::Deserialize as _;
 
-use crate::config::{
-    layer::{KEYS, Layer, flag_name, variable_name},
-    value::{LogFormat, Output, Size, Span},
+use crate::{
+    config::{
+        layer::{KEYS, Layer, flag_name, variable_name},
+        value::{LogFormat, Output, Size, Span},
+    },
+    wire::log::open::without_credentials,
 };
 
 pub mod layer;
@@ -325,7 +328,7 @@ impl Picker {
             nats_url: self.optional(
                 "nats_url",
                 |layer| layer.nats_url.clone(),
-                |urls| value::without_passwords(urls),
+                |urls| without_credentials(urls),
             ),
             replicas: self.or("replicas", |layer| layer.replicas, u8::to_string, 1),
             data_dir: self.or(
@@ -440,19 +443,21 @@ impl Settings {
             return Err(self.rule("log", message));
         }
         self.check_nats()?;
-        let mut listeners = vec![("grpc_listen", serve.grpc_listen)];
-        if serve.nats_url.is_none() {
-            listeners.push(("nats_listen", serve.nats_listen));
+        let (grpc, nats) = (serve.grpc_listen, serve.nats_listen);
+        if !grpc.ip().is_loopback() && !danger {
+            let message = format!(
+                "{grpc} can be reached from other machines, and this release has neither TLS nor \
+                 authentication; listen on 127.0.0.1 behind a proxy that has, or accept it with \
+                 --danger-listen-without-authentication"
+            );
+            return Err(self.rule("grpc_listen", message));
         }
-        for (key, address) in listeners {
-            if !address.ip().is_loopback() && !danger {
-                let message = format!(
-                    "{address} can be reached from other machines, and this release has neither \
-                     TLS nor authentication; listen on 127.0.0.1 behind a proxy that has, or \
-                     accept it with --danger-listen-without-authentication"
-                );
-                return Err(self.rule(key, message));
-            }
+        if serve.nats_url.is_none() && !nats.ip().is_loopback() {
+            let message = format!(
+                "{nats} can be reached from other machines, but managed NATS is for this one; \
+                 listen on 127.0.0.1, or name a cluster with --nats-url"
+            );
+            return Err(self.rule("nats_listen", message));
         }
         Ok(())
     }

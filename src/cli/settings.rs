@@ -1,4 +1,4 @@
-//! `barid serve`'s flags, and `barid config`.
+//! `barid config`.
 
 use std::{env, path::PathBuf};
 
@@ -6,37 +6,12 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use crate::{
-    cli::{BadUse, out},
-    config::{self, Serve, Settings, layer::Layer, value::Output},
-    routing::taxonomy::Taxonomy,
+    cli::{
+        out,
+        serve::{ServeArgs, read_taxonomy},
+    },
+    config::{self, Settings, layer::Layer, value::Output},
 };
-
-/// Run the service
-///
-/// Each setting is a flag, a variable (--grpc-listen: BARID_GRPC_LISTEN) and a key of barid.toml
-/// (grpc_listen); flags win over variables over the file.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  barid serve\n  barid serve --data-dir /var/lib/barid --retain 90d\n  \
-                        barid serve --nats-url nats://a,nats://b,nats://c --replicas 3"
-)]
-pub struct ServeArgs {
-    /// The settings file [default: ./barid.toml if it is there]
-    #[arg(long, env = "BARID_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    flags: Layer,
-}
-
-impl ServeArgs {
-    /// Decides every setting.
-    ///
-    /// # Errors
-    /// What [`config::load`] refuses.
-    pub fn load(self, variables: &[(String, String)]) -> anyhow::Result<Serve> {
-        Ok(config::load(self.flags, self.config.as_deref(), variables)?.serve)
-    }
-}
 
 /// Look at the settings
 #[derive(Debug, Subcommand)]
@@ -87,7 +62,9 @@ pub fn config(command: ConfigCommand, variables: &[(String, String)]) -> anyhow:
         }
         ConfigCommand::Check(args) => {
             let settings = config::load(Layer::default(), args.file.as_deref(), variables)?;
-            check_taxonomy(&settings.serve)?;
+            if let Some(path) = &settings.serve.taxonomy {
+                read_taxonomy(path)?;
+            }
             let file = settings.file.map_or_else(
                 || "no file; variables and defaults are good".to_owned(),
                 |file| format!("{} is good", file.display()),
@@ -116,19 +93,5 @@ fn show(settings: &Settings) -> anyhow::Result<()> {
         let origin = &shown.origin;
         out::line(&format!("{key:<width$}  {value:<value_width$}  {origin}"))?;
     }
-    Ok(())
-}
-
-fn check_taxonomy(serve: &Serve) -> anyhow::Result<()> {
-    let Some(path) = &serve.taxonomy else {
-        return Ok(());
-    };
-    let bad = |error: &dyn std::error::Error| {
-        let cause = error.source().map(|cause| format!(": {cause}"));
-        let cause = cause.unwrap_or_default();
-        BadUse(format!("taxonomy {}: {error}{cause}", path.display()))
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| bad(&error))?;
-    Taxonomy::parse(&text).map_err(|error| bad(&error))?;
     Ok(())
 }

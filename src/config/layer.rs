@@ -71,8 +71,8 @@ pub struct Layer {
     /// Form of what goes to stdout [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub output: Option<Output>,
-    /// Listen beyond this machine although there is no TLS and no authentication: whoever reaches
-    /// the port can publish and kill
+    /// Let gRPC listen beyond this machine although there is no TLS and no authentication: whoever
+    /// reaches the port can publish and kill
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     #[arg(require_equals = true)]
     pub danger_listen_without_authentication: Option<bool>,

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr, time::Duration};
 use serde::Deserialize;
 use url::Url;
 
+use crate::wire::log::open::without_credentials;
+
 /// A duration such as `30d`, `1h 30m` or `500ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -174,7 +176,7 @@ pub fn check_nats_urls(urls: &str) -> Result<(), String> {
                 && url.host_str().is_some_and(|host| !host.is_empty())
         });
         if !is_good {
-            let shown = without_passwords(text);
+            let shown = without_credentials(text);
             return Err(format!(
                 "{shown:?} is not a NATS address; write nats://host:4222 or tls://host:4222, \
                  several with commas between them"
@@ -182,17 +184,4 @@ pub fn check_nats_urls(urls: &str) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// A list of addresses as it may be shown: user names and passwords are left out.
-pub fn without_passwords(urls: &str) -> String {
-    let one = |text: &str| match text.rsplit_once('@') {
-        Some((before, host)) => match before.split_once("://") {
-            Some((scheme, _)) => format!("{scheme}://***@{host}"),
-            None => format!("***@{host}"),
-        },
-        None => text.to_owned(),
-    };
-    let shown: Vec<String> = urls.split(',').map(one).collect();
-    shown.join(",")
 }
