@@ -1,5 +1,7 @@
 //! Barid.
 pub mod article;
+pub mod cli;
+pub mod config;
 pub mod cursor;
 pub mod delivery;
 pub mod desk;
