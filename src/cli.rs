@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub mod amend;
+pub mod bench;
 pub mod client;
 pub mod demo;
 pub mod input;
@@ -51,6 +52,8 @@ enum Command {
     Tail(tail::TailArgs),
     Topics(read::TopicsArgs),
     Demo(demo::DemoArgs),
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     #[command(subcommand)]
     Config(settings::ConfigCommand),
     #[command(hide = true)]
@@ -102,6 +105,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Tail(args) => tail::run(args).await,
             Command::Topics(args) => read::topics(args).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Bench(command) => bench::run(command).await,
             Command::Config(command) => settings::config(command, &variables),
             Command::NatsGuard(_) => Ok(()),
         }
