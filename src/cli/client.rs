@@ -197,6 +197,10 @@ impl fmt::Display for CallError {
             let mut facts: Vec<(String, String)> = info.metadata.into_iter().collect();
             facts.sort();
             for (key, value) in facts {
+                // Mostly for programs; people have read it in the message.
+                if text.contains(&value) {
+                    continue;
+                }
                 write!(text, "\n  {key}: {value}")?;
             }
         }

@@ -19,7 +19,7 @@ const OBJECT_BYTES_MAX: u64 = 8 << 20;
 pub struct Place {
     /// The file as the user named it.
     pub file: String,
-    /// From 1.
+    /// From 1; 0 where only the file is known.
     pub line: usize,
     /// From 1; 0 where only the line is known.
     pub column: usize,
@@ -27,7 +27,10 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)?;
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
         if self.column > 0 {
             write!(f, ":{}", self.column)?;
         }

@@ -203,8 +203,8 @@ fn action_style(action: Action) -> Style {
 
 /// The style of what must not be missed.
 pub fn loud() -> Style {
-    let white = Some(Color::Ansi(AnsiColor::BrightWhite));
-    colour(AnsiColor::Red).invert().bold().bg_color(white)
+    let red = Some(Color::Ansi(AnsiColor::Red));
+    colour(AnsiColor::BrightWhite).bold().bg_color(red)
 }
 
 fn colour(colour: AnsiColor) -> Style {

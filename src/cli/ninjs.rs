@@ -245,7 +245,7 @@ pub fn parse(text: &str) -> Result<Parsed, NinjsError> {
     let read = serde_ignored::Deserializer::new(&mut json, &mut note);
     let ninjs: Ninjs = serde_path_to_error::deserialize(read).map_err(|error| {
         let field = match error.path().to_string() {
-            root if root == "." => String::new(),
+            unknown if unknown == "." || unknown == "?" => String::new(),
             path => path,
         };
         syntax(field, error.inner())

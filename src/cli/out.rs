@@ -25,7 +25,7 @@ pub fn line(text: &str) -> anyhow::Result<()> {
 /// Prints one JSON object on a line.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string(value)?)
 }

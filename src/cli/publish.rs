@@ -200,8 +200,8 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
             .into());
         }
     }
+    let mut tally = Tally::new(args.client.output, &ids);
     let (sent_in, sent) = mpsc::channel(PIPELINE);
-    let output = args.client.output;
     let rules = Rules {
         ids,
         action: args.action,
@@ -210,7 +210,6 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
     };
     let requests = requests(first, items, rules, sent_in);
     let mut publisher = client.publisher();
-    let mut tally = Tally::new(output);
     let answers = publisher.publish_stream(requests).await;
     let answers = answers.map_err(CallError::from)?.into_inner();
     tally.take(answers, sent, args.client.timeout.0).await?;
@@ -296,7 +295,7 @@ fn unreadable(file: String, error: &std::io::Error) -> Item {
     Item {
         place: Place {
             file,
-            line: 1,
+            line: 0,
             column: 0,
         },
         parsed: Err(format!("can't read the file: {error}")),
@@ -329,6 +328,8 @@ fn requests(
 /// What became of the articles.
 struct Tally {
     output: Output,
+    /// What to do when the stream breaks.
+    advice: &'static str,
     bar: ProgressBar,
     accepted_count: u64,
     failed_count: u64,
@@ -336,7 +337,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(output: Output) -> Self {
+    fn new(output: Output, ids: &IdChoice) -> Self {
         // Drawn on stderr, and only if that is a terminal.
         let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} articles, {per_sec}") {
@@ -344,6 +345,12 @@ impl Tally {
         }
         Self {
             output,
+            advice: match ids {
+                IdChoice::Derived | IdChoice::Given(_) => {
+                    "run the same command again: what was accepted is not published twice"
+                }
+                IdChoice::Random => "--again would publish those a second time",
+            },
             bar,
             accepted_count: 0,
             failed_count: 0,
@@ -421,9 +428,8 @@ impl Tally {
         }
         self.summary();
         Err(lost.context(format!(
-            "stopped after {} articles; run the same command again: what was accepted is not \
-             published twice",
-            self.accepted_count
+            "stopped after {} articles; {}",
+            self.accepted_count, self.advice
         )))
     }
 
@@ -482,7 +488,7 @@ impl Tally {
 /// Prints one accepted revision.
 ///
 /// # Errors
-/// As [`out::line`].
+/// As [`out::line()`].
 pub fn print_published(
     output: Output,
     action: proto::Action,
