@@ -104,7 +104,8 @@ impl Node {
             .unwrap();
         let ready: Ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("not ready: {error}: {line:?}\n{}", self.log()));
-        (self.grpc, self.nats) = (ready.grpc, ready.nats);
+        self.grpc = ready.grpc.trim_start_matches("http://").to_owned();
+        self.nats = ready.nats;
     }
 
     /// What the node has logged, all starts.

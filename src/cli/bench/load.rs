@@ -121,6 +121,6 @@ fn request(article: &Article) -> PublishRequest {
 }
 
 async fn connect(grpc: &str) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{grpc}"))?.tcp_nodelay(true);
+    let endpoint = Endpoint::from_shared(grpc.to_owned())?.tcp_nodelay(true);
     endpoint.connect().await.context("can't connect to the node")
 }

@@ -22,7 +22,7 @@ use crate::server::nats::running_url;
 #[derive(Debug)]
 pub struct Node {
     child: Child,
-    /// Where its gRPC listens.
+    /// Where its gRPC is, a URL.
     pub grpc: String,
     /// From exec to ready.
     pub start: Duration,
