@@ -12,6 +12,8 @@
     reason = "a test may panic, look at the clock and be long"
 )]
 
+mod clients;
 mod harness;
 mod managed_nats;
 mod model;
+mod native;
