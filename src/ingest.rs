@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     article::{Action, Article, ArticleId, Revision, Submission, Urgencies, Urgency},
@@ -41,7 +41,7 @@ struct Inner {
     taxonomy: Arc<Taxonomy>,
     clock: fn() -> SystemTime,
     turns: Turns,
-    tracker: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// One accepted publish.
@@ -205,19 +205,19 @@ struct Draft {
 }
 
 impl Ingest {
-    /// A gateway in front of a log. What has begun ends in `tracker`, whoever goes away.
+    /// A gateway in front of a log. After `stop` it takes no more.
     pub fn new(
         log: Log,
         taxonomy: Arc<Taxonomy>,
         clock: fn() -> SystemTime,
-        tracker: TaskTracker,
+        stop: CancellationToken,
     ) -> Self {
         Self(Arc::new(Inner {
             log,
             taxonomy,
             clock,
             turns: Turns::default(),
-            tracker,
+            stop,
         }))
     }
 
@@ -231,8 +231,12 @@ impl Ingest {
         self.0.log.cursor(seq).to_string()
     }
 
-    /// Publishes one revision before `deadline`. Submissions for one article are taken in the
-    /// order in which this future is first polled.
+    /// Publishes one revision before `deadline`. Submissions are taken in the order in which their
+    /// futures are first polled: those for one article always, others unless the leader must be
+    /// asked about one of them.
+    ///
+    /// Dropping the future does not take back what is on its way into the log. This node then does
+    /// not remember the outcome; the log itself, or the tail, tells the next one who asks.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -242,39 +246,21 @@ impl Ingest {
         traceparent: Option<String>,
         deadline: Instant,
     ) -> Result<Published, PublishError> {
-        if self.0.tracker.is_closed() {
+        if self.0.stop.is_cancelled() {
             return Err(PublishError::Stopping);
         }
-        let turn = self.0.turns.take(submission.article_id).await;
-        // From here on the work must end even if the caller goes away: it may be in the log.
-        let ingest = self.clone();
-        let work = self.0.tracker.spawn(async move {
-            let result = ingest
-                .run(&submission, traceparent.as_deref(), deadline)
-                .await;
-            drop(turn);
-            result
-        });
-        work.await.unwrap_or(Err(PublishError::Stopping))
-    }
-
-    async fn run(
-        &self,
-        submission: &Submission,
-        traceparent: Option<&str>,
-        deadline: Instant,
-    ) -> Result<Published, PublishError> {
+        let _turn = self.0.turns.take(submission.article_id).await;
         // What this node remembers may be behind: it may lead to a try that the log refuses, never
         // to an error.
         let mut is_sure = false;
         let mut is_ours_possible = false;
         let mut race_count = 0;
         loop {
-            if let Some(answer) = self.answer(submission, is_sure).await? {
-                return self.answered(submission, &answer, is_ours_possible);
+            if let Some(answer) = self.answer(&submission, is_sure).await? {
+                return self.answered(&submission, &answer, is_ours_possible);
             }
-            let (head, is_read) = self.head(submission, is_sure).await?;
-            let draft = match self.plan(submission, head.as_deref()) {
+            let (head, is_read) = self.head(&submission, is_sure).await?;
+            let draft = match self.plan(&submission, head.as_deref()) {
                 Ok(Plan::Append(draft)) => draft,
                 Ok(Plan::Killed(published)) => return Ok(published),
                 Err(_) if !(is_sure && is_read) => {
@@ -287,11 +273,11 @@ impl Ingest {
                 head_seq: draft.head_seq,
                 digest: submission.digest,
                 urgency: draft.urgency,
-                traceparent,
+                traceparent: traceparent.as_deref(),
             };
             let group = Group::new(&draft.record, &context);
             match self.0.log.append(group, deadline).await {
-                Ok(appended) => return Ok(self.accepted(submission, draft.record, appended.seq)),
+                Ok(appended) => return Ok(self.accepted(&submission, draft.record, appended.seq)),
                 Err(AppendError::Stale {
                     is_ours_possible: possible,
                 }) if race_count < RACES_MAX && Instant::now() < deadline => {

@@ -20,8 +20,10 @@ pub mod start;
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Publishing: latency and throughput beside the same atomic batches by a bare NATS client
-    #[command(after_help = "Examples:\n  barid bench publish\n  barid bench publish --rounds 9 \
-                            --output json")]
+    #[command(
+        after_help = "Examples:\n  barid bench publish\n  barid bench publish --rounds 9 \
+                            --output json"
+    )]
     Publish(publish::PublishArgs),
     /// Starting: from exec to ready, with an empty log and with a full one
     #[command(after_help = "Examples:\n  barid bench start\n  barid bench start --records 100000")]
@@ -62,7 +64,9 @@ impl Latencies {
     /// # Errors
     /// Never: all have the same bounds.
     pub fn add_all(&mut self, other: &Self) -> anyhow::Result<()> {
-        self.0.add(&other.0).context("histograms of different bounds")
+        self.0
+            .add(&other.0)
+            .context("histograms of different bounds")
     }
 
     /// How many.
@@ -95,13 +99,25 @@ impl Figure {
         rounds.sort_by(f64::total_cmp);
         let at = |index: usize| rounds.get(index).copied().unwrap_or(f64::NAN);
         let last = rounds.len().saturating_sub(1);
-        Self { name, min: at(0), median: at(last / 2), max: at(last), goal }
+        Self {
+            name,
+            min: at(0),
+            median: at(last / 2),
+            max: at(last),
+            goal,
+        }
     }
 }
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, min, median, max, goal } = self;
+        let Self {
+            name,
+            min,
+            median,
+            max,
+            goal,
+        } = self;
         write!(f, "{name:<58} {median:>10.2}  {min:>10.2} … {max:<10.2}")?;
         match goal {
             Some(goal) => write!(f, " {goal}"),
@@ -118,9 +134,14 @@ pub fn print(output: Output, figures: &[Figure]) -> anyhow::Result<()> {
     match output {
         Output::Json => super::out::json(&figures),
         Output::Text => {
-            let head = format!("{:<58} {:>10}  {:>10} … {:<10} goal", "", "median", "min", "max");
+            let head = format!(
+                "{:<58} {:>10}  {:>10} … {:<10} goal",
+                "", "median", "min", "max"
+            );
             super::out::line(&head)?;
-            figures.iter().try_for_each(|figure| super::out::line(&figure.to_string()))
+            figures
+                .iter()
+                .try_for_each(|figure| super::out::line(&figure.to_string()))
         }
     }
 }

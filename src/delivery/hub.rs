@@ -160,6 +160,7 @@ impl Hub {
     fn push(&self, stored: Stored) -> Result<(), ReadError> {
         let log = &self.0.log;
         let (seq, end) = (stored.seq, stored.group_end());
+        log.mark_seen(seq);
         if stored.record.action == crate::article::Action::Kill {
             // Before any reader can know of it.
             log.killed().insert(stored.record.article_id, seq);

@@ -73,6 +73,9 @@ struct Inner {
     epochs: watch::Sender<Arc<Epochs>>,
     /// The highest sequence up to which this node has read.
     read_up_to: watch::Sender<u64>,
+    /// The sequence of the newest record that the tail has read: the log can't end before it
+    /// unless it lost something.
+    seen: AtomicU64,
     /// When this node last knew that it had read to the leader's end, and to where.
     confirmed: watch::Sender<Option<Confirmed>>,
     /// One confirmation at a time; those who ask meanwhile share the next.
@@ -287,6 +290,11 @@ impl Log {
             *read = seq.max(*read);
             is_new
         });
+    }
+
+    /// Says that the tail has read a record.
+    pub fn mark_seen(&self, seq: u64) {
+        self.0.seen.store(seq, Ordering::Release);
     }
 
     /// The leader's last sequence.

@@ -62,13 +62,24 @@ impl Floor {
             destination: format!("{prefix}-news.>"),
             headers_only: false,
         });
-        jetstream::new(client.clone()).create_stream(config).await.context("no floor stream")?;
-        Ok(Self { client, prefix, article })
+        jetstream::new(client.clone())
+            .create_stream(config)
+            .await
+            .context("no floor stream")?;
+        Ok(Self {
+            client,
+            prefix,
+            article,
+        })
     }
 
     /// The log itself, to be filled.
     pub fn log(client: Client, article: Bytes) -> Self {
-        Self { client, prefix: "log", article }
+        Self {
+            client,
+            prefix: "log",
+            article,
+        }
     }
 
     /// Commits one group after the other for a while.
@@ -106,7 +117,8 @@ impl Floor {
     /// # Errors
     /// NATS refuses.
     pub async fn commit_groups(&self, count: u32) -> anyhow::Result<()> {
-        self.commit((0..count).flat_map(|_| self.group()).collect()).await
+        self.commit((0..count).flat_map(|_| self.group()).collect())
+            .await
     }
 
     /// The group of a new article with one topic.
@@ -149,11 +161,17 @@ impl Floor {
         let id = format!("{:032x}", rand::random::<u128>());
         let last = batch.len();
         for (number, message) in (1..).zip(batch) {
-            let Message { subject, mut headers, payload } = message;
+            let Message {
+                subject,
+                mut headers,
+                payload,
+            } = message;
             headers.insert(NATS_BATCH_ID, id.as_str());
             headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
             if number < last {
-                self.client.publish_with_headers(subject, headers, payload).await?;
+                self.client
+                    .publish_with_headers(subject, headers, payload)
+                    .await?;
                 continue;
             }
             headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);

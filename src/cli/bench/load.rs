@@ -10,8 +10,9 @@ use uuid::Uuid;
 use crate::{
     cli::bench::{Latencies, node},
     wire::proto::v1::{
-        Article, PublishRequest, SubscribeRequest, publisher_service_client::PublisherServiceClient,
-        subscribe_response::Frame, subscriber_service_client::SubscriberServiceClient,
+        Article, PublishRequest, SubscribeRequest,
+        publisher_service_client::PublisherServiceClient, subscribe_response::Frame,
+        subscriber_service_client::SubscriberServiceClient,
     },
 };
 
@@ -46,9 +47,15 @@ pub fn article(body_bytes: usize) -> Article {
 pub async fn in_turn(grpc: &str, article: &Article, time: Duration) -> anyhow::Result<InTurn> {
     let mut publisher = PublisherServiceClient::new(connect(grpc).await?);
     let mut subscriber = SubscriberServiceClient::new(connect(grpc).await?);
-    let mut frames = subscriber.subscribe(SubscribeRequest::default()).await?.into_inner();
+    let mut frames = subscriber
+        .subscribe(SubscribeRequest::default())
+        .await?
+        .into_inner();
     let first = frames.message().await?.and_then(|response| response.frame);
-    anyhow::ensure!(matches!(first, Some(Frame::CaughtUp(_))), "the stream does not begin");
+    anyhow::ensure!(
+        matches!(first, Some(Frame::CaughtUp(_))),
+        "the stream does not begin"
+    );
     let mut measured = InTurn::default();
     let end = node::now() + time;
     while node::now() < end {
@@ -66,7 +73,10 @@ pub async fn in_turn(grpc: &str, article: &Article, time: Duration) -> anyhow::R
         let ((answer, answered), (frame, delivered)) = tokio::join!(answer, delivery);
         answer?;
         let frame = frame?.and_then(|response| response.frame);
-        anyhow::ensure!(matches!(frame, Some(Frame::Delivery(_))), "no delivery came");
+        anyhow::ensure!(
+            matches!(frame, Some(Frame::Delivery(_))),
+            "no delivery came"
+        );
         measured.answer.add(answered);
         measured.delivery.add(delivered);
     }
@@ -122,5 +132,8 @@ fn request(article: &Article) -> PublishRequest {
 
 async fn connect(grpc: &str) -> anyhow::Result<Channel> {
     let endpoint = Endpoint::from_shared(grpc.to_owned())?.tcp_nodelay(true);
-    endpoint.connect().await.context("can't connect to the node")
+    endpoint
+        .connect()
+        .await
+        .context("can't connect to the node")
 }

@@ -42,8 +42,16 @@ impl Node {
         let program = env::current_exe().context("can't find this program")?;
         let mut command = Command::new(program);
         command
-            .args(["serve", "--output", "json", "--log", "error", "--drain", "0s"])
-            .args(["--grpc-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--data-dir"])
+            .args([
+                "serve", "--output", "json", "--log", "error", "--drain", "0s",
+            ])
+            .args([
+                "--grpc-listen",
+                "127.0.0.1:0",
+                "--nats-listen",
+                "127.0.0.1:0",
+                "--data-dir",
+            ])
             .arg(data)
             .stdout(Stdio::piped())
             .kill_on_drop(true);
@@ -55,9 +63,15 @@ impl Node {
         let stdout = child.stdout.take().context("the node has no output")?;
         let line = BufReader::new(stdout).lines().next_line().await?;
         let start = began.elapsed();
-        let Some(line) = line else { bail!("the node ended before it was ready") };
+        let Some(line) = line else {
+            bail!("the node ended before it was ready")
+        };
         let ready: Ready = serde_json::from_str(&line).context("the node is not ready")?;
-        Ok(Self { child, grpc: ready.grpc, start })
+        Ok(Self {
+            child,
+            grpc: ready.grpc,
+            start,
+        })
     }
 
     /// Stops it in order.
@@ -71,7 +85,11 @@ impl Node {
             kill_process(pid, Signal::TERM)?;
         }
         let status = self.child.wait().await?;
-        if status.success() { Ok(()) } else { bail!("the node ended with {status}") }
+        if status.success() {
+            Ok(())
+        } else {
+            bail!("the node ended with {status}")
+        }
     }
 }
 
@@ -82,7 +100,10 @@ impl Node {
 pub async fn nats(data: &Path) -> anyhow::Result<async_nats::Client> {
     let url = running_url(data).context("the node's NATS is not running")?;
     let options = crate::wire::log::open::credentials(&url);
-    options.connect(&url).await.context("can't connect to the node's NATS")
+    options
+        .connect(&url)
+        .await
+        .context("can't connect to the node's NATS")
 }
 
 /// A folder for the node.

@@ -34,7 +34,12 @@ pub struct PublishArgs {
     #[arg(long, env = "BARID_NATS_SERVER", value_name = "FILE")]
     nats_server: Option<PathBuf>,
     /// A table for people, or one JSON array
-    #[arg(long, env = "BARID_OUTPUT", default_value = "text", value_name = "FORMAT")]
+    #[arg(
+        long,
+        env = "BARID_OUTPUT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     output: Output,
 }
 
@@ -103,35 +108,67 @@ fn figures(rounds: &[Round], start: Duration) -> Vec<Figure> {
         Figure::new(name, rounds.iter().map(figure).collect(), goal)
     };
     vec![
-        over("commit alone, one in turn: p50 ms", None, |round| round.floor.quantile_ms(0.5)),
-        over("commit alone, one in turn: p99 ms", None, |round| round.floor.quantile_ms(0.99)),
-        over("Publish, one in turn: p50 ms", None, |round| round.barid.answer.quantile_ms(0.5)),
-        over("Publish, one in turn: p99 ms", None, |round| round.barid.answer.quantile_ms(0.99)),
-        over("Publish p50 over the commit's", Some("1.3, aim 1.1"), |round| {
-            round.barid.answer.quantile_ms(0.5) / round.floor.quantile_ms(0.5)
+        over("commit alone, one in turn: p50 ms", None, |round| {
+            round.floor.quantile_ms(0.5)
         }),
+        over("commit alone, one in turn: p99 ms", None, |round| {
+            round.floor.quantile_ms(0.99)
+        }),
+        over("Publish, one in turn: p50 ms", None, |round| {
+            round.barid.answer.quantile_ms(0.5)
+        }),
+        over("Publish, one in turn: p99 ms", None, |round| {
+            round.barid.answer.quantile_ms(0.99)
+        }),
+        over(
+            "Publish p50 over the commit's",
+            Some("1.3, aim 1.1"),
+            |round| round.barid.answer.quantile_ms(0.5) / round.floor.quantile_ms(0.5),
+        ),
         over("publish to first subscriber: p50 ms", None, |round| {
             round.barid.delivery.quantile_ms(0.5)
         }),
         over("publish to first subscriber: p99 ms", None, |round| {
             round.barid.delivery.quantile_ms(0.99)
         }),
-        over("the same beyond the commit alone: p50 ms", Some("1, aim 0.4"), |round| {
-            round.barid.delivery.quantile_ms(0.5) - round.floor.quantile_ms(0.5)
+        over(
+            "the same beyond the commit alone: p50 ms",
+            Some("1, aim 0.4"),
+            |round| round.barid.delivery.quantile_ms(0.5) - round.floor.quantile_ms(0.5),
+        ),
+        over(
+            "group commit alone, many publishers: articles/s",
+            None,
+            |round| round.floor_rate,
+        ),
+        over("Publish, many publishers: articles/s", None, |round| {
+            round.barid_rate
         }),
-        over("group commit alone, many publishers: articles/s", None, |round| round.floor_rate),
-        over("Publish, many publishers: articles/s", None, |round| round.barid_rate),
-        over("Publish, many publishers: p50 ms", None, |round| round.barid_many.quantile_ms(0.5)),
-        over("Publish, many publishers: p99 ms", None, |round| round.barid_many.quantile_ms(0.99)),
-        over("Publish rate over the group commit's", Some("0.8, aim 0.95"), |round| {
-            round.barid_rate / round.floor_rate
+        over("Publish, many publishers: p50 ms", None, |round| {
+            round.barid_many.quantile_ms(0.5)
         }),
-        over("republish, one in turn: p50 with over without", None, |round| {
-            round.floor.quantile_ms(0.5) / round.floor_silent.quantile_ms(0.5)
+        over("Publish, many publishers: p99 ms", None, |round| {
+            round.barid_many.quantile_ms(0.99)
         }),
-        over("republish, many publishers: rate with over without", None, |round| {
-            round.floor_rate / round.floor_silent_rate
-        }),
-        Figure::new("start of this node, empty log: ms", vec![start.as_secs_f64() * 1e3], Some("300, aim 100")),
+        over(
+            "Publish rate over the group commit's",
+            Some("0.8, aim 0.95"),
+            |round| round.barid_rate / round.floor_rate,
+        ),
+        over(
+            "republish, one in turn: p50 with over without",
+            None,
+            |round| round.floor.quantile_ms(0.5) / round.floor_silent.quantile_ms(0.5),
+        ),
+        over(
+            "republish, many publishers: rate with over without",
+            None,
+            |round| round.floor_rate / round.floor_silent_rate,
+        ),
+        Figure::new(
+            "start of this node, empty log: ms",
+            vec![start.as_secs_f64() * 1e3],
+            Some("300, aim 100"),
+        ),
     ]
 }

@@ -31,7 +31,12 @@ pub struct StartArgs {
     #[arg(long, env = "BARID_NATS_SERVER", value_name = "FILE")]
     nats_server: Option<PathBuf>,
     /// A table for people, or one JSON array
-    #[arg(long, env = "BARID_OUTPUT", default_value = "text", value_name = "FORMAT")]
+    #[arg(
+        long,
+        env = "BARID_OUTPUT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     output: Output,
 }
 
@@ -58,7 +63,11 @@ pub async fn run(args: StartArgs) -> anyhow::Result<()> {
     }
     let figures = [
         Figure::new("start to ready, empty log: ms", empty, Some("300, aim 100")),
-        Figure::new("start to ready, full log: ms", full, Some("4000, aim 2500 at 1M records")),
+        Figure::new(
+            "start to ready, full log: ms",
+            full,
+            Some("4000, aim 2500 at 1M records"),
+        ),
     ];
     print(args.output, &figures)
 }

@@ -22,20 +22,20 @@ const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 impl Log {
     /// Compares the leader's word with what this node has read: takes over a list of lives that
-    /// another node wrote, or begins a new one.
-    pub(super) async fn judge_epochs(&self, info: &Info) -> Result<(), ReadError> {
+    /// another node wrote, or begins a new one. `seen` is the newest record that the tail had read
+    /// before the leader was asked.
+    pub(super) async fn judge_epochs(&self, info: &Info, seen: u64) -> Result<(), ReadError> {
         self.adopt(info);
-        let read = self.read_up_to();
-        let explained = self.epochs().newest_first() <= read;
         let last_seq = info.state.last_sequence;
-        if last_seq >= read {
+        if last_seq >= seen {
             return Ok(());
         }
-        if explained && self.epochs().newest_first() > last_seq {
+        let newest_first = self.epochs().newest_first();
+        if newest_first > last_seq && newest_first <= seen {
             // The tail is about to go back to the new life's beginning.
             return Err(ReadError::Behind);
         }
-        tracing::error!(last_seq, read, "the log lost its newest part");
+        tracing::error!(last_seq, seen, "the log lost its newest part");
         self.begin_epoch(last_seq + 1).await
     }
 
@@ -105,6 +105,7 @@ impl Log {
 
     /// Says that the log ends at `seq` again, for the tail that goes back there.
     pub fn mark_lost(&self, seq: u64) {
+        self.mark_seen(seq);
         self.0.read_up_to.send_replace(seq);
     }
 }

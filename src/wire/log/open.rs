@@ -145,6 +145,7 @@ impl Log {
             queue_bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
             epochs: watch::Sender::new(Arc::new(epochs)),
             read_up_to: watch::Sender::new(0),
+            seen: AtomicU64::new(0),
             confirmed: watch::Sender::new(None),
             confirming: tokio::sync::Mutex::default(),
             tail_restart: Notify::new(),

@@ -42,8 +42,10 @@ impl Log {
         }
         let asked = Instant::now();
         let generation = self.generation();
+        // Before the leader is asked: the tail reads on meanwhile.
+        let seen = self.0.seen.load(Ordering::Acquire);
         let info = self.info().await?;
-        self.judge_epochs(&info).await?;
+        self.judge_epochs(&info, seen).await?;
         let last_seq = info.state.last_sequence;
         self.read_to(last_seq).await?;
         self.0.confirmed.send_replace(Some(Confirmed {
@@ -158,11 +160,11 @@ impl Log {
     }
 
     async fn write_high_water(&self, written: u64) -> u64 {
-        let read = self.read_up_to();
-        if read == written || !self.put_number(HIGH_WATER, read).await {
+        let seen = self.0.seen.load(Ordering::Acquire);
+        if seen == written || !self.put_number(HIGH_WATER, seen).await {
             return written;
         }
-        read
+        seen
     }
 
     pub(super) async fn put_number(&self, key: &str, number: u64) -> bool {
