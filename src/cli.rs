@@ -17,6 +17,7 @@ pub mod client;
 pub mod demo;
 pub mod input;
 pub mod line;
+pub mod log;
 pub mod ninjs;
 pub mod out;
 pub mod publish;
@@ -54,6 +55,8 @@ enum Command {
     Demo(demo::DemoArgs),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    #[command(subcommand)]
+    Log(log::LogCommand),
     #[command(subcommand)]
     Config(settings::ConfigCommand),
     #[command(hide = true)]
@@ -105,6 +108,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Tail(args) => tail::run(args).await,
             Command::Topics(args) => read::topics(args).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Log(command) => log::run(command, &variables).await,
             Command::Bench(command) => bench::run(command).await,
             Command::Config(command) => settings::config(command, &variables),
             Command::NatsGuard(_) => Ok(()),

@@ -221,6 +221,11 @@ impl Ingest {
         }))
     }
 
+    /// Cancelled when it takes no more.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
     /// The time of day.
     pub fn now(&self) -> SystemTime {
         (self.0.clock)()

@@ -67,7 +67,7 @@ pub async fn run(args: ServeArgs, variables: &[(String, String)]) -> anyhow::Res
     let output = serve.output;
     let stop = CancellationToken::new();
     let ready = |addresses: &Addresses| say_ready(output, addresses);
-    let mut served = pin!(server::run(options(serve, taxonomy)?, ready, stop.clone()));
+    let mut served = pin!(server::run(options(&serve, taxonomy)?, ready, stop.clone()));
     loop {
         tokio::select! {
             biased;
@@ -97,26 +97,33 @@ pub fn read_taxonomy(path: &Path) -> Result<Taxonomy, BadUse> {
     })
 }
 
-fn options(serve: Serve, taxonomy: Taxonomy) -> anyhow::Result<server::Options> {
-    let nats = match serve.nats_url {
-        Some(url) => Nats::External {
-            url,
-            replicas: serve.replicas.into(),
-        },
-        None => Nats::Managed(nats::Options {
-            binary: serve.nats_server,
-            data_dir: serve.data_dir,
-            listen: serve.nats_listen,
-            guard: env::current_exe().context("can't find the barid program")?,
-        }),
-    };
+fn options(serve: &Serve, taxonomy: Taxonomy) -> anyhow::Result<server::Options> {
     Ok(server::Options {
         grpc_listen: serve.grpc_listen,
-        nats,
+        nats: nats(serve)?,
         log_bytes_max: serve.log_bytes_max.map(i64::try_from).transpose()?,
         retain: serve.retain,
         drain: serve.drain,
         taxonomy: Arc::new(taxonomy),
+    })
+}
+
+/// Which NATS the settings name.
+///
+/// # Errors
+/// This program can't be found, which guards managed NATS.
+pub fn nats(serve: &Serve) -> anyhow::Result<Nats> {
+    Ok(match &serve.nats_url {
+        Some(url) => Nats::External {
+            url: url.clone(),
+            replicas: serve.replicas.into(),
+        },
+        None => Nats::Managed(nats::Options {
+            binary: serve.nats_server.clone(),
+            data_dir: serve.data_dir.clone(),
+            listen: serve.nats_listen,
+            guard: env::current_exe().context("can't find the barid program")?,
+        }),
     })
 }
 

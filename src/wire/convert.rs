@@ -107,7 +107,7 @@ pub fn submission(request: proto::PublishRequest, now: Time) -> Result<Submissio
         return Err(check.into_fault());
     };
     let given_id = article_id(&mut check, &article.id);
-    let embargoed_until = article.embargoed_until.clone();
+    let embargoed_until = article.embargoed_until;
     let article = parse_article(&mut check, article, action);
     check.finish()?;
     let request_id = parsed_request_id

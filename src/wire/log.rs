@@ -38,6 +38,7 @@ use crate::{
     },
 };
 
+pub mod admin;
 pub mod batch;
 pub mod cache;
 pub mod epoch;

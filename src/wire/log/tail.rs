@@ -22,7 +22,7 @@ const RESTART_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub enum Found {
     /// The next record.
-    Record(Stored),
+    Record(Box<Stored>),
     /// The log lost what came after this sequence and began a new life there.
     Lost(u64),
 }
@@ -97,11 +97,11 @@ impl Tail {
             let record = Record::decode(message.message.payload)
                 .map_err(|source| ReadError::Corrupt { seq, source })?;
             self.at = seq;
-            return Ok(Found::Record(Stored {
+            return Ok(Found::Record(Box::new(Stored {
                 seq,
                 time_ns,
                 record,
-            }));
+            })));
         }
     }
 
