@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -245,7 +245,9 @@ impl Ingest {
         if self.0.tracker.is_closed() {
             return Err(PublishError::Stopping);
         }
-        let turn = self.0.turns.take(submission.article_id).await;
+        let turn = self.0.turns.take(submission.article_id);
+        let late = |is_in_doubt| AppendError::Unavailable { is_in_doubt };
+        let turn = timeout_at(deadline, turn).await.map_err(|_| late(false))?;
         // From here on the work must end even if the caller goes away: it may be in the log.
         let ingest = self.clone();
         let work = self.0.tracker.spawn(async move {
@@ -255,7 +257,11 @@ impl Ingest {
             drop(turn);
             result
         });
-        work.await.unwrap_or(Err(PublishError::Stopping))
+        // Reads of the leader have a patience of their own, which may end later.
+        match timeout_at(deadline, work).await {
+            Ok(result) => result.unwrap_or(Err(PublishError::Stopping)),
+            Err(_) => Err(late(true).into()),
+        }
     }
 
     async fn run(

@@ -167,8 +167,11 @@ impl Log {
             Ok(Err(_)) => return Err(AppendError::Unavailable { is_in_doubt: false }),
             Err(_) => return Err(AppendError::Busy),
         }
-        // The writer answers every job at its deadline at the latest, unless the process stops.
-        answer.await.unwrap_or(Err(gone))
+        // The writer looks at the deadline between two tries only, and a try may take longer.
+        match timeout_at(deadline, answer).await {
+            Ok(answer) => answer.unwrap_or(Err(gone)),
+            Err(_) => Err(gone),
+        }
     }
 }
 
@@ -250,7 +253,9 @@ impl Writer {
             if part.is_empty() {
                 continue;
             }
+            let read = self.log.read_up_to();
             match self.send(&mut part).await {
+                Ok(first_seq) if first_seq <= read => self.succeed_after_loss(part, first_seq).await,
                 Ok(first_seq) => self.succeed(part, first_seq),
                 Err(BatchError::Stale) if part.len() == 1 => stale(part),
                 Err(BatchError::Stale) => parts.extend(self.without_stale(part).await),
@@ -271,6 +276,19 @@ impl Writer {
                     tracing::error!(why, "NATS refuses a batch");
                     fail(part, &AppendError::Refused(why));
                 }
+            }
+        }
+    }
+
+    /// The commit took a place that this node had read already: it met a log that had lost its
+    /// newest part, before anybody could see that. The new life begins with this very commit.
+    async fn succeed_after_loss(&self, part: Vec<Job>, first_seq: u64) {
+        tracing::error!(first_seq, "the log lost its newest part before a commit");
+        match self.log.begin_epoch_here(first_seq).await {
+            Ok(()) => self.succeed(part, first_seq),
+            Err(error) => {
+                tracing::error!(%error, "the new life of the log could not be begun");
+                fail(part, &AppendError::Unavailable { is_in_doubt: true });
             }
         }
     }
