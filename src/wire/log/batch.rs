@@ -126,11 +126,21 @@ impl AppendError {
     }
 }
 
+/// A batch that is in the log.
+struct Sent {
+    /// The sequence of its first message.
+    first_seq: u64,
+    /// How far this node had read when it was sent.
+    read: u64,
+}
+
 /// How a batch failed.
 #[derive(Debug)]
 enum BatchError {
     /// An expectation of some group does not hold.
     Stale,
+    /// Nothing was sent: the log is out of reach.
+    Away,
     /// Nobody knows, or the server is busy: the same batch may succeed.
     Again(String),
     /// Too many messages for this server.
@@ -253,10 +263,11 @@ impl Writer {
             if part.is_empty() {
                 continue;
             }
-            let read = self.log.read_up_to();
             match self.send(&mut part).await {
-                Ok(first_seq) if first_seq <= read => self.succeed_after_loss(part, first_seq).await,
-                Ok(first_seq) => self.succeed(part, first_seq),
+                Ok(Sent { first_seq, read }) if first_seq <= read => {
+                    self.succeed_after_loss(part, first_seq).await;
+                }
+                Ok(Sent { first_seq, .. }) => self.succeed(part, first_seq),
                 Err(BatchError::Stale) if part.len() == 1 => stale(part),
                 Err(BatchError::Stale) => parts.extend(self.without_stale(part).await),
                 Err(BatchError::TooLarge) if part.len() > 1 => {
@@ -268,6 +279,11 @@ impl Writer {
                 }
                 Err(BatchError::Again(why)) => {
                     tracing::warn!(why, group_count = part.len(), "sending a batch again");
+                    sleep(RESEND_PAUSE).await;
+                    parts.push(part);
+                }
+                Err(BatchError::Away) => {
+                    // The pulse has told so already.
                     sleep(RESEND_PAUSE).await;
                     parts.push(part);
                 }
@@ -346,15 +362,13 @@ impl Writer {
         vec![good]
     }
 
-    /// Sends one batch and waits for its commit; returns the sequence of its first message.
-    async fn send(&self, part: &mut [Job]) -> Result<u64, BatchError> {
+    /// Sends one batch and waits for its commit.
+    async fn send(&self, part: &mut [Job]) -> Result<Sent, BatchError> {
         // What this node knows may be of a server that has since been restored from a backup.
         if !self.log.is_generation_confirmed() {
-            self.log
-                .confirm()
-                .await
-                .map_err(|error| BatchError::Again(error.to_string()))?;
+            self.log.confirm().await.map_err(|_| BatchError::Away)?;
         }
+        let read = self.log.read_up_to();
         let client = &self.log.0.connection.client;
         let batch_id = nuid();
         let last = part
@@ -393,7 +407,8 @@ impl Writer {
                         | RequestErrorKind::NoResponders
                         | RequestErrorKind::Other => BatchError::Again(error.to_string()),
                     })?;
-                return committed(&response.payload, last);
+                let first_seq = committed(&response.payload, last)?;
+                return Ok(Sent { first_seq, read });
             }
         }
         Err(BatchError::Refused("an empty batch".into()))
