@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -254,18 +254,33 @@ impl Ingest {
         if self.0.stop.is_cancelled() {
             return Err(PublishError::Stopping);
         }
-        let _turn = self.0.turns.take(submission.article_id).await;
+        let late = |is_in_doubt| AppendError::Unavailable { is_in_doubt };
+        let turn = self.0.turns.take(submission.article_id);
+        let _turn = timeout_at(deadline, turn).await.map_err(|_| late(false))?;
+        // Reads of the leader have a patience of their own, which may end later.
+        let work = self.run(&submission, traceparent.as_deref(), deadline);
+        timeout_at(deadline, work)
+            .await
+            .unwrap_or_else(|_| Err(late(true).into()))
+    }
+
+    async fn run(
+        &self,
+        submission: &Submission,
+        traceparent: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Published, PublishError> {
         // What this node remembers may be behind: it may lead to a try that the log refuses, never
         // to an error.
         let mut is_sure = false;
         let mut is_ours_possible = false;
         let mut race_count = 0;
         loop {
-            if let Some(answer) = self.answer(&submission, is_sure).await? {
-                return self.answered(&submission, &answer, is_ours_possible);
+            if let Some(answer) = self.answer(submission, is_sure).await? {
+                return self.answered(submission, &answer, is_ours_possible);
             }
-            let (head, is_read) = self.head(&submission, is_sure).await?;
-            let draft = match self.plan(&submission, head.as_deref()) {
+            let (head, is_read) = self.head(submission, is_sure).await?;
+            let draft = match self.plan(submission, head.as_deref()) {
                 Ok(Plan::Append(draft)) => draft,
                 Ok(Plan::Killed(published)) => return Ok(published),
                 Err(_) if !(is_sure && is_read) => {
@@ -278,11 +293,11 @@ impl Ingest {
                 head_seq: draft.head_seq,
                 digest: submission.digest,
                 urgency: draft.urgency,
-                traceparent: traceparent.as_deref(),
+                traceparent,
             };
             let group = Group::new(&draft.record, &context);
             match self.0.log.append(group, deadline).await {
-                Ok(appended) => return Ok(self.accepted(&submission, draft.record, appended.seq)),
+                Ok(appended) => return Ok(self.accepted(submission, draft.record, appended.seq)),
                 Err(AppendError::Stale {
                     is_ours_possible: possible,
                 }) if race_count < RACES_MAX && Instant::now() < deadline => {

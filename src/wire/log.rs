@@ -31,7 +31,7 @@ use crate::{
             batch::Job,
             cache::{Caches, Head, Known},
             killed::Killed,
-            open::Connection,
+            open::{Connection, Generation},
         },
         record::{Answer, Record, RecordError, Stored},
         subject,
@@ -72,6 +72,8 @@ struct Inner {
     /// Bytes that the queue still takes.
     queue_bytes: Arc<Semaphore>,
     epochs: watch::Sender<Arc<Epochs>>,
+    /// The lives that the tail knows: it has gone back to where the newest begins.
+    tail_epochs: watch::Sender<Arc<Epochs>>,
     /// The highest sequence up to which this node has read.
     read_up_to: watch::Sender<u64>,
     /// The sequence of the newest record that the tail has read: the log can't end before it
@@ -99,7 +101,7 @@ pub struct Confirmed {
     /// The leader's last sequence then; this node has read to it since.
     pub last_seq: u64,
     /// Which connection it was asked on.
-    generation: u64,
+    generation: Generation,
 }
 
 /// Why the log can't be read.
@@ -291,6 +293,11 @@ impl Log {
             *read = seq.max(*read);
             is_new
         });
+    }
+
+    /// The newest record that the tail has read.
+    fn seen(&self) -> u64 {
+        self.0.seen.load(Ordering::Acquire)
     }
 
     /// Says that the tail has read a record.
