@@ -2,6 +2,7 @@
 
 #![allow(
     missing_docs,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::too_many_lines,
@@ -17,3 +18,4 @@ mod harness;
 mod managed_nats;
 mod model;
 mod native;
+mod tidy;
