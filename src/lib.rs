@@ -15,7 +15,7 @@
 //!   [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention.
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring), subscriptions, reads.
-//! - [`desk`]: administration.
+//! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
 //! - [`server`]: bind, assemble, supervise, drain; [`server::nats`] runs nats-server as a child.
 //! - [`cli`]: the commands, and the benchmarks.
