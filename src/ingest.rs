@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     article::{Action, Article, ArticleId, Revision, Submission, Urgencies, Urgency},
@@ -42,6 +42,8 @@ struct Inner {
     clock: fn() -> SystemTime,
     turns: Turns,
     stop: CancellationToken,
+    /// Publishes under way: the stop waits for them.
+    under_way: TaskTracker,
 }
 
 /// One accepted publish.
@@ -205,12 +207,13 @@ struct Draft {
 }
 
 impl Ingest {
-    /// A gateway in front of a log. After `stop` it takes no more.
+    /// A gateway in front of a log. After `stop` it takes no more; `under_way` counts what it is at.
     pub fn new(
         log: Log,
         taxonomy: Arc<Taxonomy>,
         clock: fn() -> SystemTime,
         stop: CancellationToken,
+        under_way: TaskTracker,
     ) -> Self {
         Self(Arc::new(Inner {
             log,
@@ -218,6 +221,7 @@ impl Ingest {
             clock,
             turns: Turns::default(),
             stop,
+            under_way,
         }))
     }
 
@@ -254,6 +258,7 @@ impl Ingest {
         if self.0.stop.is_cancelled() {
             return Err(PublishError::Stopping);
         }
+        let _counted = self.0.under_way.token();
         let late = |is_in_doubt| AppendError::Unavailable { is_in_doubt };
         let turn = self.0.turns.take(submission.article_id);
         let _turn = timeout_at(deadline, turn).await.map_err(|_| late(false))?;

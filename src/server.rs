@@ -13,7 +13,7 @@ use tokio::{
     task::{JoinError, JoinSet, spawn_blocking},
     time::{MissedTickBehavior, interval, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     server::NamedService as _,
     transport::{Server, server::TcpIncoming},
@@ -184,6 +184,8 @@ struct Node {
     hub: Hub,
     ingest: Ingest,
     taxonomy: Arc<Taxonomy>,
+    /// Publishes under way.
+    publishes: TaskTracker,
     /// Streams end.
     end_streams: CancellationToken,
     /// Services end.
@@ -192,6 +194,7 @@ struct Node {
 
 impl Node {
     fn new(log: Log, options: &Options) -> Self {
+        let publishes = TaskTracker::new();
         let end_streams = CancellationToken::new();
         let taxonomy = Arc::clone(&options.taxonomy);
         let hub = Hub::new(
@@ -205,6 +208,7 @@ impl Node {
             Arc::clone(&taxonomy),
             clock,
             end_streams.clone(),
+            publishes.clone(),
         );
         let end_services = CancellationToken::new();
         Self {
@@ -212,6 +216,7 @@ impl Node {
             hub,
             ingest,
             taxonomy,
+            publishes,
             end_streams,
             end_services,
         }
@@ -291,6 +296,7 @@ impl Node {
         };
         tracing::info!(?drain, "stopping");
         set_health(&health, ServingStatus::NotServing).await;
+        self.publishes.close();
         self.end_streams.cancel();
         let drained = async {
             if result.is_ok()
@@ -298,6 +304,7 @@ impl Node {
             {
                 tracing::warn!(%error, "the gRPC server did not stop well");
             }
+            self.publishes.wait().await;
         };
         if timeout(drain + STOP_MARGIN, drained).await.is_err() {
             tracing::warn!("some connections did not end in time");
