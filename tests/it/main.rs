@@ -12,6 +12,12 @@
     reason = "a test may panic, look at the clock and be long"
 )]
 
+mod epochs;
 mod harness;
+mod kills;
 mod managed_nats;
 mod model;
+mod nats;
+mod outages;
+mod retention;
+mod subscribing;
