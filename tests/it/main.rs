@@ -14,8 +14,14 @@
 )]
 
 mod clients;
+mod epochs;
 mod harness;
+mod kills;
 mod managed_nats;
 mod model;
 mod native;
+mod nats;
+mod outages;
+mod retention;
+mod subscribing;
 mod tidy;
