@@ -32,7 +32,7 @@ const CLIENT_VARIABLES: [&str; 4] = [
 /// Most replicas that JetStream keeps.
 const REPLICAS_MAX: u8 = 5;
 /// Least retention: below, a subscriber's short absence would already be a gap.
-const RETAIN_MIN: Duration = Duration::from_secs(3600);
+const RETAIN_MIN: Duration = Duration::from_secs(1);
 
 /// What `barid serve` runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -435,7 +435,7 @@ impl Settings {
             && retain < RETAIN_MIN
         {
             let shown = humantime::format_duration(retain);
-            let message = format!("{shown} is less than 1h, the least that is kept");
+            let message = format!("{shown} is less than 1s, the least that is kept");
             return Err(self.rule("retain", message));
         }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&serve.log) {

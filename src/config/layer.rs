@@ -53,7 +53,7 @@ pub struct Layer {
     /// A taxonomy file [default: the built-in one]
     #[arg(long, value_name = "FILE")]
     pub taxonomy: Option<PathBuf>,
-    /// How long old revisions are kept, such as 30d, at least 1h [default: for ever]
+    /// How long old revisions are kept, such as 30d, at least 1s [default: for ever]
     #[arg(long, value_name = "DURATION")]
     pub retain: Option<Span>,
     /// Most bytes of the log, such as 64GiB; a full log takes no more articles [default: no bound]

@@ -31,6 +31,17 @@ pub fn nats_server() -> PathBuf {
     std::env::var_os("BARID_TEST_NATS_SERVER").map_or(default, PathBuf::from)
 }
 
+/// The program, without our own variables: it refuses those that it does not know.
+pub fn barid() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_barid"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("BARID_")) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// A running node. Killed when dropped.
 pub struct Node {
     child: Child,
@@ -79,7 +90,7 @@ impl Node {
     }
 
     fn spawn(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_barid"));
+        let mut command = barid();
         command
             .arg("serve")
             .args(["--grpc-listen", &self.grpc, "--output", "json"]);

@@ -30,8 +30,8 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     harness::{
-        LIMIT, Node, action, article, article_of, eventually, everything, nats_server, refusal,
-        request, seq,
+        LIMIT, Node, action, article, article_of, barid, eventually, everything, nats_server,
+        refusal, request, seq,
     },
     nats::Nats,
 };
@@ -322,7 +322,7 @@ async fn drains_under_publishing() {
 }
 
 async fn serve(args: &[&str], dir: &std::path::Path) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_barid"));
+    let mut command = barid();
     command.arg("serve").args(args).current_dir(dir);
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());
     timeout(LIMIT, run).await.unwrap().unwrap()
