@@ -154,7 +154,7 @@ fn rules() {
     };
     assert_eq!(broken(&["--replicas", "0"]), "replicas");
     assert_eq!(broken(&["--replicas", "3"]), "replicas");
-    assert_eq!(broken(&["--retain", "59m"]), "retain");
+    assert_eq!(broken(&["--retain", "999ms"]), "retain");
     assert_eq!(broken(&["--nats-url", "localhost:4222"]), "nats_url");
     assert_eq!(broken(&["--log", "barid=loud"]), "log");
     let cluster = ["--nats-url", "nats://a,nats://b:4222"];

@@ -1,11 +1,6 @@
 //! Outages: NATS or the service goes away, and nothing that was accepted goes with it.
 
-use std::{
-    collections::HashMap,
-    net::TcpListener,
-    process::{Command, Output},
-    time::Duration,
-};
+use std::{collections::HashMap, net::TcpListener, process::Output, time::Duration};
 
 use async_nats::jetstream;
 use barid::wire::proto::v1::{

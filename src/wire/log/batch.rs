@@ -38,6 +38,8 @@ const BATCH_LEN_MAX: usize = 1000;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long one commit may take before the same groups are sent again.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest that a batch waits for more: a fraction of what a commit takes at its fastest.
+const LINGER_MAX: Duration = Duration::from_millis(3);
 /// Reads of the leader that may be under way to explain a refusal.
 const CHECKS_MAX: usize = 64;
 /// Pause before the same groups are sent again.
@@ -190,8 +192,12 @@ impl Log {
 pub struct Writer {
     log: Log,
     jobs: mpsc::Receiver<Job>,
-    /// Taken from the queue, but not fit for the batch at hand.
+    /// Taken from the queue, but not in a batch yet.
     held: VecDeque<Job>,
+    /// How many publishers seem to be at work, by the last commit.
+    expected: usize,
+    /// How long they may be waited for.
+    linger: Duration,
 }
 
 impl Writer {
@@ -200,6 +206,8 @@ impl Writer {
             log,
             jobs,
             held: VecDeque::new(),
+            expected: 0,
+            linger: Duration::ZERO,
         }
     }
 
@@ -217,8 +225,27 @@ impl Writer {
                     () = stop.cancelled() => return,
                 }
             }
+            self.gather().await;
             let batch = self.take_batch();
+            let (batch_len, began) = (batch.len(), Instant::now());
             self.commit(batch).await;
+            // Whoever was answered just now may come back; whoever is queued is there.
+            self.expected = batch_len + self.held.len() + self.jobs.len();
+            self.linger = (began.elapsed() / 4).min(LINGER_MAX);
+        }
+    }
+
+    /// Waits a moment for publishers who were answered by the last commit to come back.
+    ///
+    /// Perf: publishers in turn fall into two halves otherwise, which wait for each other's
+    /// commits, and every commit costs the same handful of syncs.
+    async fn gather(&mut self) {
+        let until = Instant::now() + self.linger;
+        while self.held.len() + self.jobs.len() < self.expected && self.held.len() < BATCH_LEN_MAX {
+            match timeout_at(until, self.jobs.recv()).await {
+                Ok(Some(job)) => self.held.push_back(job),
+                Ok(None) | Err(_) => return,
+            }
         }
     }
 
