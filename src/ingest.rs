@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     article::{Action, Article, ArticleId, Revision, Submission, Urgencies, Urgency},
@@ -42,6 +42,7 @@ struct Inner {
     clock: fn() -> SystemTime,
     turns: Turns,
     tracker: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// One accepted publish.
@@ -205,12 +206,14 @@ struct Draft {
 }
 
 impl Ingest {
-    /// A gateway in front of a log. What has begun ends in `tracker`, whoever goes away.
+    /// A gateway in front of a log. What has begun ends in `tracker`, whoever goes away; `stop`
+    /// makes its streams end.
     pub fn new(
         log: Log,
         taxonomy: Arc<Taxonomy>,
         clock: fn() -> SystemTime,
         tracker: TaskTracker,
+        stop: CancellationToken,
     ) -> Self {
         Self(Arc::new(Inner {
             log,
@@ -218,7 +221,13 @@ impl Ingest {
             clock,
             turns: Turns::default(),
             tracker,
+            stop,
         }))
+    }
+
+    /// Cancelled when the process stops.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.0.stop
     }
 
     /// The time of day.

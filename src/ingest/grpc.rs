@@ -2,12 +2,12 @@
 
 use std::{pin::Pin, time::Duration};
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
-    ingest::{Ingest, Published},
+    ingest::{Ingest, PublishError, Published},
     wire::{
         convert,
         proto::v1::{
@@ -92,8 +92,12 @@ impl PublisherService for Publisher {
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let traceparent = traceparent(request.metadata());
         let service = self.clone();
+        let stop = self.ingest.stop().clone();
         let answers = request
             .into_inner()
+            // Takes no more once the process stops: what has begun is answered, then the stream
+            // ends. tonic would wait for the publisher otherwise.
+            .take_until(stop.clone().cancelled_owned())
             .map(move |request| {
                 let (service, traceparent) = (service.clone(), traceparent.clone());
                 async move {
@@ -113,6 +117,11 @@ impl PublisherService for Publisher {
             })
             // In request order; first polls go in that order too, so revisions keep theirs.
             .buffered(PIPELINE_MAX);
+        let end = stream::once(async move {
+            let draining = || Err(status(&PublishError::Stopping.fault()));
+            stop.is_cancelled().then(draining)
+        });
+        let answers = answers.chain(end.filter_map(std::future::ready));
         Ok(Response::new(Box::pin(answers)))
     }
 }
