@@ -5,15 +5,16 @@ use std::{collections::HashMap, net::TcpListener, process::Output, time::Duratio
 use async_nats::jetstream;
 use barid::wire::proto::v1::{
     Action, GetArticleRequest, ListArticlesRequest, ListTopicsRequest, PublishRequest,
-    PublishResponse, SubscribeRequest, desk_service_client::DeskServiceClient,
-    publisher_service_client::PublisherServiceClient,
+    PublishResponse, PublishStreamRequest, SubscribeRequest,
+    desk_service_client::DeskServiceClient, publisher_service_client::PublisherServiceClient,
 };
 use rustix::process::{Signal, kill_process, test_kill_process};
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Code, Request, Status,
     transport::{Channel, Endpoint},
@@ -298,6 +299,34 @@ async fn drains() {
     let history = node.subscribe(everything()).await.unwrap().history().await;
     assert_eq!(history.len(), 2);
     assert_eq!(history[1].cursor, response.cursor);
+}
+
+/// SIGTERM: a publish stream that is open and idle ends with DRAINING, and holds nothing up.
+#[tokio::test]
+async fn drains_publish_streams() {
+    let mut node = Node::start();
+    let (requests, receiver) = mpsc::channel(1);
+    let publish = request(Action::Publish, article("test:a", "before"));
+    let publish = Some(publish);
+    requests
+        .send(PublishStreamRequest { publish })
+        .await
+        .unwrap();
+    let requests_sent = ReceiverStream::new(receiver);
+    let mut publisher = node.publisher();
+    let answers = publisher.publish_stream(requests_sent).await.unwrap();
+    let mut answers = answers.into_inner();
+    answers.message().await.unwrap().unwrap();
+
+    let begun = Instant::now();
+    node.signal(Signal::TERM);
+
+    let status = answers.message().await.unwrap_err();
+    let expected = (Code::Unavailable, "DRAINING".to_owned());
+    assert_eq!(refusal(&status), expected);
+    assert_eq!(node.ended().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    drop(requests);
 }
 
 /// SIGTERM under 64 publishers: each request is accepted or told to come back, and what was accepted
