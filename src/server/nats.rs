@@ -290,7 +290,9 @@ pub fn guard(parent: u32, program: &Path, args: &[OsString]) -> io::Error {
 
 #[cfg(target_os = "linux")]
 fn die_with(parent: u32) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // TERM, not KILL: nats-server writes a message's tombstone before it overwrites the bytes, and a
+    // kill between the two would leave the text of a killed article on the disk for ever.
+    rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
     // After the signal is set, not before: a parent that died in between sends none.
     if std::os::unix::process::parent_id() == parent {
         Ok(())

@@ -28,7 +28,7 @@ const STDERR: &str = "nats-server.stderr";
 /// Letters and digits: 32 of them are 190 bits, and none needs an escape in a URL.
 const PASSWORD_LEN: usize = 32;
 /// How long a lock may be held by a server that is dying with its killed parent.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(1);
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(3);
 const LOCK_POLL: Duration = Duration::from_millis(10);
 /// How much of a log's end is shown.
 const TAIL_LEN_BYTES_MAX: u64 = 16 * 1024;
