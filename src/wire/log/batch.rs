@@ -229,6 +229,7 @@ impl Writer {
             let batch = self.take_batch();
             let (batch_len, began) = (batch.len(), Instant::now());
             self.commit(batch).await;
+            tracing::debug!(batch_len, took = ?began.elapsed(), expected = self.expected, "committed");
             // Whoever was answered just now may come back; whoever is queued is there.
             self.expected = batch_len + self.held.len() + self.jobs.len();
             self.linger = (began.elapsed() / 4).min(LINGER_MAX);
