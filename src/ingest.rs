@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    article::{Action, Article, ArticleId, Revision, Submission, Urgencies, Urgency},
+    article::{Action, Article, ArticleId, Revision, Submission, Urgencies, Urgency, check::shown},
     fault::{Fault, Kind},
     routing::{self, RouteError, taxonomy::Taxonomy},
     topic::Topic,
@@ -148,7 +148,10 @@ impl PublishError {
             Self::UriMismatch { stored } => Fault::field(
                 "ID_URI_MISMATCH",
                 "article.uri",
-                format!("is fixed at revision 1, where it is \"{stored}\"; leave it empty"),
+                format!(
+                    "is fixed at revision 1, where it is {}; leave it empty",
+                    shown(stored)
+                ),
             ),
             Self::LanguageMissing => Fault::field(
                 "FIELD_INVALID",
