@@ -12,6 +12,10 @@
     reason = "a test may panic, look at the clock and be long"
 )]
 
+mod bad_input;
 mod harness;
 mod managed_nats;
 mod model;
+mod publishing;
+mod raw_log;
+mod reading;
