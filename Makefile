@@ -9,7 +9,7 @@ TEST_ENV = nats=$$(scripts/fetch-tools nats-server) && python=$$(scripts/fetch-t
 	BARID_TEST_NATS_SERVER="$$nats" BARID_TEST_PYTHON="$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check soak fmt clean
+.PHONY: help run tools build test check soak fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ run: ## Build Barid and run it with its demo until Ctrl-C
 	@scripts/fetch-tools nats-server >/dev/null
 	$(CARGO) build --release --locked
 	@exec scripts/run
+
+tools: ## Fetch nats-server into .barid/bin, unless one is installed
+	@scripts/fetch-tools nats-server
 
 build: ## Build target/release/barid
 	$(CARGO) build --release --locked

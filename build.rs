@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(files, ["proto"])?;
 
-    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?);
     // Reflection shows the public contract alone.
     let mut public = descriptors.clone();
     public.file.retain(|file| file.package() != "barid.log.v1");
@@ -31,5 +31,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".barid.log.v1")
         .btree_map(".barid.v1.Topic.names")
         .compile_fds(descriptors)?;
+    // The generator has no setting for the codec of its services.
+    let generated = out.join("barid.v1.rs");
+    let code = fs::read_to_string(&generated)?;
+    let code = code.replace("tonic_prost::ProstCodec", "crate::wire::codec::StrictCodec");
+    fs::write(&generated, code)?;
     Ok(())
 }

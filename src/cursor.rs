@@ -137,16 +137,6 @@ impl Epochs {
         Self(list)
     }
 
-    /// How many lives the log has had.
-    pub fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The first sequence of the newest life.
-    pub fn newest_first(&self) -> u64 {
-        self.0.last().map_or(1, |(_, first)| *first)
-    }
-
     /// The cursor of a sequence.
     pub fn cursor(&self, seq: u64) -> Cursor {
         // Sequence 0 is before the first of the first life.
@@ -164,14 +154,34 @@ impl Epochs {
         let Some(index) = self.0.iter().position(|(epoch, _)| *epoch == cursor.epoch) else {
             return Place::Foreign;
         };
-        match self.0.get(index + 1) {
-            // The next life begins where the loss began: what this one had from there on is gone.
+        // A life begins where a loss began: what earlier ones had from there on is gone. The deepest
+        // loss decides, and of equal ones the last.
+        let deepest = self
+            .0
+            .iter()
+            .skip(index + 1)
+            .rev()
+            .min_by_key(|(_, first)| *first);
+        match deepest {
             Some((epoch, first)) if cursor.seq >= *first => Place::Lost(Cursor {
                 epoch: *epoch,
                 seq: first - 1,
             }),
             Some(_) | None => Place::Known(cursor.seq),
         }
+    }
+
+    /// Whether this list is another one, or continues it.
+    pub fn continues(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0)
+    }
+
+    /// The first sequence that may name different revisions under two lists.
+    pub fn parts_from(&self, other: &Self) -> Option<u64> {
+        let same = self.0.iter().zip(&other.0);
+        let same = same.take_while(|(one, other)| one == other).count();
+        let apart = self.0.iter().skip(same).chain(other.0.iter().skip(same));
+        apart.map(|(_, first)| *first).min()
     }
 }
 

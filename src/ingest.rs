@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     article::{Action, Article, ArticleId, Revision, Submission, Urgencies, Urgency, check::shown},
@@ -41,7 +41,9 @@ struct Inner {
     taxonomy: Arc<Taxonomy>,
     clock: fn() -> SystemTime,
     turns: Turns,
-    tracker: TaskTracker,
+    stop: CancellationToken,
+    /// Publishes under way: the stop waits for them.
+    under_way: TaskTracker,
 }
 
 /// One accepted publish.
@@ -145,14 +147,11 @@ impl PublishError {
                 Fault::new(Kind::Conflict, "REVISION_CONFLICT", message)
                     .with("newest_revision", newest.to_string())
             }
-            Self::UriMismatch { stored } => Fault::field(
-                "ID_URI_MISMATCH",
-                "article.uri",
-                format!(
-                    "is fixed at revision 1, where it is {}; leave it empty",
-                    shown(stored)
-                ),
-            ),
+            Self::UriMismatch { stored } => {
+                let stored = shown(stored);
+                let message = format!("is fixed at revision 1 as {stored}; leave it empty");
+                Fault::field("ID_URI_MISMATCH", "article.uri", message)
+            }
             Self::LanguageMissing => Fault::field(
                 "FIELD_INVALID",
                 "article.language",
@@ -208,20 +207,27 @@ struct Draft {
 }
 
 impl Ingest {
-    /// A gateway in front of a log. What has begun ends in `tracker`, whoever goes away.
+    /// A gateway in front of a log. After `stop` it takes no more; `under_way` counts what it is at.
     pub fn new(
         log: Log,
         taxonomy: Arc<Taxonomy>,
         clock: fn() -> SystemTime,
-        tracker: TaskTracker,
+        stop: CancellationToken,
+        under_way: TaskTracker,
     ) -> Self {
         Self(Arc::new(Inner {
             log,
             taxonomy,
             clock,
             turns: Turns::default(),
-            tracker,
+            stop,
+            under_way,
         }))
+    }
+
+    /// Cancelled when it takes no more.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.0.stop
     }
 
     /// The time of day.
@@ -234,8 +240,12 @@ impl Ingest {
         self.0.log.cursor(seq).to_string()
     }
 
-    /// Publishes one revision before `deadline`. Submissions for one article are taken in the
-    /// order in which this future is first polled.
+    /// Publishes one revision before `deadline`. Submissions are taken in the order in which their
+    /// futures are first polled: those for one article always, others unless the leader must be
+    /// asked about one of them.
+    ///
+    /// Dropping the future does not take back what is on its way into the log. This node then does
+    /// not remember the outcome; the log itself, or the tail, tells the next one who asks.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -245,20 +255,18 @@ impl Ingest {
         traceparent: Option<String>,
         deadline: Instant,
     ) -> Result<Published, PublishError> {
-        if self.0.tracker.is_closed() {
+        if self.0.stop.is_cancelled() {
             return Err(PublishError::Stopping);
         }
-        let turn = self.0.turns.take(submission.article_id).await;
-        // From here on the work must end even if the caller goes away: it may be in the log.
-        let ingest = self.clone();
-        let work = self.0.tracker.spawn(async move {
-            let result = ingest
-                .run(&submission, traceparent.as_deref(), deadline)
-                .await;
-            drop(turn);
-            result
-        });
-        work.await.unwrap_or(Err(PublishError::Stopping))
+        let _counted = self.0.under_way.token();
+        let late = |is_in_doubt| AppendError::Unavailable { is_in_doubt };
+        let turn = self.0.turns.take(submission.article_id);
+        let _turn = timeout_at(deadline, turn).await.map_err(|_| late(false))?;
+        // Reads of the leader have a patience of their own, which may end later.
+        let work = self.run(&submission, traceparent.as_deref(), deadline);
+        timeout_at(deadline, work)
+            .await
+            .unwrap_or_else(|_| Err(late(true).into()))
     }
 
     async fn run(

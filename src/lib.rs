@@ -1,5 +1,49 @@
-//! Barid.
+//! Barid carries a news agency's wire: articles in by gRPC, every matching revision out, in order,
+//! once, on NATS JetStream.
+//!
+//! # Map
+//! Each group imports only from groups to its left:
+//!
+//! `article topic cursor fault filter < routing < wire < ingest delivery desk < config < server <
+//! cli`
+//!
+//! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`]: the words of the domain, their
+//!   limits, and no I/O.
+//! - [`routing`]: article and taxonomy to topics, a pure function.
+//! - [`wire`]: everything that leaves the process. [`wire::proto`] is generated from `proto/`,
+//!   [`wire::convert`] checks every field once, [`wire::record`] is what the log stores, and
+//!   [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention.
+//! - [`ingest`]: the Publish call.
+//! - [`delivery`]: the hub (one reader of the log, a bounded ring), subscriptions, reads.
+//! - administration in [`desk`].
+//! - [`config`]: flags, variables and file to settings.
+//! - [`server`]: bind, assemble, supervise, drain; [`server::nats`] runs nats-server as a child.
+//! - [`cli`]: the commands, and the benchmarks.
+//!
+//! # An article's way
+//! A request becomes a [`article::Submission`] ([`wire::convert`]). [`ingest`] looks at what the
+//! node remembers of the article and the request, decides the next revision, routes it, and makes
+//! its group: the history record, a copy per topic, the stored answer ([`wire::log::group`]). The
+//! writer commits what is queued as one atomic batch ([`wire::log::batch`]); the log itself refuses
+//! a group whose article or request is no longer as it was, and then the leader is asked. The tail
+//! ([`wire::log::tail`]) brings the record to every node, where it becomes one [`delivery::Entry`]
+//! in the ring, encoded once for all subscribers.
+//!
+//! # Invariants, and the tests that fail without them
+//! 1. **Accepted is durable**: `model`, `outages` (kill -9 of NATS and of the service), and the
+//!    golden configuration of managed NATS (`server::nats`: every write is synced).
+//! 2. **All or nothing**: `model` compares every message of the log with what was accepted;
+//!    `native::an_uncommitted_batch…` for what readers of NATS see.
+//! 3. **Once**: `model` (retries over crashes), `publishing`.
+//! 4. **In order**: `model`, `subscribing`.
+//! 5. **Exactly the matching**: `model` and `filter` (against naive matchers), `subscribing`.
+//! 6. **No silent loss**: `epochs`, `retention`.
+//! 7. **Bounded**: `bad_input` (a subscriber that never reads).
+//! 8. **A kill is final**: `kills`, `model`.
+
 pub mod article;
+pub mod cli;
+pub mod config;
 pub mod cursor;
 pub mod delivery;
 pub mod desk;

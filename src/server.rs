@@ -203,7 +203,13 @@ impl Node {
             options.drain,
             end_streams.clone(),
         );
-        let ingest = Ingest::new(log.clone(), Arc::clone(&taxonomy), clock, publishes.clone());
+        let ingest = Ingest::new(
+            log.clone(),
+            Arc::clone(&taxonomy),
+            clock,
+            end_streams.clone(),
+            publishes.clone(),
+        );
         let end_services = CancellationToken::new();
         Self {
             log,

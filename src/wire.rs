@@ -1,5 +1,6 @@
 //! Everything that leaves the process, and in which form.
 
+pub mod codec;
 pub mod convert;
 pub mod log;
 pub mod proto;

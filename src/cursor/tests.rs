@@ -68,3 +68,36 @@ fn a_place_of_an_older_life_is_good_up_to_its_end() {
     assert_eq!(place("bbbbbbbb-500"), Place::Known(500));
     assert_eq!(place("cccccccc-1"), Place::Foreign);
 }
+
+#[test]
+fn a_deeper_loss_later_takes_what_an_earlier_one_had_left() {
+    let first = Epochs::first(epoch("aaaaaaaa"));
+    let second = first.with(epoch("bbbbbbbb"), 90);
+    let third = second.with(epoch("cccccccc"), 40);
+    let place = |text: &str| third.place(text.parse().unwrap());
+    let lost = Place::Lost("cccccccc-39".parse().unwrap());
+    assert_eq!(place("aaaaaaaa-39"), Place::Known(39));
+    for gone in ["aaaaaaaa-40", "aaaaaaaa-90", "bbbbbbbb-89", "bbbbbbbb-95"] {
+        assert_eq!(place(gone), lost, "{gone}");
+    }
+    assert_eq!(place("cccccccc-500"), Place::Known(500));
+    assert_eq!(third.cursor(95).to_string(), "cccccccc-95");
+    assert_eq!(third.cursor(39).to_string(), "aaaaaaaa-39");
+
+    let again = third.with(epoch("dddddddd"), 40);
+    let lost = Place::Lost("dddddddd-39".parse().unwrap());
+    assert_eq!(again.place("bbbbbbbb-95".parse().unwrap()), lost);
+}
+
+#[test]
+fn lists_part_where_they_may_name_different_revisions() {
+    let first = Epochs::first(epoch("aaaaaaaa"));
+    let second = first.with(epoch("bbbbbbbb"), 90);
+    let other = first.with(epoch("cccccccc"), 40);
+    assert_eq!(first.parts_from(&first), None);
+    assert_eq!(first.parts_from(&second), Some(90));
+    assert_eq!(second.parts_from(&first), Some(90));
+    assert_eq!(second.parts_from(&other), Some(40));
+    assert!(second.continues(&first) && first.continues(&first));
+    assert!(!first.continues(&second) && !second.continues(&other));
+}

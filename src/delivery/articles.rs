@@ -131,18 +131,18 @@ impl Articles {
             }
             for entry in found {
                 if page.is_full() {
-                    return Ok(self.revisions_page(page, &head, first.to_string()));
+                    return Ok(self.revisions_page(&page, &head, first.to_string()));
                 }
                 first = entry.seq() + 1;
                 page.push(entry);
             }
         }
-        Ok(self.revisions_page(page, &head, String::new()))
+        Ok(self.revisions_page(&page, &head, String::new()))
     }
 
     fn revisions_page(
         &self,
-        page: Page,
+        page: &Page,
         head: &Entry,
         next_page_token: String,
     ) -> ListRevisionsResponse {

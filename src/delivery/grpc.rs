@@ -13,10 +13,9 @@ use prost::Message as _;
 use tonic::{
     Request, Response, Status,
     body::Body,
-    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
+    codec::{Codec, EncodeBuf, Encoder},
     server::{Grpc, NamedService, ServerStreamingService},
 };
-use tonic_prost::{ProstCodec, ProstDecoder};
 use tower_service::Service;
 
 use crate::{
@@ -26,6 +25,7 @@ use crate::{
     },
     fault::{Fault, Kind},
     wire::{
+        codec::StrictDecoder,
         convert,
         proto::v1::{
             self as proto, CaughtUp, Heartbeat, SubscribeRequest, SubscribeResponse,
@@ -158,14 +158,14 @@ impl Codec for FrameCodec {
     type Encode = Bytes;
     type Decode = SubscribeRequest;
     type Encoder = FrameEncoder;
-    type Decoder = ProstDecoder<SubscribeRequest>;
+    type Decoder = StrictDecoder<SubscribeRequest>;
 
     fn encoder(&mut self) -> Self::Encoder {
         FrameEncoder
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<SubscribeResponse, SubscribeRequest>::raw_decoder(BufferSettings::default())
+        StrictDecoder::default()
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     delivery::{
         Entry,
-        index::{Index, Item},
+        index::{Index, Indexed},
     },
     filter::Filter,
     routing::taxonomy::Taxonomy,
@@ -144,7 +144,7 @@ impl Hub {
                 found = tail.next() => found?,
             };
             match found {
-                Found::Record(stored) => self.push(stored)?,
+                Found::Record(stored) => self.push(*stored)?,
                 Found::Lost(after) => {
                     self.0
                         .ring
@@ -160,6 +160,7 @@ impl Hub {
     fn push(&self, stored: Stored) -> Result<(), ReadError> {
         let log = &self.0.log;
         let (seq, end) = (stored.seq, stored.group_end());
+        log.mark_seen(seq);
         if stored.record.action == crate::article::Action::Kill {
             // Before any reader can know of it.
             log.killed().insert(stored.record.article_id, seq);
@@ -286,12 +287,7 @@ impl Hub {
 
     /// The newest revisions below `before` whose facets match, latest first, and the sequence
     /// after which the index knows all.
-    pub fn backwards(
-        &self,
-        before: u64,
-        filter: &Filter,
-        count: usize,
-    ) -> (Vec<(Arc<Item>, Option<u64>)>, u64) {
+    pub fn backwards(&self, before: u64, filter: &Filter, count: usize) -> (Vec<Indexed>, u64) {
         let ring = self.0.ring.read().expect("no panic under this lock");
         (
             ring.index.backwards(before, filter, count),

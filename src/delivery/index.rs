@@ -40,12 +40,15 @@ impl Item {
     }
 }
 
+/// An item, and the sequence of the article's next revision, if there is one.
+pub type Indexed = (Arc<Item>, Option<u64>);
+
 /// Facets of the newest revisions, by sequence.
 #[derive(Debug)]
 pub struct Index {
     /// Everything after this sequence that the node has read is here.
     after: u64,
-    items: BTreeMap<u64, (Arc<Item>, Option<u64>)>,
+    items: BTreeMap<u64, Indexed>,
 }
 
 impl Index {
@@ -97,12 +100,7 @@ impl Index {
 
     /// The newest revisions below `before` whose facets match, latest first, at most `count`, and
     /// for each the sequence of the article's next revision.
-    pub fn backwards(
-        &self,
-        before: u64,
-        filter: &Filter,
-        count: usize,
-    ) -> Vec<(Arc<Item>, Option<u64>)> {
+    pub fn backwards(&self, before: u64, filter: &Filter, count: usize) -> Vec<Indexed> {
         self.items
             .range(..before)
             .rev()

@@ -323,16 +323,16 @@ impl Subscription {
             if self.page_read_at.elapsed() > PAGE_LIFE {
                 self.page.clear();
             }
+            if !self.hub.log().is_fresh() {
+                // This node may not know of a kill, or the ring may hold what the log has lost.
+                self.pause().await;
+                continue;
+            }
             if self.page.is_empty() {
                 if let Some(output) = self.read().await? {
                     self.heartbeat_at = Instant::now() + HEARTBEAT;
                     return Ok(output);
                 }
-                continue;
-            }
-            if !self.hub.log().is_fresh() {
-                // This node may not know of a kill.
-                self.pause().await;
                 continue;
             }
             let Some(entry) = self.page.pop_front() else {

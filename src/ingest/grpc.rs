@@ -2,12 +2,12 @@
 
 use std::{pin::Pin, time::Duration};
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
-    ingest::{Ingest, Published},
+    ingest::{Ingest, PublishError, Published},
     wire::{
         convert,
         proto::v1::{
@@ -92,8 +92,11 @@ impl PublisherService for Publisher {
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let traceparent = traceparent(request.metadata());
         let service = self.clone();
+        let stop = self.ingest.stop().clone();
         let answers = request
             .into_inner()
+            // What was taken is answered; then the stream ends, or it would hold the exit.
+            .take_until(stop.clone().cancelled_owned())
             .map(move |request| {
                 let (service, traceparent) = (service.clone(), traceparent.clone());
                 async move {
@@ -112,7 +115,10 @@ impl PublisherService for Publisher {
                 }
             })
             // In request order; first polls go in that order too, so revisions keep theirs.
-            .buffered(PIPELINE_MAX);
+            .buffered(PIPELINE_MAX)
+            .chain(stream::once(async move { stop.is_cancelled() }).filter_map(async |is_stopping| {
+                is_stopping.then(|| Err(status(&PublishError::Stopping.fault())))
+            }));
         Ok(Response::new(Box::pin(answers)))
     }
 }

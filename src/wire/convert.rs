@@ -75,14 +75,16 @@ pub fn action_from_proto(number: i32) -> Option<Action> {
 ///
 /// # Errors
 /// One [`Fault`] that names every bad field, or that asks for what this release does not do.
-pub fn submission(request: proto::PublishRequest, now: Time) -> Result<Submission, Fault> {
+pub fn submission(mut request: proto::PublishRequest, now: Time) -> Result<Submission, Fault> {
     let mut check = Checker::default();
-    let digest = digest(&request);
+    // Without the id, the encoded request is its content: this tells a retry from a reuse.
+    let request_id = std::mem::take(&mut request.request_id);
+    let digest = Sha256::digest(request.encode_to_vec()).into();
     let proto::PublishRequest {
-        request_id,
         expected_revision,
         action,
         article,
+        ..
     } = request;
 
     let parsed_request_id = request_id.parse::<RequestId>();
@@ -107,7 +109,7 @@ pub fn submission(request: proto::PublishRequest, now: Time) -> Result<Submissio
         return Err(check.into_fault());
     };
     let given_id = article_id(&mut check, &article.id);
-    let embargoed_until = article.embargoed_until.clone();
+    let embargoed_until = article.embargoed_until;
     let article = parse_article(&mut check, article, action);
     check.finish()?;
     let request_id = parsed_request_id
@@ -143,15 +145,6 @@ pub fn submission(request: proto::PublishRequest, now: Time) -> Result<Submissio
         action,
         article,
     })
-}
-
-/// SHA-256 of what a request says, without its id: tells a retry from a reuse.
-fn digest(request: &proto::PublishRequest) -> [u8; 32] {
-    let content = proto::PublishRequest {
-        request_id: String::new(),
-        ..request.clone()
-    };
-    Sha256::digest(content.encode_to_vec()).into()
 }
 
 /// An article's id, or nothing if none is given.

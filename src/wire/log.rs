@@ -31,13 +31,14 @@ use crate::{
             batch::Job,
             cache::{Caches, Head, Known},
             killed::Killed,
-            open::Connection,
+            open::{Connection, Generation},
         },
         record::{Answer, Record, RecordError, Stored},
         subject,
     },
 };
 
+pub mod admin;
 pub mod batch;
 pub mod cache;
 pub mod epoch;
@@ -71,8 +72,13 @@ struct Inner {
     /// Bytes that the queue still takes.
     queue_bytes: Arc<Semaphore>,
     epochs: watch::Sender<Arc<Epochs>>,
+    /// The lives that the tail knows: it has gone back to where the newest begins.
+    tail_epochs: watch::Sender<Arc<Epochs>>,
     /// The highest sequence up to which this node has read.
     read_up_to: watch::Sender<u64>,
+    /// The sequence of the newest record that the tail has read: the log can't end before it
+    /// unless it lost something.
+    seen: AtomicU64,
     /// When this node last knew that it had read to the leader's end, and to where.
     confirmed: watch::Sender<Option<Confirmed>>,
     /// One confirmation at a time; those who ask meanwhile share the next.
@@ -95,7 +101,7 @@ pub struct Confirmed {
     /// The leader's last sequence then; this node has read to it since.
     pub last_seq: u64,
     /// Which connection it was asked on.
-    generation: u64,
+    generation: Generation,
 }
 
 /// Why the log can't be read.
@@ -287,6 +293,16 @@ impl Log {
             *read = seq.max(*read);
             is_new
         });
+    }
+
+    /// The newest record that the tail has read.
+    fn seen(&self) -> u64 {
+        self.0.seen.load(Ordering::Acquire)
+    }
+
+    /// Says that the tail has read a record.
+    pub fn mark_seen(&self, seq: u64) {
+        self.0.seen.store(seq, Ordering::Release);
     }
 
     /// The leader's last sequence.

@@ -2,6 +2,8 @@
 
 #![allow(
     missing_docs,
+    rustdoc::all,
+    clippy::allow_attributes_without_reason,
     clippy::all,
     clippy::pedantic,
     reason = "generated from proto/, where the comments are"

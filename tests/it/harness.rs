@@ -31,6 +31,17 @@ pub fn nats_server() -> PathBuf {
     std::env::var_os("BARID_TEST_NATS_SERVER").map_or(default, PathBuf::from)
 }
 
+/// The program, without our own variables: it refuses those that it does not know.
+pub fn barid() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_barid"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("BARID_")) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// A running node. Killed when dropped.
 pub struct Node {
     child: Child,
@@ -79,13 +90,12 @@ impl Node {
     }
 
     fn spawn(&mut self) {
-        let is_external = self.args.iter().any(|arg| arg == "--nats-url");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_barid"));
+        let mut command = barid();
         command
             .arg("serve")
             .args(["--grpc-listen", &self.grpc, "--output", "json"]);
         command.args(["--drain", "100ms", "--log", "barid=debug"]);
-        if !is_external {
+        if !self.is_external() {
             let listen = self.nats.strip_prefix("nats://").unwrap();
             command
                 .args(["--nats-listen", listen])
@@ -104,7 +114,13 @@ impl Node {
             .unwrap();
         let ready: Ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("not ready: {error}: {line:?}\n{}", self.log()));
-        (self.grpc, self.nats) = (ready.grpc, ready.nats);
+        self.grpc = ready.grpc.trim_start_matches("http://").to_owned();
+        self.nats = ready.nats;
+    }
+
+    /// Whether its NATS is another's.
+    fn is_external(&self) -> bool {
+        self.args.iter().any(|arg| arg == "--nats-url")
     }
 
     /// What the node has logged, all starts.
@@ -151,12 +167,14 @@ impl Node {
 
     /// Starts again on the same addresses, after a kill or a stop.
     pub async fn start_again(&mut self) {
-        let address = self.nats.strip_prefix("nats://").unwrap().to_owned();
-        // The server of a killed parent dies with it, but the port may take a moment.
-        eventually("the port of NATS is free", async || {
-            std::net::TcpListener::bind(&address).is_ok()
-        })
-        .await;
+        if !self.is_external() {
+            let address = self.nats.strip_prefix("nats://").unwrap().to_owned();
+            // The server of a killed parent dies with it, but the port may take a moment.
+            eventually("the port of NATS is free", async || {
+                std::net::TcpListener::bind(&address).is_ok()
+            })
+            .await;
+        }
         self.spawn();
     }
 
@@ -168,11 +186,32 @@ impl Node {
         let _gone = kill_process(pid, Signal::KILL);
     }
 
+    /// Sends a signal to the node itself.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// SIGTERM; returns the exit code.
-    pub fn stop(&mut self) -> Option<i32> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).unwrap();
-        self.child.wait().unwrap().code()
+    pub async fn stop(&mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Waits until the node has ended by itself; returns the exit code.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("the end of the node", async || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap().code()
+    }
+
+    /// The process of its managed NATS.
+    pub fn nats_pid(&self) -> Pid {
+        let pid = std::fs::read_to_string(self.data.join("nats-server.pid")).unwrap();
+        Pid::from_raw(pid.trim().parse().unwrap()).unwrap()
     }
 
     pub fn channel(&self) -> Channel {

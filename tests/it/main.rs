@@ -2,6 +2,7 @@
 
 #![allow(
     missing_docs,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::too_many_lines,
@@ -13,9 +14,18 @@
 )]
 
 mod bad_input;
+mod clients;
+mod epochs;
 mod harness;
+mod kills;
 mod managed_nats;
 mod model;
+mod native;
+mod nats;
+mod outages;
 mod publishing;
 mod raw_log;
 mod reading;
+mod retention;
+mod subscribing;
+mod tidy;

@@ -358,7 +358,7 @@ async fn a_request_that_is_sent_again_gets_its_first_answer() {
     node.kill();
     node.start_again().await;
     check_answers(&node, &requests).await;
-    assert_eq!(node.stop(), Some(0));
+    assert_eq!(node.stop().await, Some(0));
     node.start_again().await;
     check_answers(&node, &requests).await;
     // The kill is all that is left to read.

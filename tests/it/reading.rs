@@ -276,7 +276,7 @@ async fn a_withdrawn_article_shows_its_notice_only() {
         let id = first.article_id.clone();
         let found = get(&node, &id).await;
         let listed = list(&node, Filter::default(), 10).await;
-        assert_eq!(listed, [found.clone()], "{asked:?}");
+        assert_eq!(listed, std::slice::from_ref(&found), "{asked:?}");
         assert_eq!((action(&found), found.revision), (asked, response.revision));
         let request = ListRevisionsRequest {
             article_id: id,
@@ -473,7 +473,7 @@ async fn a_list_goes_on_beyond_the_index() {
         .await
         .unwrap();
     raw_log::append_filler(&node.nats_owner().await, 200_000).await;
-    assert_eq!(node.stop(), Some(0));
+    assert_eq!(node.stop().await, Some(0));
     node.start_again().await;
     node.publish(Action::Correct, noted(&uri(10), "new"))
         .await

@@ -147,7 +147,7 @@ proptest! {
             links: vec![proto::Link {
                 relation, href: text(9), article_id: text(10), ..proto::Link::default()
             }],
-            urgency, embargoed_until: time.clone(), expires: time,
+            urgency, embargoed_until: time, expires: time,
             ..proto::Article::default()
         };
         let request = proto::PublishRequest { request_id: text(11), action, ..request(article) };

@@ -38,6 +38,8 @@ const BATCH_LEN_MAX: usize = 1000;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long one commit may take before the same groups are sent again.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest that a batch waits for more: a fraction of what a commit takes at its fastest.
+const LINGER_MAX: Duration = Duration::from_millis(3);
 /// Reads of the leader that may be under way to explain a refusal.
 const CHECKS_MAX: usize = 64;
 /// Pause before the same groups are sent again.
@@ -126,11 +128,21 @@ impl AppendError {
     }
 }
 
+/// A batch that is in the log.
+struct Sent {
+    /// The sequence of its first message.
+    first_seq: u64,
+    /// How far this node had read when it was sent.
+    read: u64,
+}
+
 /// How a batch failed.
 #[derive(Debug)]
 enum BatchError {
     /// An expectation of some group does not hold.
     Stale,
+    /// Nothing was sent: the log is out of reach.
+    Away,
     /// Nobody knows, or the server is busy: the same batch may succeed.
     Again(String),
     /// Too many messages, or too large a one, for this server.
@@ -167,8 +179,11 @@ impl Log {
             Ok(Err(_)) => return Err(AppendError::Unavailable { is_in_doubt: false }),
             Err(_) => return Err(AppendError::Busy),
         }
-        // The writer answers every job at its deadline at the latest, unless the process stops.
-        answer.await.unwrap_or(Err(gone))
+        // The writer looks at the deadline between two tries only, and a try may take longer.
+        match timeout_at(deadline, answer).await {
+            Ok(answer) => answer.unwrap_or(Err(gone)),
+            Err(_) => Err(gone),
+        }
     }
 }
 
@@ -177,8 +192,12 @@ impl Log {
 pub struct Writer {
     log: Log,
     jobs: mpsc::Receiver<Job>,
-    /// Taken from the queue, but not fit for the batch at hand.
+    /// Taken from the queue, but not in a batch yet.
     held: VecDeque<Job>,
+    /// How many publishers seem to be at work, by the last commit.
+    expected: usize,
+    /// How long they may be waited for.
+    linger: Duration,
 }
 
 impl Writer {
@@ -187,6 +206,8 @@ impl Writer {
             log,
             jobs,
             held: VecDeque::new(),
+            expected: 0,
+            linger: Duration::ZERO,
         }
     }
 
@@ -204,8 +225,27 @@ impl Writer {
                     () = stop.cancelled() => return,
                 }
             }
+            self.gather().await;
             let batch = self.take_batch();
+            let (batch_len, began) = (batch.len(), Instant::now());
             self.commit(batch).await;
+            // Whoever was answered just now may come back; whoever is queued is there.
+            self.expected = batch_len + self.held.len() + self.jobs.len();
+            self.linger = (began.elapsed() / 4).min(LINGER_MAX);
+        }
+    }
+
+    /// Waits a moment for publishers who were answered by the last commit to come back.
+    ///
+    /// Perf: publishers in turn fall into two halves otherwise, which wait for each other's
+    /// commits, and every commit costs the same handful of syncs.
+    async fn gather(&mut self) {
+        let until = Instant::now() + self.linger;
+        while self.held.len() + self.jobs.len() < self.expected && self.held.len() < BATCH_LEN_MAX {
+            match timeout_at(until, self.jobs.recv()).await {
+                Ok(Some(job)) => self.held.push_back(job),
+                Ok(None) | Err(_) => return,
+            }
         }
     }
 
@@ -251,7 +291,10 @@ impl Writer {
                 continue;
             }
             match self.send(&mut part).await {
-                Ok(first_seq) => self.succeed(part, first_seq),
+                Ok(Sent { first_seq, read }) if first_seq <= read => {
+                    self.succeed_after_loss(part, first_seq).await;
+                }
+                Ok(Sent { first_seq, .. }) => self.succeed(part, first_seq),
                 Err(BatchError::Stale) if part.len() == 1 => stale(part),
                 Err(BatchError::Stale) => parts.extend(self.without_stale(part).await),
                 Err(BatchError::TooLarge) if part.len() > 1 => {
@@ -266,11 +309,29 @@ impl Writer {
                     sleep(RESEND_PAUSE).await;
                     parts.push(part);
                 }
+                Err(BatchError::Away) => {
+                    // The pulse has told so already.
+                    sleep(RESEND_PAUSE).await;
+                    parts.push(part);
+                }
                 Err(BatchError::Full) => fail(part, &AppendError::Full),
                 Err(BatchError::Refused(why)) => {
                     tracing::error!(why, "NATS refuses a batch");
                     fail(part, &AppendError::Refused(why));
                 }
+            }
+        }
+    }
+
+    /// The commit took a place that this node had read already: it met a log that had lost its
+    /// newest part, before anybody could see that. The new life begins with this very commit.
+    async fn succeed_after_loss(&self, part: Vec<Job>, first_seq: u64) {
+        tracing::error!(first_seq, "the log lost its newest part before a commit");
+        match self.log.begin_epoch_here(first_seq).await {
+            Ok(()) => self.succeed(part, first_seq),
+            Err(error) => {
+                tracing::error!(%error, "the new life of the log could not be begun");
+                fail(part, &AppendError::Unavailable { is_in_doubt: true });
             }
         }
     }
@@ -328,15 +389,13 @@ impl Writer {
         vec![good]
     }
 
-    /// Sends one batch and waits for its commit; returns the sequence of its first message.
-    async fn send(&self, part: &mut [Job]) -> Result<u64, BatchError> {
+    /// Sends one batch and waits for its commit.
+    async fn send(&self, part: &mut [Job]) -> Result<Sent, BatchError> {
         // What this node knows may be of a server that has since been restored from a backup.
         if !self.log.is_generation_confirmed() {
-            self.log
-                .confirm()
-                .await
-                .map_err(|error| BatchError::Again(error.to_string()))?;
+            self.log.confirm().await.map_err(|_| BatchError::Away)?;
         }
+        let read = self.log.read_up_to();
         let client = &self.log.0.connection.client;
         let batch_id = nuid();
         let last = part
@@ -380,7 +439,8 @@ impl Writer {
                         | RequestErrorKind::NoResponders
                         | RequestErrorKind::Other => BatchError::Again(error.to_string()),
                     })?;
-                return committed(&response.payload, last);
+                let first_seq = committed(&response.payload, last)?;
+                return Ok(Sent { first_seq, read });
             }
         }
         Err(BatchError::Refused("an empty batch".into()))

@@ -1,5 +1,7 @@
 //! Group: the messages that one revision is, in the order in which they lie in the log.
 
+use std::fmt::Write as _;
+
 use async_nats::{HeaderMap, header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE};
 use bytes::Bytes;
 use prost::Message as _;
@@ -149,7 +151,7 @@ fn copy_headers(record: &Record, context: &Context<'_>) -> HeaderMap {
     } else {
         record.uri.clone()
     };
-    headers.insert(subject::CE_SUBJECT, of);
+    headers.insert(subject::CE_SUBJECT, percent_encoded(&of));
     headers.insert(subject::CONTENT_TYPE, CONTENT_TYPE_VALUE);
     headers.insert(subject::BARID_ARTICLE, id.to_string());
     headers.insert(subject::BARID_REVISION, record.revision.get().to_string());
@@ -160,4 +162,18 @@ fn copy_headers(record: &Record, context: &Context<'_>) -> HeaderMap {
         headers.insert(subject::TRACEPARENT, traceparent);
     }
     headers
+}
+
+/// A text as CloudEvents wants it in a header (NATS binding, 3.1.3.2): what is not printable ASCII,
+/// and `"` and `%`, as the hexadecimal of its UTF-8 bytes.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'%') {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("a String takes everything");
+        }
+    }
+    encoded
 }

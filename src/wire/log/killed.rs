@@ -53,6 +53,13 @@ impl Killed {
                 .is_some_and(|kill| seq < kill.seq)
     }
 
+    /// Forgets kills that the log has lost: everything after a sequence.
+    pub fn truncate(&self, after: u64) {
+        let mut kills = self.kills.write().expect("no panic under this lock");
+        kills.retain(|_, kill| kill.seq <= after);
+        self.count.store(kills.len(), Ordering::Release);
+    }
+
     /// Forgets kills that no buffer can matter to any more: erased for long, and before
     /// `ring_first`, the oldest sequence that this process still holds. `pending` are the articles
     /// whose erasure is not finished.
@@ -89,6 +96,12 @@ mod tests {
         killed.forget(&[], 5, late);
         assert!(killed.covers(id, 9), "the ring reaches back before it");
         killed.forget(&[], 100, late);
+        assert!(!killed.covers(id, 9));
+
+        killed.insert(id, 10);
+        killed.truncate(10);
+        assert!(killed.covers(id, 9), "the log still has it");
+        killed.truncate(9);
         assert!(!killed.covers(id, 9));
     }
 }

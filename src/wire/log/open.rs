@@ -2,12 +2,14 @@
 //! serves.
 
 use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
 use async_nats::{
     Client, ConnectError, ConnectOptions, Event,
+    connection::State,
     jetstream::{
         self, ErrorCode,
         context::{ContextBuilder, CreateKeyValueError, CreateStreamError, GetStreamError},
@@ -64,11 +66,13 @@ pub struct Connection {
     pub reader: Stream,
     /// Facts about the log.
     pub meta: kv::Store,
-    /// Counts connections: what was known of the log on an earlier one may no longer hold.
-    pub generation: watch::Receiver<u64>,
-    /// The same for the client of long reads: its consumers are gone.
+    /// Counts connections of the client of long reads: consumers of an earlier one are gone.
     pub reader_generation: watch::Receiver<u64>,
 }
+
+/// One connection to one server: what was known of the log on an earlier one may no longer hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation(u64);
 
 /// Why the log can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +120,7 @@ impl Log {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(options: &Options) -> Result<(Self, Writer), OpenError> {
-        let (client, generation) = connect(&options.url, "barid").await?;
+        let (client, _) = connect(&options.url, "barid").await?;
         let (reader, reader_generation) = connect(&options.url, "barid reader").await?;
         let info = client.server_info();
         let (major, minor, patch) = SERVER_MIN;
@@ -129,7 +133,7 @@ impl Log {
         let meta = self::meta(&context, options).await?;
         let stream = self::stream(&context, options).await?;
         let reader = self::stream(&self::context(reader), options).await?;
-        let epochs = ours(&stream)?;
+        let epochs = Arc::new(ours(&stream)?);
 
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
         let inner = Inner {
@@ -138,13 +142,14 @@ impl Log {
                 stream,
                 reader,
                 meta,
-                generation,
                 reader_generation,
             },
             queue,
             queue_bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
-            epochs: watch::Sender::new(Arc::new(epochs)),
+            tail_epochs: watch::Sender::new(Arc::clone(&epochs)),
+            epochs: watch::Sender::new(epochs),
             read_up_to: watch::Sender::new(0),
+            seen: AtomicU64::new(0),
             confirmed: watch::Sender::new(None),
             confirming: tokio::sync::Mutex::default(),
             tail_restart: Notify::new(),
@@ -161,9 +166,17 @@ impl Log {
         Ok((log, writer))
     }
 
-    /// How often this node has connected.
-    pub(super) fn generation(&self) -> u64 {
-        *self.0.connection.generation.borrow()
+    /// The connection that commits take; none while there is none.
+    pub(super) fn generation(&self) -> Option<Generation> {
+        let client = &self.0.connection.client;
+        if client.connection_state() != State::Connected {
+            return None;
+        }
+        // Not by the client's events: they come after the first message on a new connection.
+        let info = client.server_info();
+        let mut hasher = DefaultHasher::new();
+        (info.server_id, info.client_id).hash(&mut hasher);
+        Some(Generation(hasher.finish()))
     }
 }
 

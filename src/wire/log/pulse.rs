@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_millis(100);
 /// Pulses between two looks at the facts about the log.
 const META_EVERY: u32 = 5;
 /// Key of the highest sequence that any node is known to have read.
-const HIGH_WATER: &str = "high_water";
+pub(super) const HIGH_WATER: &str = "high_water";
 /// Key of the first sequence that readers of history may get.
 pub const RETAINED_FROM: &str = "retained_from";
 
@@ -40,10 +40,14 @@ impl Log {
         {
             return Ok(confirmed.last_seq);
         }
+        self.settled().await?;
         let asked = Instant::now();
-        let generation = self.generation();
+        let generation = self.generation().ok_or(ReadError::Unavailable(None))?;
+        // Before the leader is asked: the tail goes on meanwhile. Records, not whole groups: a
+        // record may be read a moment before the rest of its batch is stored.
+        let seen = self.seen();
         let info = self.info().await?;
-        self.judge_epochs(&info).await?;
+        self.judge_epochs(&info, seen).await?;
         let last_seq = info.state.last_sequence;
         self.read_to(last_seq).await?;
         self.0.confirmed.send_replace(Some(Confirmed {
@@ -73,11 +77,8 @@ impl Log {
 
     /// Whether the log was confirmed on the connection that is open now.
     pub(super) fn is_generation_confirmed(&self) -> bool {
-        let generation = self.generation();
-        self.0
-            .confirmed
-            .borrow()
-            .is_some_and(|confirmed| confirmed.generation == generation)
+        let confirmed = *self.0.confirmed.borrow();
+        confirmed.is_some_and(|confirmed| self.generation() == Some(confirmed.generation))
     }
 
     /// Waits until the tail has delivered every record up to `last_seq`.
@@ -152,17 +153,16 @@ impl Log {
         if last_seq < high_water {
             tracing::error!(last_seq, high_water, "the log lost its newest part");
             self.begin_epoch(last_seq + 1).await?;
-            self.put_number(HIGH_WATER, last_seq).await;
         }
         Ok(())
     }
 
     async fn write_high_water(&self, written: u64) -> u64 {
-        let read = self.read_up_to();
-        if read == written || !self.put_number(HIGH_WATER, read).await {
+        let seen = self.seen();
+        if seen == written || !self.put_number(HIGH_WATER, seen).await {
             return written;
         }
-        read
+        seen
     }
 
     pub(super) async fn put_number(&self, key: &str, number: u64) -> bool {

@@ -1,6 +1,6 @@
 //! The tail: one ordered consumer per node that follows the history records for ever.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::consumer::{
     DeliverPolicy,
@@ -9,10 +9,13 @@ use async_nats::jetstream::consumer::{
 use futures_util::StreamExt as _;
 use tokio::time::sleep;
 
-use crate::wire::{
-    log::{Log, ReadError},
-    record::{Record, Stored},
-    subject,
+use crate::{
+    cursor::Epochs,
+    wire::{
+        log::{Log, ReadError},
+        record::{Record, Stored},
+        subject,
+    },
 };
 
 /// Pause after a failure to begin.
@@ -22,7 +25,7 @@ const RESTART_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub enum Found {
     /// The next record.
-    Record(Stored),
+    Record(Box<Stored>),
     /// The log lost what came after this sequence and began a new life there.
     Lost(u64),
 }
@@ -32,19 +35,19 @@ pub struct Tail {
     log: Log,
     /// The last record's sequence.
     at: u64,
-    /// How many lives the log had when this was last looked at.
-    epoch_count: usize,
+    /// The lives that the log had when this was last looked at.
+    epochs: Arc<Epochs>,
     records: Option<Ordered>,
 }
 
 impl Tail {
     /// A tail that begins after a sequence.
     pub fn new(log: Log, after: u64) -> Self {
-        let epoch_count = log.epochs().count();
+        let epochs = log.epochs();
         Self {
             log,
             at: after,
-            epoch_count,
+            epochs,
             records: None,
         }
     }
@@ -60,6 +63,8 @@ impl Tail {
             if let Some(lost_after) = self.loss() {
                 return Ok(Found::Lost(lost_after));
             }
+            // Whoever called has gone back where a call before told it to.
+            self.log.mark_settled(&self.epochs);
             epochs.mark_unchanged();
             generation.mark_unchanged();
             let Some(records) = &mut self.records else {
@@ -97,22 +102,24 @@ impl Tail {
             let record = Record::decode(message.message.payload)
                 .map_err(|source| ReadError::Corrupt { seq, source })?;
             self.at = seq;
-            return Ok(Found::Record(Stored {
+            return Ok(Found::Record(Box::new(Stored {
                 seq,
                 time_ns,
                 record,
-            }));
+            })));
         }
     }
 
     /// Where the log now ends for this tail, if it lost something that the tail had read.
     fn loss(&mut self) -> Option<u64> {
         let epochs = self.log.epochs();
-        if epochs.count() == self.epoch_count {
+        if Arc::ptr_eq(&epochs, &self.epochs) {
             return None;
         }
-        self.epoch_count = epochs.count();
-        let lost_after = epochs.newest_first() - 1;
+        let lost_after = epochs
+            .parts_from(&self.epochs)
+            .map_or(u64::MAX, |first| first - 1);
+        self.epochs = epochs;
         (lost_after < self.at).then(|| {
             self.at = lost_after;
             self.records = None;

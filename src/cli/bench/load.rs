@@ -1,0 +1,139 @@
+//! Load on a node through its public protocol.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::task::JoinSet;
+use tonic::transport::{Channel, Endpoint};
+use uuid::Uuid;
+
+use crate::{
+    cli::bench::{Latencies, node},
+    wire::proto::v1::{
+        Article, PublishRequest, SubscribeRequest,
+        publisher_service_client::PublisherServiceClient, subscribe_response::Frame,
+        subscriber_service_client::SubscriberServiceClient,
+    },
+};
+
+/// Connections over which many publishers share.
+const CONNECTIONS: usize = 4;
+
+/// What one publisher in turn measures.
+#[derive(Debug, Default)]
+pub struct InTurn {
+    /// From request to answer.
+    pub answer: Latencies,
+    /// From request to the first subscriber.
+    pub delivery: Latencies,
+}
+
+/// An article with a body of this many bytes and one topic.
+pub fn article(body_bytes: usize) -> Article {
+    Article {
+        headline: "A headline of about the usual length for a story on the wire".to_owned(),
+        body: "lorem ipsum dolor sit amet. ".repeat(body_bytes / 28),
+        language: "en".to_owned(),
+        topics: vec!["ict.telecom".to_owned()],
+        urgency: 5,
+        ..Article::default()
+    }
+}
+
+/// Publishes one article after the other for a while, with one subscriber that follows.
+///
+/// # Errors
+/// The node refuses.
+pub async fn in_turn(grpc: &str, article: &Article, time: Duration) -> anyhow::Result<InTurn> {
+    let mut publisher = PublisherServiceClient::new(connect(grpc).await?);
+    let mut subscriber = SubscriberServiceClient::new(connect(grpc).await?);
+    let mut frames = subscriber
+        .subscribe(SubscribeRequest::default())
+        .await?
+        .into_inner();
+    let first = frames.message().await?.and_then(|response| response.frame);
+    anyhow::ensure!(
+        matches!(first, Some(Frame::CaughtUp(_))),
+        "the stream does not begin"
+    );
+    let mut measured = InTurn::default();
+    let end = node::now() + time;
+    while node::now() < end {
+        let request = request(article);
+        let began = node::now();
+        let answer = async {
+            let answer = publisher.publish(request).await;
+            (answer, began.elapsed())
+        };
+        let delivery = async {
+            let frame = frames.message().await;
+            (frame, began.elapsed())
+        };
+        // Both at once: the delivery may come before the answer.
+        let ((answer, answered), (frame, delivered)) = tokio::join!(answer, delivery);
+        answer?;
+        let frame = frame?.and_then(|response| response.frame);
+        anyhow::ensure!(
+            matches!(frame, Some(Frame::Delivery(_))),
+            "no delivery came"
+        );
+        measured.answer.add(answered);
+        measured.delivery.add(delivered);
+    }
+    Ok(measured)
+}
+
+/// This many publishers, each in turn, for a while; articles a second.
+///
+/// # Errors
+/// The node refuses.
+pub async fn throughput(
+    grpc: &str,
+    article: &Article,
+    publishers: u32,
+    time: Duration,
+) -> anyhow::Result<(f64, Latencies)> {
+    let mut channels = Vec::new();
+    for _ in 0..CONNECTIONS {
+        channels.push(connect(grpc).await?);
+    }
+    let article = Arc::new(article.clone());
+    let mut tasks = JoinSet::new();
+    let began = node::now();
+    for (_, channel) in (0..publishers).zip(channels.iter().cycle()) {
+        let mut publisher = PublisherServiceClient::new(channel.clone());
+        let article = Arc::clone(&article);
+        tasks.spawn(async move {
+            let mut latencies = Latencies::default();
+            while began.elapsed() < time {
+                let request = request(&article);
+                let sent = node::now();
+                publisher.publish(request).await?;
+                latencies.add(sent.elapsed());
+            }
+            Ok::<_, tonic::Status>(latencies)
+        });
+    }
+    let mut latencies = Latencies::default();
+    while let Some(task) = tasks.join_next().await {
+        latencies.add_all(&task??)?;
+    }
+    let count = u32::try_from(latencies.count()).context("too many to count")?;
+    Ok((f64::from(count) / began.elapsed().as_secs_f64(), latencies))
+}
+
+fn request(article: &Article) -> PublishRequest {
+    PublishRequest {
+        request_id: Uuid::new_v4().to_string(),
+        article: Some(article.clone()),
+        ..PublishRequest::default()
+    }
+}
+
+async fn connect(grpc: &str) -> anyhow::Result<Channel> {
+    let endpoint = Endpoint::from_shared(grpc.to_owned())?.tcp_nodelay(true);
+    endpoint
+        .connect()
+        .await
+        .context("can't connect to the node")
+}

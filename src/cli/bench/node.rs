@@ -1,0 +1,121 @@
+//! The node under test: this very program as a child, in a folder of its own, on free ports.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+use crate::server::nats::running_url;
+
+/// A running `barid serve`.
+#[derive(Debug)]
+pub struct Node {
+    child: Child,
+    /// Where its gRPC is, a URL.
+    pub grpc: String,
+    /// From exec to ready.
+    pub start: Duration,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    grpc: String,
+}
+
+impl Node {
+    /// Starts one over a data folder.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn start(data: &Path, nats_server: Option<&PathBuf>) -> anyhow::Result<Self> {
+        let program = env::current_exe().context("can't find this program")?;
+        let mut command = Command::new(program);
+        command
+            .args([
+                "serve", "--output", "json", "--log", "error", "--drain", "0s",
+            ])
+            .args([
+                "--grpc-listen",
+                "127.0.0.1:0",
+                "--nats-listen",
+                "127.0.0.1:0",
+                "--data-dir",
+            ])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        if let Some(path) = nats_server {
+            command.arg("--nats-server").arg(path);
+        }
+        let began = now();
+        let mut child = command.spawn().context("can't start the node")?;
+        let stdout = child.stdout.take().context("the node has no output")?;
+        let line = BufReader::new(stdout).lines().next_line().await?;
+        let start = began.elapsed();
+        let Some(line) = line else {
+            bail!("the node ended before it was ready")
+        };
+        let ready: Ready = serde_json::from_str(&line).context("the node is not ready")?;
+        Ok(Self {
+            child,
+            grpc: ready.grpc,
+            start,
+        })
+    }
+
+    /// Stops it in order.
+    ///
+    /// # Errors
+    /// It ends badly.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok())
+            && let Some(pid) = Pid::from_raw(pid)
+        {
+            kill_process(pid, Signal::TERM)?;
+        }
+        let status = self.child.wait().await?;
+        if status.success() {
+            Ok(())
+        } else {
+            bail!("the node ended with {status}")
+        }
+    }
+}
+
+/// A client of the node's NATS that may do everything.
+///
+/// # Errors
+/// NATS is not there.
+pub async fn nats(data: &Path) -> anyhow::Result<async_nats::Client> {
+    let url = running_url(data).context("the node's NATS is not running")?;
+    let options = crate::wire::log::open::credentials(&url);
+    options
+        .connect(&url)
+        .await
+        .context("can't connect to the node's NATS")
+}
+
+/// A folder for the node.
+///
+/// # Errors
+/// The system refuses one.
+pub fn folder() -> anyhow::Result<TempDir> {
+    TempDir::with_prefix("barid-bench-").context("can't make a folder for the node")
+}
+
+/// The clock of measurements.
+#[expect(clippy::disallowed_methods, reason = "a benchmark is about time")]
+pub fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,90 @@
+//! `barid bench start`.
+
+use std::{path::PathBuf, time::Duration};
+
+use prost::Message as _;
+
+use crate::{
+    cli::bench::{
+        Figure,
+        floor::{Floor, GROUPS_MAX},
+        load,
+        node::{self, Node},
+        print, progress,
+    },
+    config::value::Output,
+};
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub struct StartArgs {
+    /// Starts of each kind; figures are medians over them
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// Articles in the full log
+    #[arg(long, default_value_t = 1_000_000)]
+    records: u32,
+    /// Bytes of a body in the full log
+    #[arg(long, default_value_t = 500)]
+    body_bytes: usize,
+    /// The nats-server to run [default: .barid/bin/nats-server, then PATH]
+    #[arg(long, env = "BARID_NATS_SERVER", value_name = "FILE")]
+    nats_server: Option<PathBuf>,
+    /// A table for people, or one JSON array
+    #[arg(
+        long,
+        env = "BARID_OUTPUT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    output: Output,
+}
+
+/// Measures and prints.
+///
+/// # Errors
+/// What the node or NATS says.
+pub async fn run(args: StartArgs) -> anyhow::Result<()> {
+    let folder = node::folder()?;
+    let server = args.nats_server.as_ref();
+    let millis = |start: Duration| start.as_secs_f64() * 1e3;
+    let mut empty = Vec::new();
+    for _ in 0..args.rounds {
+        let node = Node::start(folder.path(), server).await?;
+        empty.push(millis(node.start));
+        node.stop().await?;
+    }
+    fill(&args, folder.path()).await?;
+    let mut full = Vec::new();
+    for _ in 0..args.rounds {
+        let node = Node::start(folder.path(), server).await?;
+        full.push(millis(node.start));
+        node.stop().await?;
+    }
+    let figures = [
+        Figure::new("start to ready, empty log: ms", empty, Some("300, aim 100")),
+        Figure::new(
+            "start to ready, full log: ms",
+            full,
+            Some("4000, aim 2500 at 1M records"),
+        ),
+    ];
+    print(args.output, &figures)
+}
+
+/// Fills the log itself, as fast as NATS takes it.
+async fn fill(args: &StartArgs, data: &std::path::Path) -> anyhow::Result<()> {
+    let node = Node::start(data, args.nats_server.as_ref()).await?;
+    let article = load::article(args.body_bytes).encode_to_vec().into();
+    let floor = Floor::log(node::nats(data).await?, article);
+    let bar = progress(args.records.into()).with_message("filling the log");
+    let mut left = args.records;
+    while left > 0 {
+        let step = left.min(GROUPS_MAX);
+        floor.commit_groups(step).await?;
+        left -= step;
+        bar.inc(step.into());
+    }
+    bar.finish_and_clear();
+    node.stop().await
+}

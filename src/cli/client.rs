@@ -1,0 +1,235 @@
+//! The connection to a server, and its errors in words.
+
+use std::{fmt, fmt::Write as _, time::Duration};
+
+use anyhow::Context as _;
+use prost::Message as _;
+use tonic::{
+    Code, Request, Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    article::ArticleId,
+    cli::BadUse,
+    config::value::{Output, Span},
+    wire::proto::v1::{
+        article_service_client::ArticleServiceClient, desk_service_client::DeskServiceClient,
+        publisher_service_client::PublisherServiceClient,
+        subscriber_service_client::SubscriberServiceClient,
+    },
+    wire::status,
+};
+
+/// Most bytes of one answer: a page ends at 3 MiB, but may hold one article more.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// How long an idle connection may be silent before it is asked whether it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// What all client commands take.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Server and output")]
+pub struct ClientArgs {
+    /// The server to talk to
+    #[arg(long, env = "BARID_SERVER", default_value = "http://127.0.0.1:50051")]
+    #[arg(value_name = "URL")]
+    pub server: String,
+    /// Text for people, or one JSON object per line
+    #[arg(
+        long,
+        env = "BARID_OUTPUT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    pub output: Output,
+    /// How long to wait for an answer
+    #[arg(
+        long,
+        env = "BARID_TIMEOUT",
+        default_value = "30s",
+        value_name = "DURATION"
+    )]
+    pub timeout: Span,
+}
+
+/// A connection to a server.
+#[derive(Clone, Debug)]
+pub struct Client {
+    channel: Channel,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The address is none ([`BadUse`]), or nobody answers there.
+    pub async fn connect(args: &ClientArgs) -> anyhow::Result<Self> {
+        let server = &args.server;
+        let endpoint = Endpoint::from_shared(server.clone())
+            .ok()
+            .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
+            .ok_or_else(|| {
+                let example = "http://127.0.0.1:50051";
+                BadUse(format!(
+                    "--server {server:?} is not an address such as {example}"
+                ))
+            })?;
+        let channel = endpoint
+            .connect_timeout(args.timeout.0)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+            .user_agent(concat!("barid/", env!("CARGO_PKG_VERSION")))
+            .context("the user agent")?
+            .connect()
+            .await
+            .with_context(|| {
+                format!("no server answers at {server}; is `barid serve` running? --server names another")
+            })?;
+        Ok(Self {
+            channel,
+            timeout: args.timeout.0,
+        })
+    }
+
+    /// A message to send with the deadline that was asked for.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+
+    /// Where news is handed in.
+    pub fn publisher(&self) -> PublisherServiceClient<Channel> {
+        PublisherServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Where news is taken.
+    pub fn subscriber(&self) -> SubscriberServiceClient<Channel> {
+        SubscriberServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Where single stories are read.
+    pub fn articles(&self) -> ArticleServiceClient<Channel> {
+        ArticleServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Administration.
+    pub fn desk(&self) -> DeskServiceClient<Channel> {
+        DeskServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+}
+
+/// A call that the server refused, or that did not reach it.
+#[derive(Debug)]
+pub struct CallError(Box<Status>);
+
+impl From<Status> for CallError {
+    fn from(status: Status) -> Self {
+        Self(Box::new(status))
+    }
+}
+
+impl From<tonic_types::Status> for CallError {
+    fn from(status: tonic_types::Status) -> Self {
+        let details = status.encode_to_vec().into();
+        Status::with_details(Code::from(status.code), status.message, details).into()
+    }
+}
+
+impl CallError {
+    /// Whether what the user gave is at fault.
+    pub fn is_bad_use(&self) -> bool {
+        self.0.code() == Code::InvalidArgument
+    }
+
+    /// Whether the server, or the way to it, was lost, so that the same call may succeed later.
+    pub fn is_lost(&self) -> bool {
+        match self.0.code() {
+            Code::Unavailable => true,
+            // tonic's words for a connection that broke; the server's own errors give a reason.
+            Code::Unknown | Code::Internal | Code::Cancelled | Code::DeadlineExceeded => {
+                status::reason(&self.0).is_none()
+            }
+            _ => false,
+        }
+    }
+
+    /// How long the server asks to wait before the next try.
+    pub fn retry_after(&self) -> Option<Duration> {
+        status::retry_after(&self.0)
+    }
+
+    /// The stable reason, `TOPIC_UNKNOWN`, or else the gRPC code.
+    pub fn reason(&self) -> String {
+        status::reason(&self.0).unwrap_or_else(|| format!("{:?}", self.0.code()))
+    }
+
+    /// The fields at fault, with what is wrong.
+    pub fn violations(&self) -> Vec<(String, String)> {
+        let bad_request = self.0.get_details_bad_request();
+        bad_request.map_or_else(Vec::new, |bad_request| {
+            (bad_request.field_violations.into_iter())
+                .map(|violation| (violation.field, violation.description))
+                .collect()
+        })
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = format!("{}: {}", self.reason(), self.0.message());
+        let violations = self.violations();
+        match violations.as_slice() {
+            [] => {}
+            // The message already is that of the one field.
+            [(_, description)] if self.0.message().contains(description) => {}
+            [..] => {
+                for (field, description) in violations {
+                    write!(text, "\n  {field}: {description}")?;
+                }
+            }
+        }
+        if let Some(info) = self.0.get_details_error_info() {
+            let mut facts: Vec<(String, String)> = info.metadata.into_iter().collect();
+            facts.sort();
+            for (key, value) in facts {
+                // Mostly for programs; people have read it in the message.
+                if text.contains(&value) {
+                    continue;
+                }
+                write!(text, "\n  {key}: {value}")?;
+            }
+        }
+        if let Some(after) = self.retry_after() {
+            let after = humantime::format_duration(after);
+            write!(text, "\n  try again in {after}")?;
+        }
+        f.write_str(&line_by_line(&text))
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// What a server says, without what could drive a terminal.
+fn line_by_line(text: &str) -> String {
+    let is_bad = |char: char| char.is_control() && char != '\n';
+    text.replace(is_bad, " ")
+}
+
+/// The article that an id or a uri names.
+///
+/// # Errors
+/// [`BadUse`] if it is neither.
+pub fn article_id(text: &str) -> Result<ArticleId, BadUse> {
+    match text.parse() {
+        Ok(id) => Ok(id),
+        Err(_) if text.contains(':') => Ok(ArticleId::from_uri(text)),
+        Err(error) => Err(BadUse(format!(
+            "{text:?} is neither an article's uri nor its id: {error}"
+        ))),
+    }
+}

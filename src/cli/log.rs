@@ -1,0 +1,121 @@
+//! `barid log`: the log itself, past the service.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+
+use crate::{
+    cli::{out, serve},
+    config::{self, value::Output},
+    server::{
+        Nats,
+        nats::{ManagedNats, StartError, running_url},
+    },
+    wire::log::{Log, admin::LogStatus, open},
+};
+
+/// Look at the log, or begin a new epoch after a restore
+///
+/// Works beside a running service and without one; the settings say where the log is.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Show the log's epochs, end and size
+    #[command(
+        after_help = "Examples:\n  barid log status\n  barid log status --output json \
+                            --data-dir /var/lib/barid"
+    )]
+    Status(Box<serve::ServeArgs>),
+    /// Begin a new epoch: run this once after restoring a backup of the log
+    ///
+    /// Readers whose cursor lies beyond the restored state are then told of the loss by a gap.
+    #[command(after_help = "Example:\n  barid log new-epoch --data-dir /var/lib/barid")]
+    NewEpoch(Box<serve::ServeArgs>),
+}
+
+/// The state of the log as `--output json` prints it.
+#[derive(Serialize)]
+struct StatusJson<'a> {
+    epochs: Vec<&'a str>,
+    end: &'a str,
+    retained_from: u64,
+    message_count: u64,
+    bytes: u64,
+    replicas: usize,
+    erasures_pending: usize,
+}
+
+/// Runs `barid log`.
+///
+/// # Errors
+/// Settings that can't be used, or a log that can't be read.
+pub async fn run(command: LogCommand, variables: &[(String, String)]) -> anyhow::Result<()> {
+    let (args, is_new_epoch) = match command {
+        LogCommand::Status(args) => (args, false),
+        LogCommand::NewEpoch(args) => (args, true),
+    };
+    let settings = config::load(args.flags, args.config.as_deref(), variables)?.serve;
+    let output = settings.output;
+    let (url, replicas, managed) = match serve::nats(&settings)? {
+        Nats::External { url, replicas } => (url, replicas, None),
+        Nats::Managed(options) => {
+            let data_dir: PathBuf = options.data_dir.clone();
+            match spawn_blocking(move || ManagedNats::start(options)).await? {
+                Ok(managed) => (managed.url().to_owned(), 1, Some(managed)),
+                // A service runs there: go in beside it.
+                Err(StartError::DataDirInUse { .. }) => (running_url(&data_dir)?, 1, None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    let options = open::Options {
+        url,
+        replicas,
+        bytes_max: None,
+    };
+    let result = act(&options, is_new_epoch, output).await;
+    if let Some(managed) = managed {
+        spawn_blocking(move || managed.stop()).await?;
+    }
+    result
+}
+
+async fn act(options: &open::Options, is_new_epoch: bool, output: Output) -> anyhow::Result<()> {
+    // Its writer is not run: nothing is published here.
+    let (log, _writer) = Log::open(options).await?;
+    if is_new_epoch {
+        log.new_epoch().await?;
+    }
+    show(&log.status().await?, output)
+}
+
+fn show(status: &LogStatus, output: Output) -> anyhow::Result<()> {
+    let LogStatus {
+        epochs,
+        end,
+        retained_from,
+        message_count,
+        bytes,
+        replicas,
+        erasures_pending,
+    } = status;
+    if output == Output::Json {
+        return out::json(&StatusJson {
+            epochs: epochs.split(',').collect(),
+            end,
+            retained_from: *retained_from,
+            message_count: *message_count,
+            bytes: *bytes,
+            replicas: *replicas,
+            erasures_pending: *erasures_pending,
+        });
+    }
+    out::line(&format!("epochs            {}", epochs.replace(',', ", ")))?;
+    out::line(&format!("end               {end}"))?;
+    out::line(&format!("retained from     {retained_from}"))?;
+    out::line(&format!("messages          {message_count}"))?;
+    out::line(&format!("bytes             {bytes}"))?;
+    out::line(&format!("replicas          {replicas}"))?;
+    out::line(&format!("erasures pending  {erasures_pending}"))
+}

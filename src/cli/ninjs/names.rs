@@ -1,0 +1,165 @@
+//! The names of ninjs 3.1, to tell a property that Barid does not carry from a typo.
+
+/// Properties that a reader may meet in what Barid writes, or that say nothing about the story.
+const SILENT: [&str; 8] = [
+    "version",
+    "representationType",
+    "profile",
+    "standard",
+    "charCount",
+    "wordCount",
+    "$schema",
+    "contentCreated",
+];
+
+/// Every property of the ninjs 3.1 schema that may stand in an object that Barid reads.
+const NINJS: &[&str] = &[
+    "address",
+    "altIds",
+    "aspectRatio",
+    "associations",
+    "bitrate",
+    "bodies",
+    "by",
+    "charCount",
+    "confidence",
+    "contactInfo",
+    "contentCreated",
+    "contentType",
+    "copyrightHolder",
+    "copyrightNotice",
+    "creator",
+    "descriptions",
+    "digitalSourceType",
+    "duration",
+    "edNote",
+    "embargoedUntil",
+    "eventDetails",
+    "events",
+    "expires",
+    "firstCreated",
+    "format",
+    "frameRate",
+    "genres",
+    "geoJSON",
+    "headlines",
+    "height",
+    "href",
+    "infoSources",
+    "language",
+    "literal",
+    "located",
+    "name",
+    "objects",
+    "organisations",
+    "people",
+    "places",
+    "plannedCoverage",
+    "poi",
+    "profile",
+    "pubStatus",
+    "rel",
+    "relevance",
+    "renditions",
+    "representationType",
+    "rightsInfo",
+    "role",
+    "scanType",
+    "sizeInBytes",
+    "slugline",
+    "standard",
+    "subjects",
+    "title",
+    "transportProtocol",
+    "trustIndicators",
+    "type",
+    "uri",
+    "urgency",
+    "usageTerms",
+    "value",
+    "version",
+    "versionCreated",
+    "videoCodec",
+    "width",
+    "wordCount",
+];
+
+/// How alike a name must be to be offered instead, of 1.
+const LIKENESS_MIN: f64 = 0.85;
+
+/// What a reader met and did not read.
+#[derive(Debug, Default)]
+pub struct Ignored {
+    left_out: Vec<String>,
+    unknown: Vec<String>,
+}
+
+impl Ignored {
+    /// Notes one property.
+    pub fn note(&mut self, path: &serde_ignored::Path<'_>) {
+        let name = last_name(path);
+        if SILENT.contains(&name) {
+            return;
+        }
+        let shown = render(path);
+        if NINJS.contains(&name) {
+            self.left_out.push(shown);
+            return;
+        }
+        match nearest(name) {
+            Some(near) => self.unknown.push(format!("{shown} (is {near} meant?)")),
+            None => self.unknown.push(shown),
+        }
+    }
+
+    /// One sentence for each kind.
+    pub fn into_warnings(self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.unknown.is_empty() {
+            let names = self.unknown.join(", ");
+            warnings.push(format!("not in ninjs 3.1 and left out: {names}"));
+        }
+        if !self.left_out.is_empty() {
+            let names = self.left_out.join(", ");
+            warnings.push(format!("not carried by Barid and left out: {names}"));
+        }
+        warnings
+    }
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    let likeness = |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &name.to_lowercase());
+    NINJS
+        .iter()
+        .copied()
+        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
+        .filter(|known| likeness(known) >= LIKENESS_MIN)
+}
+
+fn last_name<'a>(path: &'a serde_ignored::Path<'_>) -> &'a str {
+    use serde_ignored::Path;
+    match path {
+        Path::Map { key, .. } => key,
+        Path::Seq { parent, .. }
+        | Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => last_name(parent),
+        Path::Root => "",
+    }
+}
+
+/// `subjects[0].relevance`, as in the errors of serde_path_to_error.
+fn render(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", render(parent)),
+        Path::Map { parent, key } => match render(parent) {
+            empty if empty.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => render(parent),
+    }
+}

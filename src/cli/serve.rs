@@ -1,0 +1,159 @@
+//! `barid serve`: from settings to a running node.
+
+use std::{
+    env, fs,
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+};
+
+use anyhow::{Context as _, anyhow};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{BadUse, out},
+    config::{
+        self, Serve,
+        layer::Layer,
+        value::{LogFormat, Output},
+    },
+    routing::taxonomy::Taxonomy,
+    server::{self, Addresses, Nats, nats},
+};
+
+/// Run the service
+///
+/// Each setting is a flag, a variable (--grpc-listen: BARID_GRPC_LISTEN) and a key of barid.toml
+/// (grpc_listen); flags win over variables over the file.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  barid serve\n  barid serve --data-dir /var/lib/barid --retain 90d\n  \
+                        barid serve --nats-url nats://a,nats://b,nats://c --replicas 3"
+)]
+pub struct ServeArgs {
+    /// The settings file [default: ./barid.toml if it is there]
+    #[arg(long, env = "BARID_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Every setting.
+    #[command(flatten)]
+    pub flags: Layer,
+}
+
+/// That the node serves, as `--output json` prints it.
+#[derive(Serialize)]
+struct ReadyJson<'a> {
+    ready: bool,
+    grpc: String,
+    nats: &'a str,
+}
+
+/// Serves until SIGINT or SIGTERM; a second one ends the process without draining.
+///
+/// # Errors
+/// Settings that can't be used, or what the server ends with.
+pub async fn run(args: ServeArgs, variables: &[(String, String)]) -> anyhow::Result<()> {
+    let serve = config::load(args.flags, args.config.as_deref(), variables)?.serve;
+    let taxonomy = match &serve.taxonomy {
+        Some(path) => read_taxonomy(path)?,
+        None => Taxonomy::built_in(),
+    };
+    start_log(&serve)?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
+    let output = serve.output;
+    let stop = CancellationToken::new();
+    let ready = |addresses: &Addresses| say_ready(output, addresses);
+    let mut served = pin!(server::run(options(&serve, taxonomy)?, ready, stop.clone()));
+    loop {
+        tokio::select! {
+            biased;
+            // Nothing is lost: a signal that was not taken is there in the next round.
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            ended = &mut served => return Ok(ended?),
+        }
+        if stop.is_cancelled() {
+            return Err(anyhow!("asked to stop twice: stopped without draining"));
+        }
+        stop.cancel();
+    }
+}
+
+/// Reads a taxonomy file.
+///
+/// # Errors
+/// [`BadUse`] names the file and what is wrong with it.
+pub fn read_taxonomy(path: &Path) -> Result<Taxonomy, BadUse> {
+    let shown = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|error| BadUse(format!("can't read the taxonomy {shown}: {error}")))?;
+    Taxonomy::parse(&text).map_err(|error| {
+        let error = anyhow::Error::new(error);
+        BadUse(format!("taxonomy {shown}: {error:#}"))
+    })
+}
+
+fn options(serve: &Serve, taxonomy: Taxonomy) -> anyhow::Result<server::Options> {
+    Ok(server::Options {
+        grpc_listen: serve.grpc_listen,
+        nats: nats(serve)?,
+        log_bytes_max: serve.log_bytes_max.map(i64::try_from).transpose()?,
+        retain: serve.retain,
+        drain: serve.drain,
+        taxonomy: Arc::new(taxonomy),
+    })
+}
+
+/// Which NATS the settings name.
+///
+/// # Errors
+/// This program can't be found, which guards managed NATS.
+pub fn nats(serve: &Serve) -> anyhow::Result<Nats> {
+    Ok(match &serve.nats_url {
+        Some(url) => Nats::External {
+            url: url.clone(),
+            replicas: serve.replicas.into(),
+        },
+        None => Nats::Managed(nats::Options {
+            binary: serve.nats_server.clone(),
+            data_dir: serve.data_dir.clone(),
+            listen: serve.nats_listen,
+            guard: env::current_exe().context("can't find the barid program")?,
+        }),
+    })
+}
+
+/// Logs go to stderr: stdout is for what was asked for.
+fn start_log(serve: &Serve) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&serve.log).context("the log filter")?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    let started = match serve.log_format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    started.map_err(|error| anyhow!("can't start the log: {error}"))
+}
+
+fn say_ready(output: Output, addresses: &Addresses) {
+    let said = match output {
+        Output::Text => out::line(&format!(
+            "barid is ready: gRPC at http://{}, NATS at {}",
+            addresses.grpc, addresses.nats
+        )),
+        Output::Json => out::json(&ReadyJson {
+            ready: true,
+            grpc: format!("http://{}", addresses.grpc),
+            nats: &addresses.nats,
+        }),
+    };
+    if let Err(error) = said {
+        // Whoever started it does not listen; subscribers may.
+        tracing::warn!("nobody hears that barid is ready: {error:#}");
+    }
+}

@@ -1,0 +1,105 @@
+//! One source of settings: what flags, variables or a file say, each setting being optional.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::config::value::{LogFormat, Output, Size, Span};
+
+/// Every setting's name in the file, in the order of the documentation. The flag has dashes for
+/// the underscores, the variable `BARID_` and capitals.
+pub const KEYS: [&str; 14] = [
+    "grpc_listen",
+    "nats_listen",
+    "nats_server",
+    "nats_url",
+    "replicas",
+    "data_dir",
+    "taxonomy",
+    "retain",
+    "log_bytes_max",
+    "drain",
+    "log",
+    "log_format",
+    "output",
+    "danger_listen_without_authentication",
+];
+
+/// What one source says. Each setting is also a flag, `BARID_<NAME>` and a key of `barid.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Layer {
+    /// Where gRPC listens [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDRESS")]
+    pub grpc_listen: Option<SocketAddr>,
+    /// Where the NATS server that Barid manages listens [default: 127.0.0.1:4222]
+    #[arg(long, value_name = "ADDRESS")]
+    pub nats_listen: Option<SocketAddr>,
+    /// The nats-server to start [default: .barid/bin/nats-server, then the PATH]
+    #[arg(long, value_name = "PROGRAM")]
+    pub nats_server: Option<PathBuf>,
+    /// An existing NATS cluster with JetStream, instead of a managed server: nats://a,nats://b
+    #[arg(long, value_name = "URLS")]
+    pub nats_url: Option<String>,
+    /// On how many servers of the cluster the log is kept, 1 to 5 [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    pub replicas: Option<u8>,
+    /// Where the managed NATS server keeps the log [default: ./barid-data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// A taxonomy file [default: the built-in one]
+    #[arg(long, value_name = "FILE")]
+    pub taxonomy: Option<PathBuf>,
+    /// How long old revisions are kept, such as 30d, at least 1s [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    pub retain: Option<Span>,
+    /// Most bytes of the log, such as 64GiB; a full log takes no more articles [default: no bound]
+    #[arg(long, value_name = "SIZE")]
+    pub log_bytes_max: Option<Size>,
+    /// Over how long open streams are ended at a stop [default: 3s]
+    #[arg(long, value_name = "DURATION")]
+    pub drain: Option<Span>,
+    /// What the server logs, as a tracing filter such as info,barid=debug [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Form of the server's log [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Form of what goes to stdout [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub output: Option<Output>,
+    /// Let gRPC listen beyond this machine although there is no TLS and no authentication: whoever
+    /// reaches the port can publish and kill
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(require_equals = true)]
+    pub danger_listen_without_authentication: Option<bool>,
+}
+
+impl Layer {
+    /// Takes relative paths as relative to a folder, that of the file that they stand in.
+    pub fn relative_to(&mut self, folder: &Path) {
+        for path in [
+            &mut self.nats_server,
+            &mut self.data_dir,
+            &mut self.taxonomy,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            *path = folder.join(&*path);
+        }
+    }
+}
+
+/// The variable of a setting.
+pub fn variable_name(key: &str) -> String {
+    format!("BARID_{}", key.to_ascii_uppercase())
+}
+
+/// The flag of a setting.
+pub fn flag_name(key: &str) -> String {
+    format!("--{}", key.replace('_', "-"))
+}
