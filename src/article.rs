@@ -13,6 +13,10 @@ pub mod text;
 pub const ARTICLE_BYTES_MAX: usize = 900 * 1024;
 /// Most bytes of a body.
 pub const BODY_BYTES_MAX: usize = 512 * 1024;
+/// Most elements of an HTML body.
+pub const HTML_ELEMENTS_MAX: usize = 2000;
+/// Most character references of an HTML body.
+pub const HTML_REFERENCES_MAX: usize = 100_000;
 /// Most topics that a publisher may name, and most own topics of a revision.
 pub const OWN_TOPICS_MAX: usize = 16;
 /// Most entries of each other list of an article.

@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    article::{Action, Article, ArticleId, Revision, Submission, Urgencies, Urgency},
+    article::{Action, Article, ArticleId, Revision, Submission, Urgencies, Urgency, check::shown},
     fault::{Fault, Kind},
     routing::{self, RouteError, taxonomy::Taxonomy},
     topic::Topic,
@@ -147,11 +147,11 @@ impl PublishError {
                 Fault::new(Kind::Conflict, "REVISION_CONFLICT", message)
                     .with("newest_revision", newest.to_string())
             }
-            Self::UriMismatch { stored } => Fault::field(
-                "ID_URI_MISMATCH",
-                "article.uri",
-                format!("is fixed at revision 1, where it is \"{stored}\"; leave it empty"),
-            ),
+            Self::UriMismatch { stored } => {
+                let stored = shown(stored);
+                let message = format!("is fixed at revision 1 as {stored}; leave it empty");
+                Fault::field("ID_URI_MISMATCH", "article.uri", message)
+            }
             Self::LanguageMissing => Fault::field(
                 "FIELD_INVALID",
                 "article.language",

@@ -11,13 +11,10 @@ use std::{
 use tokio::{
     net::TcpListener,
     task::{JoinError, JoinSet, spawn_blocking},
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{
-    server::NamedService as _,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{server::NamedService as _, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
@@ -25,7 +22,7 @@ use crate::{
     desk::Desk,
     ingest::{Ingest, grpc::Publisher},
     routing::taxonomy::Taxonomy,
-    server::nats::ManagedNats,
+    server::{incoming::connections, nats::ManagedNats},
     wire::{
         log::{Log, ReadError, batch::Writer, open},
         proto::v1::{
@@ -36,6 +33,7 @@ use crate::{
     },
 };
 
+pub mod incoming;
 pub mod nats;
 
 /// Time between two HTTP/2 pings to a silent client.
@@ -48,6 +46,8 @@ const STREAMS_MAX: u32 = 1024;
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// How much longer than its streams the server may take to stop.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
+/// How long the last frames of a stream, or an answer, may take to be written.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Time between two looks at whether this node can serve.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 
@@ -263,7 +263,8 @@ impl Node {
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
         let (health, health_service) = tonic_health::server::health_reporter();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let end_connections = CancellationToken::new();
+        let incoming = connections(listener, end_connections.clone());
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -299,10 +300,18 @@ impl Node {
         self.publishes.close();
         self.end_streams.cancel();
         let drained = async {
-            if result.is_ok()
-                && let Err(error) = server.await
-            {
-                tracing::warn!(%error, "the gRPC server did not stop well");
+            if result.is_ok() {
+                let ended = tokio::select! {
+                    ended = &mut server => ended,
+                    // Only clients that do not take their leave are left now.
+                    () = self.all_is_said(drain) => {
+                        end_connections.cancel();
+                        server.await
+                    }
+                };
+                if let Err(error) = ended {
+                    tracing::warn!(%error, "the gRPC server did not stop well");
+                }
             }
             self.publishes.wait().await;
         };
@@ -310,6 +319,13 @@ impl Node {
             tracing::warn!("some connections did not end in time");
         }
         result
+    }
+
+    /// Waits until all streams have ended and all publishes are answered, for clients that listen.
+    async fn all_is_said(&self, drain: Duration) {
+        sleep(drain + LAST_WORDS).await;
+        self.publishes.wait().await;
+        sleep(LAST_WORDS).await;
     }
 
     fn start_services(&self, writer: Writer, retain: Option<Duration>) -> Services {

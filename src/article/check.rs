@@ -3,12 +3,16 @@
 use url::Url;
 
 use crate::{
-    article::{BODY_BYTES_MAX, URI_BYTES_MAX},
+    article::{BODY_BYTES_MAX, HTML_ELEMENTS_MAX, HTML_REFERENCES_MAX, URI_BYTES_MAX},
     fault::{Fault, Violation},
 };
 
 /// Characters of a bad value that an error shows.
 const SHOWN_CHARS_MAX: usize = 40;
+
+/// Bytes of violations that an answer names; what is wrong beyond them is left out. Clients take as
+/// little as 8 KiB of headers, and that is where gRPC puts errors.
+const VIOLATION_BYTES_MAX: usize = 3 * 1024;
 
 /// The reason of a field without a reason of its own.
 const FIELD_INVALID: &str = "FIELD_INVALID";
@@ -18,6 +22,7 @@ const FIELD_INVALID: &str = "FIELD_INVALID";
 pub struct Checker {
     reason: Option<&'static str>,
     violations: Vec<Violation>,
+    violation_bytes: usize,
     metadata: Vec<(&'static str, String)>,
 }
 
@@ -32,10 +37,11 @@ impl Checker {
         if self.reason.is_none_or(|known| known == FIELD_INVALID) {
             self.reason = Some(reason);
         }
-        self.violations.push(Violation {
-            field: field.to_owned(),
-            message: message.into(),
-        });
+        let (field, message) = (field.to_owned(), message.into());
+        self.violation_bytes += field.len() + message.len();
+        if self.violations.is_empty() || self.violation_bytes <= VIOLATION_BYTES_MAX {
+            self.violations.push(Violation { field, message });
+        }
     }
 
     /// A fact for programs, shown if anything is refused.
@@ -95,9 +101,10 @@ impl Checker {
         }
     }
 
-    /// A body.
-    pub fn body(&mut self, field: &str, value: &str) {
-        if value.len() > BODY_BYTES_MAX {
+    /// A body; returns whether it is good.
+    pub fn body(&mut self, field: &str, value: &str) -> bool {
+        let is_long = value.len() > BODY_BYTES_MAX;
+        if is_long {
             let len = value.len();
             self.refuse(
                 field,
@@ -105,9 +112,37 @@ impl Checker {
             );
         }
         let is_bad = |char: &char| is_bad_in_text(*char) || matches!(char, '\u{202D}' | '\u{202E}');
-        if let Some(bad) = value.chars().find(is_bad) {
+        let bad = value.chars().find(is_bad);
+        if let Some(bad) = bad {
             self.refuse(field, control_message(bad, value));
         }
+        !is_long && bad.is_none()
+    }
+
+    /// The markup of an HTML body that is not sanitised yet; returns whether it is good.
+    ///
+    /// HTML's own rules make a parser do work, and open elements again, by the square of what it
+    /// reads: `<p>`, 2,000 times `<b>` and 2,000 times `<p>x` took 3 s and 1 GB in 35 KB.
+    pub fn markup(&mut self, field: &str, value: &str) -> bool {
+        let bytes = value.as_bytes();
+        let is_tag = |pair: &&[u8]| pair[0] == b'<' && pair[1].is_ascii_alphabetic();
+        let element_count = bytes.windows(2).filter(is_tag).count();
+        let reference_count = bytes.iter().filter(|byte| **byte == b'&').count();
+        let counts = [
+            (element_count, HTML_ELEMENTS_MAX, "elements"),
+            (reference_count, HTML_REFERENCES_MAX, "character references"),
+        ];
+        let mut is_good = true;
+        for (count, max, what) in counts {
+            if count > max {
+                self.refuse(
+                    field,
+                    format!("has {count} {what}; at most {max} are allowed"),
+                );
+                is_good = false;
+            }
+        }
+        is_good
     }
 
     /// At most `max` entries; returns how many to look at.
@@ -134,7 +169,7 @@ impl Checker {
             );
         } else if value
             .chars()
-            .any(|char| char.is_control() || char.is_whitespace())
+            .any(|char| char.is_control() || char.is_whitespace() || is_bidi_control(char))
             || Url::parse(value).is_err()
         {
             self.refuse(field, format!("{} is not an absolute URI", shown(value)));

@@ -32,6 +32,8 @@ const PAGE_SIZE: u32 = 20;
 const PAGE_SIZE_MAX: u32 = 100;
 /// Bytes at which a page ends, so that it stays below gRPC's usual 4 MiB.
 const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// About what a delivery takes beside its article and topics' names: cursor, times, lengths.
+const ENVELOPE_BYTES: usize = 256;
 /// Candidates that are taken from the index at a time.
 const CANDIDATES: usize = 128;
 /// Steps that the search for an article's state at a snapshot may go back.
@@ -68,7 +70,9 @@ impl Page {
     }
 
     fn push(&mut self, entry: Arc<Entry>) {
-        self.bytes += entry.stored.record.article.len();
+        let record = &entry.stored.record;
+        let topic_bytes: usize = record.topics.iter().map(|topic| topic.as_str().len()).sum();
+        self.bytes += record.article.len() + topic_bytes + ENVELOPE_BYTES;
         self.entries.push(entry);
     }
 
@@ -105,7 +109,12 @@ impl Articles {
         let mut page = Page::new(page_size(request.page_size)?);
         let mut first = match request.page_token.as_str() {
             "" => 1,
-            text => text.parse().map_err(|_| bad_token(text))?,
+            text => text
+                .parse()
+                .ok()
+                // The log begins at 1.
+                .filter(|first| *first > 0)
+                .ok_or_else(|| bad_token(text))?,
         };
         self.check_fresh()?;
         let read = |error: ReadError| error.fault();

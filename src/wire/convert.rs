@@ -162,8 +162,11 @@ pub fn article_id(check: &mut Checker, text: &str) -> Option<ArticleId> {
     parsed.ok()
 }
 
-fn parse_article(check: &mut Checker, article: proto::Article, action: Action) -> Article {
-    let encoded_len = article.encoded_len();
+fn parse_article(check: &mut Checker, mut article: proto::Article, action: Action) -> Article {
+    let (sent_len, sent_body_len) = (article.encoded_len(), article.body.len());
+    let (body, body_type) = body(check, std::mem::take(&mut article.body), article.body_type);
+    // Sanitising escapes characters, and what is stored must fit a message of the log.
+    let encoded_len = sent_len.max(sent_len - sent_body_len + body.len());
     if encoded_len > ARTICLE_BYTES_MAX {
         let message = format!("has {encoded_len} bytes encoded; at most {ARTICLE_BYTES_MAX}");
         check.refuse("article", message);
@@ -186,7 +189,6 @@ fn parse_article(check: &mut Checker, article: proto::Article, action: Action) -
             None
         }),
     };
-    let (body, body_type) = body(check, article.body, article.body_type);
     let mut times = |field: &str, value: Option<prost_types::Timestamp>| {
         let parsed = time(value.as_ref());
         if let (Some(value), None) = (&value, parsed) {
@@ -235,14 +237,20 @@ fn check_texts(check: &mut Checker, article: &proto::Article) {
     check.line("article.source", &article.source, 200);
     check.paragraph("article.edition_note", &article.edition_note, 1000);
     check.paragraph("article.usage_terms", &article.usage_terms, 2000);
-    check.body("article.body", &article.body);
 }
 
 fn body(check: &mut Checker, body: String, body_type: i32) -> (String, BodyType) {
+    let is_good = check.body("article.body", &body);
     match proto::BodyType::try_from(body_type) {
         Ok(proto::BodyType::Unspecified | proto::BodyType::Text) => (body, BodyType::Text),
         // Once, before anybody can read it: what is stored is safe to show.
-        Ok(proto::BodyType::Html) => (ammonia::clean(&body), BodyType::Html),
+        Ok(proto::BodyType::Html) if is_good && check.markup("article.body", &body) => {
+            let body = ammonia::clean(&body);
+            // Again: entities have become what they stand for, and `&` has become an entity.
+            check.body("article.body", &body);
+            (body, BodyType::Html)
+        }
+        Ok(proto::BodyType::Html) => (body, BodyType::Html),
         Err(_) => {
             let message = format!("{body_type} is no body type; use one of BodyType");
             check.refuse("article.body_type", message);

@@ -13,6 +13,7 @@
     reason = "a test may panic, look at the clock and be long"
 )]
 
+mod bad_input;
 mod clients;
 mod epochs;
 mod harness;
@@ -22,6 +23,9 @@ mod model;
 mod native;
 mod nats;
 mod outages;
+mod publishing;
+mod raw_log;
+mod reading;
 mod retention;
 mod subscribing;
 mod tidy;

@@ -8,7 +8,7 @@ use std::{
 
 use async_nats::{
     RequestErrorKind,
-    client::Request,
+    client::{PublishErrorKind, Request},
     header::{NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE},
     jetstream::{ErrorCode, publish::PublishAck, response::Response},
 };
@@ -145,7 +145,7 @@ enum BatchError {
     Away,
     /// Nobody knows, or the server is busy: the same batch may succeed.
     Again(String),
-    /// Too many messages for this server.
+    /// Too many messages, or too large a one, for this server.
     TooLarge,
     Full,
     Refused(String),
@@ -303,7 +303,7 @@ impl Writer {
                     parts.extend([second, part]);
                 }
                 Err(BatchError::TooLarge) => {
-                    fail(part, &AppendError::Refused("too many messages".into()));
+                    fail(part, &AppendError::Refused("it is too large".into()));
                 }
                 Err(BatchError::Again(why)) => {
                     tracing::warn!(why, group_count = part.len(), "sending a batch again");
@@ -416,7 +416,13 @@ impl Writer {
                     client
                         .publish_with_headers(subject, headers, payload)
                         .await
-                        .map_err(|error| BatchError::Again(error.to_string()))?;
+                        .map_err(|error| match error.kind() {
+                            PublishErrorKind::MaxPayloadExceeded => BatchError::TooLarge,
+                            PublishErrorKind::InvalidSubject => {
+                                BatchError::Refused(error.to_string())
+                            }
+                            PublishErrorKind::Send => BatchError::Again(error.to_string()),
+                        })?;
                     continue;
                 }
                 headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
@@ -428,9 +434,8 @@ impl Writer {
                     .send_request(subject, request)
                     .await
                     .map_err(|error| match error.kind() {
-                        RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject => {
-                            BatchError::Refused(error.to_string())
-                        }
+                        RequestErrorKind::MaxPayloadExceeded => BatchError::TooLarge,
+                        RequestErrorKind::InvalidSubject => BatchError::Refused(error.to_string()),
                         RequestErrorKind::TimedOut
                         | RequestErrorKind::NoResponders
                         | RequestErrorKind::Other => BatchError::Again(error.to_string()),

@@ -89,7 +89,13 @@ impl Log {
         let mut page = Vec::with_capacity(PAGE_LEN_MAX);
         let mut number = 0;
         while let Some(message) = messages.next().await {
-            let message = message.map_err(ReadError::from_boxed)?;
+            let message = match message {
+                Ok(message) => message,
+                // A page that is full of bytes ends with an error (409 "Message Size Exceeds
+                // MaxBytes"), as any failure may come late: what came before it is whole.
+                Err(_) if !page.is_empty() => break,
+                Err(error) => return Err(ReadError::from_boxed(error)),
+            };
             let info = message.info().map_err(ReadError::from_boxed)?;
             number += 1;
             if info.consumer_sequence != number {
