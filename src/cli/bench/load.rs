@@ -19,6 +19,9 @@ use crate::{
 /// Connections over which many publishers share.
 const CONNECTIONS: usize = 4;
 
+/// Retries of the last request of a publisher in turn.
+const RETRIES: u32 = 500;
+
 /// What one publisher in turn measures.
 #[derive(Debug, Default)]
 pub struct InTurn {
@@ -26,6 +29,8 @@ pub struct InTurn {
     pub answer: Latencies,
     /// From request to the first subscriber.
     pub delivery: Latencies,
+    /// From a retry to its stored answer, which the node remembers: what the call itself costs.
+    pub retry: Latencies,
 }
 
 /// An article with a body of this many bytes and one topic.
@@ -57,12 +62,13 @@ pub async fn in_turn(grpc: &str, article: &Article, time: Duration) -> anyhow::R
         "the stream does not begin"
     );
     let mut measured = InTurn::default();
+    let mut last = request(article);
     let end = node::now() + time;
     while node::now() < end {
-        let request = request(article);
+        last = request(article);
         let began = node::now();
         let answer = async {
-            let answer = publisher.publish(request).await;
+            let answer = publisher.publish(last.clone()).await;
             (answer, began.elapsed())
         };
         let delivery = async {
@@ -79,6 +85,12 @@ pub async fn in_turn(grpc: &str, article: &Article, time: Duration) -> anyhow::R
         );
         measured.answer.add(answered);
         measured.delivery.add(delivered);
+    }
+    for _ in 0..RETRIES {
+        let began = node::now();
+        let answer = publisher.publish(last.clone()).await?.into_inner();
+        measured.retry.add(began.elapsed());
+        anyhow::ensure!(answer.duplicate, "a retry was taken for another request");
     }
     Ok(measured)
 }

@@ -125,6 +125,11 @@ fn figures(rounds: &[Round], start: Duration) -> Vec<Figure> {
             Some("1.3, aim 1.1"),
             |round| round.barid.answer.quantile_ms(0.5) / round.floor.quantile_ms(0.5),
         ),
+        over(
+            "a retry's stored answer, one in turn: p50 ms",
+            None,
+            |round| round.barid.retry.quantile_ms(0.5),
+        ),
         over("publish to first subscriber: p50 ms", None, |round| {
             round.barid.delivery.quantile_ms(0.5)
         }),
