@@ -403,7 +403,7 @@ impl Ingest {
         }
         let urgency = article.urgency.unwrap_or(Urgency::DEFAULT);
         let uri = article.uri.clone();
-        let encoded = convert::article_to_proto(submission.article_id, &article);
+        let encoded = convert::article_to_proto(submission.article_id, article);
         let record = Record {
             article_id: submission.article_id,
             revision: head.map_or(Revision::FIRST, |head| head.revision.next()),

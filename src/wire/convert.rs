@@ -373,66 +373,67 @@ fn link_target(check: &mut Checker, field: &str, href: String, id: &str) -> Opti
 }
 
 /// An article as the log stores it and subscribers get it.
-pub fn article_to_proto(id: ArticleId, article: &Article) -> proto::Article {
+pub fn article_to_proto(id: ArticleId, article: Article) -> proto::Article {
+    let body_type = match article.body_type {
+        // A notice has no body, and so no type of one.
+        BodyType::Text if article.body.is_empty() => proto::BodyType::Unspecified.into(),
+        BodyType::Text => proto::BodyType::Text.into(),
+        BodyType::Html => proto::BodyType::Html.into(),
+    };
     proto::Article {
         id: id.to_string(),
-        uri: article.uri.clone(),
-        headline: article.headline.clone(),
-        subheadline: article.subheadline.clone(),
-        slugline: article.slugline.clone(),
-        body: article.body.clone(),
-        body_type: match article.body_type {
-            // A notice has no body, and so no type of one.
-            BodyType::Text if article.body.is_empty() => proto::BodyType::Unspecified.into(),
-            BodyType::Text => proto::BodyType::Text.into(),
-            BodyType::Html => proto::BodyType::Html.into(),
-        },
-        byline: article.byline.clone(),
-        located: article.located.clone(),
+        uri: article.uri,
+        headline: article.headline,
+        subheadline: article.subheadline,
+        slugline: article.slugline,
+        body: article.body,
+        body_type,
+        byline: article.byline,
+        located: article.located,
         language: article
             .language
             .as_ref()
             .map(|tag| tag.as_str().to_owned())
             .unwrap_or_default(),
         topics: article.topics.iter().map(Topic::to_string).collect(),
-        subjects: article.subjects.clone(),
+        subjects: article.subjects,
         places: article
             .places
-            .iter()
+            .into_iter()
             .map(|place| proto::Place {
-                name: place.name.clone(),
-                uri: place.uri.clone(),
+                name: place.name,
+                uri: place.uri,
             })
             .collect(),
         urgency: article.urgency.map_or(0, |urgency| urgency.get().into()),
-        edition_note: article.edition_note.clone(),
-        source: article.source.clone(),
-        usage_terms: article.usage_terms.clone(),
+        edition_note: article.edition_note,
+        source: article.source,
+        usage_terms: article.usage_terms,
         first_created: article.first_created.map(time_to_proto),
         version_created: article.version_created.map(time_to_proto),
         embargoed_until: article.embargoed_until.map(time_to_proto),
         expires: article.expires.map(time_to_proto),
-        links: article.links.iter().map(link_to_proto).collect(),
+        links: article.links.into_iter().map(link_to_proto).collect(),
     }
 }
 
-fn link_to_proto(link: &Link) -> proto::Link {
+fn link_to_proto(link: Link) -> proto::Link {
     let relation = match link.relation {
         LinkRelation::Canonical => proto::LinkRelation::Canonical,
         LinkRelation::Rendition => proto::LinkRelation::Rendition,
         LinkRelation::Related => proto::LinkRelation::Related,
         LinkRelation::TranslationOf => proto::LinkRelation::TranslationOf,
     };
-    let (href, article_id) = match &link.target {
-        LinkTarget::Href(href) => (href.clone(), String::new()),
+    let (href, article_id) = match link.target {
+        LinkTarget::Href(href) => (href, String::new()),
         LinkTarget::Article(id) => (String::new(), id.to_string()),
     };
     proto::Link {
         relation: relation.into(),
         href,
         article_id,
-        content_type: link.content_type.clone(),
-        title: link.title.clone(),
+        content_type: link.content_type,
+        title: link.title,
     }
 }
 

@@ -29,6 +29,8 @@ pub const EPOCHS_METADATA: &str = "barid.epochs";
 /// The key of a publisher without a key.
 pub const ANONYMOUS_KEY: &str = "anon";
 
+/// The sequence that a message's subject must end with, or the batch is refused (ADR-50).
+pub const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
 /// CloudEvents 1.0 binary mode over NATS: the specification's version.
 pub const CE_SPECVERSION: &str = "ce-specversion";
 /// CloudEvents id: `<article id>/<revision>`.

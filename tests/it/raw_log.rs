@@ -2,7 +2,6 @@
 //! only another release, or much time, would.
 
 use async_nats::{
-    HeaderMap,
     client::Request,
     header::{NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE},
     jetstream::{
@@ -12,7 +11,10 @@ use async_nats::{
 };
 use barid::{
     article::Action,
-    wire::{log::group::Outgoing, record::Record},
+    wire::{
+        log::group::{Headers, Outgoing},
+        record::Record,
+    },
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -95,7 +97,7 @@ pub async fn whole_groups(node: &Node) -> Vec<Record> {
 pub async fn append(client: &async_nats::Client, batch: Vec<Outgoing>) {
     let (id, last) = (new_id(), batch.len());
     for (number, message) in (1..).zip(batch) {
-        let mut headers = message.headers;
+        let mut headers = message.headers.to_map();
         headers.insert(NATS_BATCH_ID, id.as_str());
         headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
         if number < last {
@@ -118,7 +120,7 @@ pub async fn append_filler(client: &async_nats::Client, count: usize) {
     for start in (0..count).step_by(1000) {
         let filler = |number| Outgoing {
             subject: format!("log.request.anon.filler-{number}"),
-            headers: HeaderMap::new(),
+            headers: Headers::default(),
             payload: Bytes::new(),
         };
         let end = count.min(start + 1000);

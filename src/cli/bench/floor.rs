@@ -151,7 +151,7 @@ impl Floor {
         let retarget = |subject: &str| subject.replacen("log", self.prefix, 1);
         let messages = group.messages.into_iter().map(|message| Message {
             subject: retarget(&message.subject),
-            headers: message.headers,
+            headers: message.headers.to_map(),
             payload: message.payload,
         });
         messages.collect()

@@ -127,7 +127,7 @@ proptest! {
     #[test]
     fn a_valid_article_comes_out_as_it_went_in(article in article()) {
         let submission = submission(request(article.clone()), now()).unwrap();
-        let out = article_to_proto(submission.article_id, &submission.article);
+        let out = article_to_proto(submission.article_id, submission.article);
         prop_assert_eq!(out, article);
     }
 

@@ -408,7 +408,7 @@ impl Writer {
             job.send_count += 1;
             for message in &job.group.messages {
                 number += 1;
-                let mut headers = message.headers.clone();
+                let mut headers = message.headers.to_map();
                 headers.insert(NATS_BATCH_ID, batch_id.as_str());
                 headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
                 let (subject, payload) = (message.subject.clone(), message.payload.clone());
