@@ -14,7 +14,9 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRa
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tonic::Code;
 
-use crate::harness::{LIMIT, Node, action, article_of, eventually, from, new_id, refusal, seq};
+use crate::harness::{
+    self, LIMIT, Node, action, article_of, eventually, from, new_id, refusal, seq,
+};
 
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
 const STEPS: usize = 90;
@@ -211,12 +213,7 @@ impl World {
     }
 
     async fn accept(&mut self, asked: Action, article: Article, done: Action) {
-        let request = PublishRequest {
-            request_id: new_id(),
-            expected_revision: None,
-            action: asked.into(),
-            article: Some(article),
-        };
+        let request = harness::request(asked, article);
         let response = self.send(&request).await.unwrap();
         self.record(request, response, done);
     }
@@ -249,12 +246,7 @@ impl World {
     }
 
     async fn refuse(&mut self, asked: Action, article: Article, reason: &str) {
-        let request = PublishRequest {
-            request_id: new_id(),
-            expected_revision: None,
-            action: asked.into(),
-            article: Some(article),
-        };
+        let request = harness::request(asked, article);
         let status = self.send(&request).await.unwrap_err();
         assert_eq!(
             refusal(&status),
@@ -272,12 +264,7 @@ impl World {
         let state = self.articles[&uri].clone();
         match (state.last_action(), asked) {
             (Action::Kill, Action::Kill) => {
-                let request = PublishRequest {
-                    request_id: new_id(),
-                    expected_revision: None,
-                    action: asked.into(),
-                    article: Some(article),
-                };
+                let request = harness::request(asked, article);
                 let response = self.send(&request).await.unwrap();
                 assert!(response.duplicate);
                 assert_eq!(response.revision as usize, state.revisions.len());

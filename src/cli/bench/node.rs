@@ -16,7 +16,23 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::server::nats::running_url;
+use crate::{config::value::Output, server::nats::running_url};
+
+/// What every benchmark takes.
+#[derive(Debug, clap::Args)]
+pub struct NodeArgs {
+    /// The nats-server to run [default: .barid/bin/nats-server, then PATH]
+    #[arg(long, env = "BARID_NATS_SERVER", value_name = "FILE")]
+    pub nats_server: Option<PathBuf>,
+    /// A table for people, or one JSON array
+    #[arg(
+        long,
+        env = "BARID_OUTPUT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    pub output: Output,
+}
 
 /// A running `barid serve`.
 #[derive(Debug)]

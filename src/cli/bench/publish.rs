@@ -1,7 +1,5 @@
 //! `barid bench publish`.
 
-use std::path::PathBuf;
-
 use prost::Message as _;
 
 use crate::{
@@ -9,10 +7,10 @@ use crate::{
         Figure, Latencies,
         floor::Floor,
         load,
-        node::{self, Node},
+        node::{self, Node, NodeArgs},
         print, progress,
     },
-    config::value::{Output, Span},
+    config::value::Span,
 };
 
 /// What to measure, and for how long.
@@ -30,17 +28,8 @@ pub struct PublishArgs {
     /// Bytes of a body
     #[arg(long, default_value_t = 2000)]
     body_bytes: usize,
-    /// The nats-server to run [default: .barid/bin/nats-server, then PATH]
-    #[arg(long, env = "BARID_NATS_SERVER", value_name = "FILE")]
-    nats_server: Option<PathBuf>,
-    /// A table for people, or one JSON array
-    #[arg(
-        long,
-        env = "BARID_OUTPUT",
-        default_value = "text",
-        value_name = "FORMAT"
-    )]
-    output: Output,
+    #[command(flatten)]
+    node: NodeArgs,
 }
 
 /// Everything that one round measures.
@@ -60,7 +49,7 @@ struct Round {
 /// What the node or NATS says.
 pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
     let folder = node::folder()?;
-    let node = Node::start(folder.path(), args.nats_server.as_ref()).await?;
+    let node = Node::start(folder.path(), args.node.nats_server.as_ref()).await?;
     let client = node::nats(folder.path()).await?;
     let article = load::article(args.body_bytes);
     let bytes: bytes::Bytes = article.encode_to_vec().into();
@@ -106,7 +95,7 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
         vec![start.as_secs_f64() * 1e3],
         Some("300, aim 100"),
     ));
-    print(args.output, &figures)
+    print(args.node.output, &figures)
 }
 
 fn figures(rounds: &[Round]) -> Vec<Figure> {

@@ -1,18 +1,15 @@
 //! `barid bench start`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use prost::Message as _;
 
-use crate::{
-    cli::bench::{
-        Figure,
-        floor::{Floor, GROUPS_MAX},
-        load,
-        node::{self, Node},
-        print, progress,
-    },
-    config::value::Output,
+use crate::cli::bench::{
+    Figure,
+    floor::{Floor, GROUPS_MAX},
+    load,
+    node::{self, Node, NodeArgs},
+    print, progress,
 };
 
 /// What to measure.
@@ -27,17 +24,8 @@ pub struct StartArgs {
     /// Bytes of a body in the full log
     #[arg(long, default_value_t = 500)]
     body_bytes: usize,
-    /// The nats-server to run [default: .barid/bin/nats-server, then PATH]
-    #[arg(long, env = "BARID_NATS_SERVER", value_name = "FILE")]
-    nats_server: Option<PathBuf>,
-    /// A table for people, or one JSON array
-    #[arg(
-        long,
-        env = "BARID_OUTPUT",
-        default_value = "text",
-        value_name = "FORMAT"
-    )]
-    output: Output,
+    #[command(flatten)]
+    node: NodeArgs,
 }
 
 /// Measures and prints.
@@ -46,7 +34,7 @@ pub struct StartArgs {
 /// What the node or NATS says.
 pub async fn run(args: StartArgs) -> anyhow::Result<()> {
     let folder = node::folder()?;
-    let server = args.nats_server.as_ref();
+    let server = args.node.nats_server.as_ref();
     let millis = |start: Duration| start.as_secs_f64() * 1e3;
     let mut empty = Vec::new();
     for _ in 0..args.rounds {
@@ -69,12 +57,12 @@ pub async fn run(args: StartArgs) -> anyhow::Result<()> {
             Some("4000, aim 2500 at 1M records"),
         ),
     ];
-    print(args.output, &figures)
+    print(args.node.output, &figures)
 }
 
 /// Fills the log itself, as fast as NATS takes it.
 async fn fill(args: &StartArgs, data: &std::path::Path) -> anyhow::Result<()> {
-    let node = Node::start(data, args.nats_server.as_ref()).await?;
+    let node = Node::start(data, args.node.nats_server.as_ref()).await?;
     let article = load::article(args.body_bytes).encode_to_vec().into();
     let floor = Floor::log(node::nats(data).await?, article);
     let bar = progress(args.records.into()).with_message("filling the log");
