@@ -335,6 +335,12 @@ impl Subscription {
                 }
                 continue;
             }
+            let is_live = |entry: &Arc<Entry>| entry.seq() > self.history_end;
+            if !self.is_caught_up && self.page.front().is_some_and(is_live) {
+                // History has ended, even if live never pauses.
+                self.is_caught_up = true;
+                return Ok(Output::CaughtUp(self.at));
+            }
             let Some(entry) = self.page.pop_front() else {
                 continue;
             };

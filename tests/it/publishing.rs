@@ -1022,3 +1022,24 @@ async fn publishers_on_two_nodes_lose_and_double_nothing() {
     check_accepted(&node, &accepted).await;
     assert_eq!(replay(&other).await, replay(&node).await);
 }
+
+/// A retry of what no node remembers any more is still the same revision: the log itself refuses a
+/// second answer to one request.
+#[tokio::test]
+async fn a_forgotten_request_is_answered_by_the_log() {
+    let mut node = Node::start();
+    node.publish(Action::Publish, article("test:a", "first"))
+        .await
+        .unwrap();
+    let update = request(Action::Update, article("test:a", "second"));
+    let first = send(&node, &update).await.unwrap();
+    // A node that starts reads the newest 200,000 sequences only.
+    raw_log::append_filler(&node.nats_owner().await, 200_000).await;
+    assert_eq!(node.stop().await, Some(0));
+    node.start_again().await;
+
+    let again = send(&node, &update).await.unwrap();
+    let duplicate = true;
+    assert_eq!(again, PublishResponse { duplicate, ..first });
+    assert_eq!(get(&node, &again.article_id).await.revision, 2);
+}

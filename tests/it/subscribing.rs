@@ -543,3 +543,46 @@ async fn heartbeat() {
     let mut resumed = node.subscribe(after(&beat)).await.unwrap();
     assert_eq!(resumed.history().await, []);
 }
+
+/// A reader that begins before what the node holds in memory reads the log, joins the ring, and goes
+/// over into live, without a gap or a repeat.
+#[tokio::test]
+async fn reads_on_behind_the_ring() {
+    // The ring holds some sixty of these.
+    const STORIES: usize = 100;
+    const LATER: usize = 20;
+    let node = Node::start();
+    let large = |number: usize| Article {
+        body: "x".repeat(500_000),
+        ..article(&format!("test:{number}"), "large")
+    };
+    let mut cursors = Vec::new();
+    for number in 0..STORIES {
+        let response = node.publish(Action::Publish, large(number)).await;
+        cursors.push(response.unwrap().cursor);
+    }
+    let mut reader = node.subscribe(everything()).await.unwrap();
+    let publishing = async {
+        let mut later = Vec::new();
+        for number in STORIES..STORIES + LATER {
+            let response = node.publish(Action::Publish, large(number)).await;
+            later.push(response.unwrap().cursor);
+        }
+        later
+    };
+    let reading = async {
+        let (mut seen, mut caught_up) = (Vec::new(), 0);
+        while seen.len() < STORIES + LATER {
+            match reader.next().await.unwrap() {
+                Frame::Delivery(delivery) => seen.push(delivery.cursor),
+                Frame::CaughtUp(_) => caught_up += 1,
+                other => panic!("neither delivery nor end: {other:?}"),
+            }
+        }
+        (seen, caught_up)
+    };
+    let (later, (seen, caught_up)) = tokio::join!(publishing, reading);
+    cursors.extend(later);
+    assert_eq!(seen, cursors);
+    assert_eq!(caught_up, 1);
+}
