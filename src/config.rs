@@ -31,6 +31,8 @@ const CLIENT_VARIABLES: [&str; 4] = [
 ];
 /// Most replicas that JetStream keeps.
 const REPLICAS_MAX: u8 = 5;
+/// Longest drain.
+const DRAIN_MAX: Duration = Duration::from_secs(3600);
 /// Least retention: below, a subscriber's short absence would already be a gap.
 const RETAIN_MIN: Duration = Duration::from_secs(1);
 
@@ -51,7 +53,7 @@ pub struct Serve {
     pub data_dir: PathBuf,
     /// A taxonomy file; none = the built-in one.
     pub taxonomy: Option<PathBuf>,
-    /// How long revisions are kept, at least one hour; none = for ever.
+    /// How long revisions are kept, at least one second; none = for ever.
     pub retain: Option<Duration>,
     /// Most bytes of the log, at which it takes no more; none = as the disk allows.
     pub log_bytes_max: Option<u64>,
@@ -437,6 +439,17 @@ impl Settings {
             let shown = humantime::format_duration(retain);
             let message = format!("{shown} is less than 1s, the least that is kept");
             return Err(self.rule("retain", message));
+        }
+        if serve.drain > DRAIN_MAX {
+            let shown = humantime::format_duration(serve.drain);
+            let message = format!("{shown} is more than 1h, the longest that a stop may take");
+            return Err(self.rule("drain", message));
+        }
+        if let Some(bytes) = serve.log_bytes_max
+            && i64::try_from(bytes).is_err()
+        {
+            let message = format!("{bytes} is more than JetStream can count; leave it out");
+            return Err(self.rule("log_bytes_max", message));
         }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&serve.log) {
             let message = format!("is not a filter such as info or barid=debug: {error}");

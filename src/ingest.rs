@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -31,6 +34,11 @@ use turns::Turns;
 /// How often a publisher without `expected_revision` may lose to others before it is told.
 const RACES_MAX: u32 = 16;
 
+/// Bytes that requests at work may take; others wait, then are told to come back.
+const ROOM_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How many times its own size a request takes until its commit: as article, record and copies.
+const ROOM_PER_BYTE: usize = 4;
+
 /// The publish gateway of a node.
 #[derive(Clone, Debug)]
 pub struct Ingest(Arc<Inner>);
@@ -42,6 +50,8 @@ struct Inner {
     clock: fn() -> SystemTime,
     turns: Turns,
     stop: CancellationToken,
+    /// Bytes that requests at work may still take.
+    room: Arc<Semaphore>,
     /// Publishes under way: the stop waits for them.
     under_way: TaskTracker,
 }
@@ -221,6 +231,7 @@ impl Ingest {
             clock,
             turns: Turns::default(),
             stop,
+            room: Arc::new(Semaphore::new(ROOM_BYTES_MAX)),
             under_way,
         }))
     }
@@ -228,6 +239,23 @@ impl Ingest {
     /// Cancelled when it takes no more.
     pub fn stop(&self) -> &CancellationToken {
         &self.0.stop
+    }
+
+    /// Waits for room for a request of so many bytes, before anything is made of it. Requests get
+    /// room in the order in which their futures are first polled.
+    ///
+    /// # Errors
+    /// [`AppendError::Busy`] at the deadline.
+    pub async fn room(
+        &self,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, PublishError> {
+        let bytes = bytes.saturating_mul(ROOM_PER_BYTE).min(ROOM_BYTES_MAX);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let room = timeout_at(deadline, Arc::clone(&self.0.room).acquire_many_owned(bytes)).await;
+        let room = room.map_err(|_| AppendError::Busy)?;
+        Ok(room.expect("this semaphore is never closed"))
     }
 
     /// The time of day.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    cli::{out, serve},
+    cli::{BadUse, out, serve},
     config::{self, value::Output},
     server::{
         Nats,
@@ -61,6 +61,11 @@ pub async fn run(command: LogCommand, variables: &[(String, String)]) -> anyhow:
         Nats::External { url, replicas } => (url, replicas, None),
         Nats::Managed(options) => {
             let data_dir: PathBuf = options.data_dir.clone();
+            if !data_dir.join("jetstream").is_dir() {
+                let shown = data_dir.display();
+                let message = format!("{shown} holds no log: name the data folder with --data-dir");
+                return Err(BadUse(message).into());
+            }
             match spawn_blocking(move || ManagedNats::start(options)).await? {
                 Ok(managed) => (managed.url().to_owned(), 1, Some(managed)),
                 // A service runs there: go in beside it.

@@ -518,7 +518,7 @@ pub fn print_published(
     let again = match (duplicate, action) {
         (false, _) => "",
         (true, proto::Action::Kill) => "  (was killed before)",
-        (true, _) => "  (had been accepted before; --again makes it a new revision)",
+        (true, _) => "  (this was accepted before: nothing new was published)",
     };
     out::line(&format!(
         "{result} {article_id} revision {revision}  {topics}  {cursor}{again}"

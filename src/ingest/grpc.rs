@@ -3,7 +3,8 @@
 use std::{pin::Pin, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, stream};
-use tokio::time::Instant;
+use prost::Message as _;
+use tokio::{sync::OwnedSemaphorePermit, task::coop::unconstrained, time::Instant};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
@@ -29,6 +30,9 @@ const PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// How much before the caller's deadline the answer must be ready.
 const MARGIN: Duration = Duration::from_millis(50);
 
+/// Room for one request, or why there is none.
+type Room = Result<OwnedSemaphorePermit, PublishError>;
+
 /// The publish gateway as a gRPC service.
 #[derive(Clone, Debug)]
 pub struct Publisher {
@@ -44,9 +48,11 @@ impl Publisher {
     async fn publish_one(
         &self,
         request: PublishRequest,
+        room: Room,
         traceparent: Option<String>,
         deadline: Instant,
     ) -> Result<PublishResponse, Status> {
+        let _room = room.map_err(|error| status(&error.fault()))?;
         let now = time_of(self.ingest.now());
         let submission = convert::submission(request, now).map_err(|fault| status(&fault))?;
         match self.ingest.publish(submission, traceparent, deadline).await {
@@ -56,6 +62,29 @@ impl Publisher {
                 tracing::debug!(%error, reason = fault.reason, "refused a publish");
                 Err(status(&fault))
             }
+        }
+    }
+
+    /// The answer of a stream to one request.
+    async fn answer(
+        &self,
+        request: PublishRequest,
+        room: Room,
+        traceparent: Option<String>,
+        deadline: Instant,
+    ) -> PublishStreamResponse {
+        let request_id = request.request_id.clone();
+        let result = match self.publish_one(request, room, traceparent, deadline).await {
+            Ok(response) => StreamResult::Published(response),
+            Err(status) => StreamResult::Error(tonic_types::Status {
+                code: status.code().into(),
+                message: status.message().to_owned(),
+                details: details(&status),
+            }),
+        };
+        PublishStreamResponse {
+            request_id,
+            result: Some(result),
         }
     }
 
@@ -78,9 +107,10 @@ impl PublisherService for Publisher {
     ) -> Result<Response<PublishResponse>, Status> {
         let deadline = Instant::now() + patience(request.metadata());
         let traceparent = traceparent(request.metadata());
-        self.publish_one(request.into_inner(), traceparent, deadline)
-            .await
-            .map(Response::new)
+        let request = request.into_inner();
+        let room = self.ingest.room(request.encoded_len(), deadline).await;
+        let published = self.publish_one(request, room, traceparent, deadline);
+        published.await.map(Response::new)
     }
 
     type PublishStreamStream =
@@ -91,30 +121,31 @@ impl PublisherService for Publisher {
         request: Request<Streaming<PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let traceparent = traceparent(request.metadata());
-        let service = self.clone();
+        let (service, ingest) = (self.clone(), self.ingest.clone());
         let stop = self.ingest.stop().clone();
         let answers = request
             .into_inner()
             // What was taken is answered; then the stream ends, or it would hold the exit.
             .take_until(stop.clone().cancelled_owned())
-            .map(move |request| {
-                let (service, traceparent) = (service.clone(), traceparent.clone());
+            // One by one, so that no later request gets room before an earlier one.
+            .then(move |request| {
+                let ingest = ingest.clone();
                 async move {
                     let request = request?.publish.unwrap_or_default();
-                    let request_id = request.request_id.clone();
                     let deadline = Instant::now() + PATIENCE;
-                    let result = match service.publish_one(request, traceparent, deadline).await {
-                        Ok(response) => StreamResult::Published(response),
-                        Err(status) => StreamResult::Error(tonic_types::Status {
-                            code: status.code().into(),
-                            message: status.message().to_owned(),
-                            details: details(&status),
-                        }),
-                    };
-                    Ok(PublishStreamResponse { request_id, result: Some(result) })
+                    let room = ingest.room(request.encoded_len(), deadline).await;
+                    Ok::<_, Status>((request, room, deadline))
                 }
             })
-            // In request order; first polls go in that order too, so revisions keep theirs.
+            .map(move |taken| {
+                let (service, traceparent) = (service.clone(), traceparent.clone());
+                // In request order; first polls go in that order too, so revisions keep theirs:
+                // but for tokio's budget of a task, which wakes those that it stops backwards.
+                unconstrained(async move {
+                    let (request, room, deadline) = taken?;
+                    Ok(service.answer(request, room, traceparent, deadline).await)
+                })
+            })
             .buffered(PIPELINE_MAX)
             .chain(stream::once(async move { stop.is_cancelled() }).filter_map(async |is_stopping| {
                 is_stopping.then(|| Err(status(&PublishError::Stopping.fault())))

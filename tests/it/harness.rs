@@ -265,6 +265,16 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// The next frame but heartbeats, which come with time alone.
+    async fn next_of_substance(&mut self) -> Result<Frame, Status> {
+        loop {
+            match self.next().await? {
+                Frame::Heartbeat(_) => {}
+                other => return Ok(other),
+            }
+        }
+    }
+
     /// The next frame; panics if none comes.
     pub async fn next(&mut self) -> Result<Frame, Status> {
         let frame = timeout(LIMIT, self.frames.message())
@@ -276,7 +286,7 @@ impl Reader {
 
     /// The next frame, which must be a delivery.
     pub async fn delivery(&mut self) -> Delivery {
-        match self.next().await.unwrap() {
+        match self.next_of_substance().await.unwrap() {
             Frame::Delivery(delivery) => delivery,
             other => panic!("not a delivery: {other:?}"),
         }
@@ -284,7 +294,7 @@ impl Reader {
 
     /// The next frame, which must say that history has ended; returns its cursor.
     pub async fn caught_up(&mut self) -> String {
-        match self.next().await.unwrap() {
+        match self.next_of_substance().await.unwrap() {
             Frame::CaughtUp(caught_up) => caught_up.cursor,
             other => panic!("not caught up: {other:?}"),
         }
@@ -294,7 +304,7 @@ impl Reader {
     pub async fn history(&mut self) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         loop {
-            match self.next().await.unwrap() {
+            match self.next_of_substance().await.unwrap() {
                 Frame::Delivery(delivery) => deliveries.push(delivery),
                 Frame::CaughtUp(_) => return deliveries,
                 other => panic!("neither delivery nor end: {other:?}"),

@@ -5,7 +5,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::wire::log::{Confirmed, Get, Log, ReadError, wait_for};
@@ -34,7 +34,9 @@ impl Log {
     /// [`ReadError`]: the leader does not answer, or this node is behind.
     pub async fn confirm(&self) -> Result<u64, ReadError> {
         let called = Instant::now();
-        let _turn = self.0.confirming.lock().await;
+        // Who waits behind calls that fail is told so in time, too.
+        let turn = timeout(FRESH, self.0.confirming.lock()).await;
+        let _turn = turn.map_err(|_| ReadError::Behind)?;
         if let Some(confirmed) = *self.0.confirmed.borrow()
             && confirmed.asked >= called
         {

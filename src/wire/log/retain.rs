@@ -84,11 +84,6 @@ impl Log {
     /// One sweep.
     async fn sweep(&self, now: SystemTime, keep: Duration) -> Result<(), ReadError> {
         let retain_from = self.seq_at(nanos(now) - duration_nanos(keep)).await?;
-        // Whole groups: the copies of an old record end where the next record begins.
-        let retain_from = self
-            .next_record(retain_from)
-            .await?
-            .map_or(retain_from, |one| one.seq);
         if retain_from > self.retained_from() {
             if !self.put_number(RETAINED_FROM, retain_from).await {
                 return Ok(());
@@ -97,13 +92,17 @@ impl Log {
             sleep(SETTLE).await;
         }
         let retained_from = self.retained_from();
+        // Whole groups: the copies of an old record end where the next record begins. What readers
+        // are told stays right after the old record: whoever has read that has missed nothing.
+        let next = self.next_record(retained_from).await?;
+        let groups_to = next.map_or(retained_from, |one| one.seq);
         let swept_to = self.meta_number(SWEPT_TO).await?.unwrap_or(1);
         if swept_to < retained_from {
             let stream = &self.0.connection.stream;
             stream
                 .purge()
                 .filter(subject::NEWS)
-                .sequence(retained_from)
+                .sequence(groups_to)
                 .await
                 .map_err(unavailable)?;
             self.sweep_articles(swept_to, retained_from).await?;
