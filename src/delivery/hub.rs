@@ -36,7 +36,7 @@ const RING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most entries that one read takes from the ring.
 const READ_LEN_MAX: usize = 64;
 /// How many sequences before the log's end a node starts to read.
-const START_BACK: u64 = 200_000;
+const START_BACK: u64 = 100_000;
 /// Sequences of a window that is read to go backwards.
 const WINDOW: u64 = 4096;
 /// Most windows that one request may read.

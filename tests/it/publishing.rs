@@ -1033,8 +1033,8 @@ async fn a_forgotten_request_is_answered_by_the_log() {
         .unwrap();
     let update = request(Action::Update, article("test:a", "second"));
     let first = send(&node, &update).await.unwrap();
-    // A node that starts reads the newest 200,000 sequences only.
-    raw_log::append_filler(&node.nats_owner().await, 200_000).await;
+    // A node that starts reads the newest 100,000 sequences only.
+    raw_log::append_filler(&node.nats_owner().await, 100_000).await;
     assert_eq!(node.stop().await, Some(0));
     node.start_again().await;
 

@@ -456,7 +456,7 @@ fn check_page(encoded_len: usize, deliveries: &[Delivery]) {
 }
 
 /// Proves that lists and `last` go on where a node's index ends: a node that has started again
-/// knows the newest 200,000 sequences only, and finds what is older in windows of the log, under
+/// knows the newest 100,000 sequences only, and finds what is older in windows of the log, under
 /// the same rules.
 #[tokio::test]
 async fn a_list_goes_on_beyond_the_index() {
@@ -472,7 +472,7 @@ async fn a_list_goes_on_beyond_the_index() {
     node.publish(Action::Correct, noted(&uri(3), "old"))
         .await
         .unwrap();
-    raw_log::append_filler(&node.nats_owner().await, 200_000).await;
+    raw_log::append_filler(&node.nats_owner().await, 100_000).await;
     assert_eq!(node.stop().await, Some(0));
     node.start_again().await;
     node.publish(Action::Correct, noted(&uri(10), "new"))
