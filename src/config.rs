@@ -41,6 +41,8 @@ const RETAIN_MIN: Duration = Duration::from_secs(1);
 pub struct Serve {
     /// Where gRPC listens; `127.0.0.1:50051`.
     pub grpc_listen: SocketAddr,
+    /// Where HTTP listens; `127.0.0.1:8080`.
+    pub http_listen: SocketAddr,
     /// Where the managed NATS server listens; `127.0.0.1:4222`.
     pub nats_listen: SocketAddr,
     /// The nats-server binary; none = `.barid/bin`, then `PATH`.
@@ -312,20 +314,10 @@ struct Picker {
 impl Picker {
     fn serve(&mut self) -> Serve {
         let path = |path: &PathBuf| path.display().to_string();
-        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Serve {
-            grpc_listen: self.or(
-                "grpc_listen",
-                |layer| layer.grpc_listen,
-                SocketAddr::to_string,
-                address(50051),
-            ),
-            nats_listen: self.or(
-                "nats_listen",
-                |layer| layer.nats_listen,
-                SocketAddr::to_string,
-                address(4222),
-            ),
+            grpc_listen: self.address("grpc_listen", |layer| layer.grpc_listen, 50051),
+            http_listen: self.address("http_listen", |layer| layer.http_listen, 8080),
+            nats_listen: self.address("nats_listen", |layer| layer.nats_listen, 4222),
             nats_server: self.optional("nats_server", |layer| layer.nats_server.clone(), path),
             nats_url: self.optional(
                 "nats_url",
@@ -377,6 +369,17 @@ impl Picker {
                 Output::Text,
             ),
         }
+    }
+
+    /// An address of this machine unless a layer names one.
+    fn address(
+        &mut self,
+        key: &'static str,
+        get: impl Fn(&Layer) -> Option<SocketAddr>,
+        port: u16,
+    ) -> SocketAddr {
+        let default = SocketAddr::from(([127, 0, 0, 1], port));
+        self.or(key, get, SocketAddr::to_string, default)
     }
 
     fn or<T>(
@@ -456,14 +459,21 @@ impl Settings {
             return Err(self.rule("log", message));
         }
         self.check_nats()?;
-        let (grpc, nats) = (serve.grpc_listen, serve.nats_listen);
-        if !grpc.ip().is_loopback() && !danger {
+        let nats = serve.nats_listen;
+        let public = [
+            ("grpc_listen", serve.grpc_listen),
+            ("http_listen", serve.http_listen),
+        ];
+        let is_open = |(_, address): &(_, SocketAddr)| !address.ip().is_loopback();
+        if let Some((key, address)) = public.into_iter().find(is_open)
+            && !danger
+        {
             let message = format!(
-                "{grpc} can be reached from other machines, and this release has neither TLS nor \
+                "{address} can be reached from other machines, and this release has neither TLS nor \
                  authentication; listen on 127.0.0.1 behind a proxy that has, or accept it with \
                  --danger-listen-without-authentication"
             );
-            return Err(self.rule("grpc_listen", message));
+            return Err(self.rule(key, message));
         }
         if serve.nats_url.is_none() && !nats.ip().is_loopback() {
             let message = format!(

@@ -12,6 +12,7 @@ use crate::{
     article::{Action, Article, ArticleId, Revision, Submission, Urgencies, Urgency, check::shown},
     fault::{Fault, Kind},
     routing::{self, RouteError, taxonomy::Taxonomy},
+    telemetry::Metrics,
     topic::Topic,
     wire::{
         convert,
@@ -263,6 +264,11 @@ impl Ingest {
         (self.0.clock)()
     }
 
+    /// What is measured of this node.
+    pub fn metrics(&self) -> &Metrics {
+        self.0.log.metrics()
+    }
+
     /// The cursor of a sequence, as text.
     pub fn cursor(&self, seq: u64) -> String {
         self.0.log.cursor(seq).to_string()
@@ -427,6 +433,7 @@ impl Ingest {
         let published_at = time_of(self.now());
         let route = routing::route(&article, action, inherited, &self.0.taxonomy)?;
         if head.is_none() && route.reasons == [routing::Reason::Rest] {
+            self.0.log.metrics().routed_to_general.inc();
             tracing::debug!(article = %submission.article_id, "routed to general");
         }
         let urgency = article.urgency.unwrap_or(Urgency::DEFAULT);

@@ -4,12 +4,13 @@
 //! # Map
 //! Each group imports only from groups to its left:
 //!
-//! `article topic cursor fault filter < routing < wire < ingest delivery desk < config < server <
+//! `article topic cursor fault filter < routing telemetry < wire < ingest delivery desk < config < server <
 //! cli`
 //!
 //! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`]: the words of the domain, their
 //!   limits, and no I/O.
 //! - [`routing`]: article and taxonomy to topics, a pure function.
+//! - [`telemetry`]: what is measured of a node.
 //! - [`wire`]: everything that leaves the process. [`wire::proto`] is generated from `proto/`,
 //!   [`wire::convert`] checks every field once, [`wire::record`] is what the log stores, and
 //!   [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention.
@@ -17,7 +18,8 @@
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring), subscriptions, reads.
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
-//! - [`server`]: bind, assemble, supervise, drain; [`server::nats`] runs nats-server as a child.
+//! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side: health,
+//!   readiness, metrics; [`server::nats`] runs nats-server as a child.
 //! - [`cli`]: the commands, and the benchmarks.
 //!
 //! # An article's way
@@ -52,5 +54,6 @@ pub mod filter;
 pub mod ingest;
 pub mod routing;
 pub mod server;
+pub mod telemetry;
 pub mod topic;
 pub mod wire;

@@ -10,6 +10,7 @@ use std::{
 
 use tokio::{
     net::TcpListener,
+    sync::watch,
     task::{JoinError, JoinSet, spawn_blocking},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
@@ -22,7 +23,12 @@ use crate::{
     desk::Desk,
     ingest::{Ingest, grpc::Publisher},
     routing::taxonomy::Taxonomy,
-    server::{incoming::connections, nats::ManagedNats},
+    server::{
+        http::{Phase, Web},
+        incoming::connections,
+        nats::ManagedNats,
+    },
+    telemetry::Metrics,
     wire::{
         log::{Log, ReadError, batch::Writer, open},
         proto::v1::{
@@ -33,6 +39,7 @@ use crate::{
     },
 };
 
+pub mod http;
 pub mod incoming;
 pub mod nats;
 
@@ -56,6 +63,8 @@ const HEALTH_EVERY: Duration = Duration::from_millis(500);
 pub struct Options {
     /// Where gRPC listens.
     pub grpc_listen: SocketAddr,
+    /// Where HTTP listens.
+    pub http_listen: SocketAddr,
     /// Which NATS.
     pub nats: Nats,
     /// Most bytes of the log, none = as many as NATS allows.
@@ -87,6 +96,8 @@ pub enum Nats {
 pub struct Addresses {
     /// gRPC.
     pub grpc: SocketAddr,
+    /// HTTP.
+    pub http: SocketAddr,
     /// NATS for native readers, without credentials.
     pub nats: String,
 }
@@ -94,9 +105,11 @@ pub struct Addresses {
 /// Why a node can't run, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The gRPC address is taken or not ours.
-    #[error("can't listen on {address} for gRPC; choose another with --grpc-listen")]
+    /// An address is taken or not ours.
+    #[error("can't listen on {address}; choose another with {flag}")]
     Listen {
+        /// What chooses it.
+        flag: &'static str,
         /// Which.
         address: SocketAddr,
         /// Why.
@@ -137,11 +150,9 @@ pub async fn run(
     ready: impl FnOnce(&Addresses),
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let address = options.grpc_listen;
-    let listen = |source| ServeError::Listen { address, source };
     // First: an address in use must not cost a start of NATS.
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
-    let grpc = listener.local_addr().map_err(listen)?;
+    let (grpc_listener, grpc) = bind(options.grpc_listen, "--grpc-listen").await?;
+    let (http_listener, http) = bind(options.http_listen, "--http-listen").await?;
 
     let (managed, url, replicas, shown) = match options.nats.clone() {
         Nats::Managed(nats_options) => {
@@ -161,15 +172,23 @@ pub async fn run(
         bytes_max: options.log_bytes_max,
     };
     let opened = tokio::select! {
-        opened = Log::open(&open_options) => opened,
+        opened = Log::open(&open_options, Metrics::new()) => opened,
         // Nothing has begun that must end in order.
         () = stop.cancelled() => return Ok(()),
     };
     let (log, writer) = opened?;
     let node = Node::new(log, &options);
-    let addresses = Addresses { grpc, nats: shown };
+    let addresses = Addresses {
+        grpc,
+        http,
+        nats: shown,
+    };
+    let listeners = Listeners {
+        grpc: grpc_listener,
+        http: http_listener,
+    };
     let result = node
-        .serve(listener, writer, &options, || ready(&addresses), stop)
+        .serve(listeners, writer, &options, || ready(&addresses), stop)
         .await;
     if let Some(managed) = managed {
         // Last: everything else has let go of it.
@@ -178,12 +197,36 @@ pub async fn run(
     result
 }
 
+/// Bound sockets.
+struct Listeners {
+    grpc: TcpListener,
+    http: TcpListener,
+}
+
+async fn bind(
+    address: SocketAddr,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let listen = |source| ServeError::Listen {
+        flag,
+        address,
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let local = listener.local_addr().map_err(listen)?;
+    Ok((listener, local))
+}
+
 /// The parts of a running node.
 struct Node {
     log: Log,
     hub: Hub,
     ingest: Ingest,
     taxonomy: Arc<Taxonomy>,
+    /// What the web side says of the node.
+    phase: watch::Sender<Phase>,
+    /// HTTP connections.
+    web_connections: TaskTracker,
     /// Publishes under way.
     publishes: TaskTracker,
     /// Streams end.
@@ -216,6 +259,8 @@ impl Node {
             hub,
             ingest,
             taxonomy,
+            phase: watch::Sender::new(Phase::Starting),
+            web_connections: TaskTracker::new(),
             publishes,
             end_streams,
             end_services,
@@ -224,13 +269,15 @@ impl Node {
 
     async fn serve(
         self,
-        listener: TcpListener,
+        listeners: Listeners,
         writer: Writer,
         options: &Options,
         ready: impl FnOnce(),
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
         let mut services = self.start_services(writer, options.retain);
+        // From here on it can be asked whether the node is ready.
+        self.start_web(listeners.http, &mut services);
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
@@ -240,7 +287,7 @@ impl Node {
             result = self.get_ready() => result,
         };
         let result = if result.is_ok() && !stop.is_cancelled() {
-            self.listen(listener, &mut services, options.drain, ready, stop)
+            self.listen(listeners.grpc, &mut services, options.drain, ready, stop)
                 .await
         } else {
             result
@@ -286,6 +333,7 @@ impl Node {
             ))))
             .serve_with_incoming_shutdown(incoming, self.end_streams.clone().cancelled_owned());
         let mut server = pin!(server);
+        self.phase.send_replace(Phase::Serving);
         ready();
         let result = tokio::select! {
             biased;
@@ -296,8 +344,10 @@ impl Node {
             () = self.run_health(&health) => Ok(()),
         };
         tracing::info!(?drain, "stopping");
+        self.phase.send_replace(Phase::Draining);
         set_health(&health, ServingStatus::NotServing).await;
         self.publishes.close();
+        self.web_connections.close();
         self.end_streams.cancel();
         let drained = async {
             if result.is_ok() {
@@ -314,6 +364,11 @@ impl Node {
                 }
             }
             self.publishes.wait().await;
+            // Their listener stays open until now: whoever asks must hear that the node drains.
+            let web_ends = self.web_connections.wait();
+            if timeout(drain + LAST_WORDS, web_ends).await.is_err() {
+                tracing::debug!("some HTTP clients did not take their leave");
+            }
         };
         if timeout(drain + STOP_MARGIN, drained).await.is_err() {
             tracing::warn!("some connections did not end in time");
@@ -326,6 +381,16 @@ impl Node {
         sleep(drain + LAST_WORDS).await;
         self.publishes.wait().await;
         sleep(LAST_WORDS).await;
+    }
+
+    fn start_web(&self, listener: TcpListener, services: &mut Services) {
+        let web = Web::new(self.log.clone(), self.phase.subscribe());
+        let (drain, end) = (self.end_streams.clone(), self.end_services.clone());
+        let connections = self.web_connections.clone();
+        services.spawn(async move {
+            web.run(listener, drain, end, connections).await;
+            Ok("web")
+        });
     }
 
     fn start_services(&self, writer: Writer, retain: Option<Duration>) -> Services {

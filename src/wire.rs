@@ -3,6 +3,7 @@
 pub mod codec;
 pub mod convert;
 pub mod log;
+pub mod problem;
 pub mod proto;
 pub mod record;
 pub mod status;

@@ -13,6 +13,7 @@ use crate::{
         Nats,
         nats::{ManagedNats, StartError, running_url},
     },
+    telemetry::Metrics,
     wire::log::{Log, admin::LogStatus, open},
 };
 
@@ -88,7 +89,7 @@ pub async fn run(command: LogCommand, variables: &[(String, String)]) -> anyhow:
 
 async fn act(options: &open::Options, is_new_epoch: bool, output: Output) -> anyhow::Result<()> {
     // Its writer is not run: nothing is published here.
-    let (log, _writer) = Log::open(options).await?;
+    let (log, _writer) = Log::open(options, Metrics::new()).await?;
     if is_new_epoch {
         log.new_epoch().await?;
     }

@@ -48,6 +48,7 @@ pub struct ServeArgs {
 struct ReadyJson<'a> {
     ready: bool,
     grpc: String,
+    http: String,
     nats: &'a str,
 }
 
@@ -100,6 +101,7 @@ pub fn read_taxonomy(path: &Path) -> Result<Taxonomy, BadUse> {
 fn options(serve: &Serve, taxonomy: Taxonomy) -> anyhow::Result<server::Options> {
     Ok(server::Options {
         grpc_listen: serve.grpc_listen,
+        http_listen: serve.http_listen,
         nats: nats(serve)?,
         log_bytes_max: serve.log_bytes_max.map(i64::try_from).transpose()?,
         retain: serve.retain,
@@ -143,12 +145,13 @@ fn start_log(serve: &Serve) -> anyhow::Result<()> {
 fn say_ready(output: Output, addresses: &Addresses) {
     let said = match output {
         Output::Text => out::line(&format!(
-            "barid is ready: gRPC at http://{}, NATS at {}",
-            addresses.grpc, addresses.nats
+            "barid is ready: gRPC at http://{}, HTTP at http://{}, NATS at {}",
+            addresses.grpc, addresses.http, addresses.nats
         )),
         Output::Json => out::json(&ReadyJson {
             ready: true,
             grpc: format!("http://{}", addresses.grpc),
+            http: format!("http://{}", addresses.http),
             nats: &addresses.nats,
         }),
     };

@@ -11,8 +11,9 @@ use crate::config::value::{LogFormat, Output, Size, Span};
 
 /// Every setting's name in the file, in the order of the documentation. The flag has dashes for
 /// the underscores, the variable `BARID_` and capitals.
-pub const KEYS: [&str; 14] = [
+pub const KEYS: [&str; 15] = [
     "grpc_listen",
+    "http_listen",
     "nats_listen",
     "nats_server",
     "nats_url",
@@ -35,6 +36,9 @@ pub struct Layer {
     /// Where gRPC listens [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     pub grpc_listen: Option<SocketAddr>,
+    /// Where HTTP listens: event streams, health, metrics [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub http_listen: Option<SocketAddr>,
     /// Where the NATS server that Barid manages listens [default: 127.0.0.1:4222]
     #[arg(long, value_name = "ADDRESS")]
     pub nats_listen: Option<SocketAddr>,
@@ -71,8 +75,8 @@ pub struct Layer {
     /// Form of what goes to stdout [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub output: Option<Output>,
-    /// Let gRPC listen beyond this machine although there is no TLS and no authentication: whoever
-    /// reaches the port can publish and kill
+    /// Let gRPC and HTTP listen beyond this machine although there is no TLS and no authentication:
+    /// whoever reaches the ports can read, publish and kill
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     #[arg(require_equals = true)]
     pub danger_listen_without_authentication: Option<bool>,

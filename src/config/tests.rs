@@ -39,6 +39,7 @@ fn defaults() {
     let settings = check(&[], &[], "").unwrap();
     let serve = &settings.serve;
     assert_eq!(serve.grpc_listen.to_string(), "127.0.0.1:50051");
+    assert_eq!(serve.http_listen.to_string(), "127.0.0.1:8080");
     assert_eq!(serve.nats_listen.to_string(), "127.0.0.1:4222");
     assert_eq!((serve.replicas, serve.retain), (1, None));
     assert_eq!(serve.data_dir, PathBuf::from("./barid-data"));
@@ -89,6 +90,7 @@ fn one_name_in_three_forms() {
     assert_eq!(flags, KEYS.map(flag_name));
     let every = variables(&[
         ("BARID_GRPC_LISTEN", "127.0.0.1:1"),
+        ("BARID_HTTP_LISTEN", "127.0.0.1:2"),
         ("BARID_NATS_URL", "nats://a"),
         ("BARID_REPLICAS", "3"),
         ("BARID_TAXONOMY", "t.toml"),
@@ -163,10 +165,12 @@ fn rules() {
         "data_dir"
     );
     assert_eq!(broken(&["--grpc-listen", "0.0.0.0:50051"]), "grpc_listen");
+    assert_eq!(broken(&["--http-listen", "0.0.0.0:8080"]), "http_listen");
     assert_eq!(broken(&["--nats-listen", "[::]:4222"]), "nats_listen");
     check(&[&cluster[..], &["--replicas", "3"]].concat(), &[], "").unwrap();
     let danger = "--danger-listen-without-authentication";
     check(&["--grpc-listen", "[::]:50051", danger], &[], "").unwrap();
+    check(&["--http-listen", "[::]:8080", danger], &[], "").unwrap();
     check(&["--grpc-listen", "[::1]:50051"], &[], "").unwrap();
 }
 

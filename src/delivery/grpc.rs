@@ -24,6 +24,7 @@ use crate::{
         subscription::{Gap, GapReason, Output, Subscription},
     },
     fault::{Fault, Kind},
+    telemetry::{Counts, Protocol},
     wire::{
         codec::StrictDecoder,
         convert,
@@ -99,21 +100,51 @@ impl ServerStreamingService<SubscribeRequest> for Subscriber {
     fn call(&mut self, request: Request<SubscribeRequest>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
+            let counted = Counted::new(service.hub.log().metrics().of(Protocol::Grpc));
             let subscription = service
                 .subscribe(request.into_inner())
                 .await
                 .map_err(|fault| status(&fault))?;
             // Pulled only as the connection takes it: a slow reader holds one page, no queue.
-            let frames = stream::unfold(Some(subscription), async |subscription| {
-                let mut subscription = subscription?;
+            let frames = stream::unfold(Some((subscription, counted)), async |open| {
+                let (mut subscription, counted) = open?;
                 match subscription.next().await {
-                    Ok(output) => Some((Ok(frame(output)), Some(subscription))),
+                    Ok(output) => {
+                        let is_delivery = matches!(output, Output::Delivery(_));
+                        let frame = frame(output);
+                        if is_delivery {
+                            counted.delivered(&frame);
+                        }
+                        Some((Ok(frame), Some((subscription, counted))))
+                    }
                     Err(error) => Some((Err(status(&error.fault())), None)),
                 }
             });
             let frames: Self::ResponseStream = Box::pin(frames);
             Ok(Response::new(frames))
         })
+    }
+}
+
+/// An open stream in the metrics, until it is dropped.
+struct Counted(Counts);
+
+impl Counted {
+    fn new(counts: &Counts) -> Self {
+        counts.subscribers.inc();
+        Self(counts.clone())
+    }
+
+    fn delivered(&self, frame: &Bytes) {
+        let bytes = u64::try_from(frame.len()).expect("usize fits u64");
+        self.0.deliveries.inc();
+        self.0.bytes.inc_by(bytes);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.subscribers.dec();
     }
 }
 

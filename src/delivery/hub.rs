@@ -195,6 +195,7 @@ impl Hub {
         let read_up_to = self.0.log.read_up_to();
         let ring = self.0.ring.read().expect("no panic under this lock");
         if after < ring.after {
+            self.0.log.metrics().log_reads.inc();
             return Read::Behind(ring.after);
         }
         let from = ring.entries.partition_point(|entry| entry.seq() <= after);
@@ -208,6 +209,7 @@ impl Hub {
         if entries.is_empty() {
             Read::End(read_up_to.max(after))
         } else {
+            self.0.log.metrics().ring_reads.inc();
             Read::Entries(entries)
         }
     }

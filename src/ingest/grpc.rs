@@ -8,6 +8,7 @@ use tokio::{sync::OwnedSemaphorePermit, task::coop::unconstrained, time::Instant
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
+    fault::Fault,
     ingest::{Ingest, PublishError, Published},
     wire::{
         convert,
@@ -17,7 +18,7 @@ use crate::{
             publisher_service_server::PublisherService,
         },
         record::{texts, time_of},
-        status::status,
+        status::{self, status},
     },
 };
 
@@ -52,17 +53,32 @@ impl Publisher {
         traceparent: Option<String>,
         deadline: Instant,
     ) -> Result<PublishResponse, Status> {
-        let _room = room.map_err(|error| status(&error.fault()))?;
+        let published = self.publish_checked(request, room, traceparent, deadline);
+        let (outcome, answer) = match published.await {
+            Ok(published) if published.is_duplicate => ("duplicate", Ok(self.response(&published))),
+            Ok(published) => ("accepted", Ok(self.response(&published))),
+            Err(fault) => (status::word(fault.kind), Err(status(&fault))),
+        };
+        self.ingest.metrics().published(outcome);
+        answer
+    }
+
+    async fn publish_checked(
+        &self,
+        request: PublishRequest,
+        room: Room,
+        traceparent: Option<String>,
+        deadline: Instant,
+    ) -> Result<Published, Fault> {
+        let _room = room.map_err(|error| error.fault())?;
         let now = time_of(self.ingest.now());
-        let submission = convert::submission(request, now).map_err(|fault| status(&fault))?;
-        match self.ingest.publish(submission, traceparent, deadline).await {
-            Ok(published) => Ok(self.response(&published)),
-            Err(error) => {
-                let fault = error.fault();
-                tracing::debug!(%error, reason = fault.reason, "refused a publish");
-                Err(status(&fault))
-            }
-        }
+        let submission = convert::submission(request, now)?;
+        let published = self.ingest.publish(submission, traceparent, deadline);
+        published.await.map_err(|error| {
+            let fault = error.fault();
+            tracing::debug!(%error, reason = fault.reason, "refused a publish");
+            fault
+        })
     }
 
     /// The answer of a stream to one request.

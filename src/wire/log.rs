@@ -25,6 +25,7 @@ use crate::{
     article::{ArticleId, RequestId},
     cursor::{Cursor, Epochs},
     fault::Fault,
+    telemetry::Metrics,
     topic::Topic,
     wire::{
         log::{
@@ -66,6 +67,7 @@ pub struct Log(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    metrics: Metrics,
     connection: Connection,
     /// Groups on their way to the writer.
     queue: mpsc::Sender<Job>,
@@ -254,6 +256,11 @@ impl Log {
     /// Articles whose earlier revisions must not be shown any more.
     pub fn killed(&self) -> &Killed {
         &self.0.killed
+    }
+
+    /// What is measured of this node.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// The lives of the log.

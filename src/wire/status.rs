@@ -1,7 +1,8 @@
-//! Fault -> gRPC status, with `google.rpc` details; the only such table.
+//! Fault -> gRPC status, with `google.rpc` details, and HTTP status; the only such tables.
 
 use std::{collections::HashMap, time::Duration};
 
+use http::StatusCode;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -36,6 +37,34 @@ pub fn retry_after(status: &Status) -> Option<Duration> {
 /// The stable reason of a status of ours.
 pub fn reason(status: &Status) -> Option<String> {
     Some(status.get_details_error_info()?.reason)
+}
+
+/// The HTTP status of a kind of fault.
+pub fn http(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Invalid | Kind::OutOfRange => StatusCode::BAD_REQUEST,
+        Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        Kind::Missing => StatusCode::NOT_FOUND,
+        Kind::Conflict | Kind::Precondition => StatusCode::CONFLICT,
+        Kind::Exhausted => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Bug => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The kind of a fault as a word, for logs and metrics.
+pub fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Invalid => "invalid",
+        Kind::Unsupported => "unsupported",
+        Kind::Missing => "missing",
+        Kind::Conflict => "conflict",
+        Kind::Precondition => "precondition",
+        Kind::OutOfRange => "out_of_range",
+        Kind::Exhausted => "exhausted",
+        Kind::Unavailable => "unavailable",
+        Kind::Bug => "bug",
+    }
 }
 
 fn code(kind: Kind) -> Code {

@@ -354,6 +354,7 @@ async fn a_foreign_stream_is_refused() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_barid"));
     command
         .args(["serve", "--grpc-listen", "127.0.0.1:0"])
+        .args(["--http-listen", "127.0.0.1:0"])
         .args(["--nats-url", &nats.url()])
         .current_dir(dir.path());
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());

@@ -47,6 +47,8 @@ pub struct Node {
     child: Child,
     /// Where gRPC listens; the same after a restart.
     pub grpc: String,
+    /// Where HTTP listens; the same after a restart.
+    pub http: String,
     /// NATS for native readers, without credentials.
     pub nats: String,
     args: Vec<String>,
@@ -57,6 +59,7 @@ pub struct Node {
 #[derive(Deserialize)]
 struct Ready {
     grpc: String,
+    http: String,
     nats: String,
 }
 
@@ -79,6 +82,7 @@ impl Node {
         let mut node = Self {
             child: Command::new("true").spawn().unwrap(),
             grpc: "127.0.0.1:0".to_owned(),
+            http: "127.0.0.1:0".to_owned(),
             nats: "nats://127.0.0.1:0".to_owned(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             data: data.to_owned(),
@@ -93,8 +97,12 @@ impl Node {
         let mut command = barid();
         command
             .arg("serve")
-            .args(["--grpc-listen", &self.grpc, "--output", "json"]);
-        command.args(["--drain", "100ms", "--log", "barid=debug"]);
+            .args(["--grpc-listen", &self.grpc, "--output", "json"])
+            .args(["--http-listen", &self.http]);
+        if !self.args.iter().any(|arg| arg == "--drain") {
+            command.args(["--drain", "100ms"]);
+        }
+        command.args(["--log", "barid=debug"]);
         if !self.is_external() {
             let listen = self.nats.strip_prefix("nats://").unwrap();
             command
@@ -115,6 +123,7 @@ impl Node {
         let ready: Ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("not ready: {error}: {line:?}\n{}", self.log()));
         self.grpc = ready.grpc.trim_start_matches("http://").to_owned();
+        self.http = ready.http.trim_start_matches("http://").to_owned();
         self.nats = ready.nats;
     }
 

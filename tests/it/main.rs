@@ -29,3 +29,4 @@ mod reading;
 mod retention;
 mod subscribing;
 mod tidy;
+mod web;

@@ -363,7 +363,9 @@ async fn refuses_what_is_in_use() {
     let other = tempfile::TempDir::new().unwrap();
     let managed = ["--nats-listen", "127.0.0.1:0", "--nats-server", program];
 
-    let mut args = vec!["--grpc-listen", "127.0.0.1:0", "--data-dir", data];
+    let free = "127.0.0.1:0";
+    let mut args = vec!["--grpc-listen", free, "--http-listen", free];
+    args.extend(["--data-dir", data]);
     args.extend(managed);
     let output = serve(&args, other.path()).await;
     assert!(!output.status.success());
@@ -373,14 +375,19 @@ async fn refuses_what_is_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let fresh = other.path().join("data");
-    let mut args = vec!["--grpc-listen", &address];
-    args.extend(["--data-dir", fresh.to_str().unwrap()]);
-    args.extend(managed);
-    let output = serve(&args, other.path()).await;
-    assert!(!output.status.success());
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(words.contains("--grpc-listen"), "{words}");
-    assert!(!fresh.exists(), "NATS was started for nothing");
+    for (flag, other_flag) in [
+        ("--grpc-listen", "--http-listen"),
+        ("--http-listen", "--grpc-listen"),
+    ] {
+        let mut args = vec![flag, &address, other_flag, free];
+        args.extend(["--data-dir", fresh.to_str().unwrap()]);
+        args.extend(managed);
+        let output = serve(&args, other.path()).await;
+        assert!(!output.status.success());
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(words.contains(flag), "{words}");
+        assert!(!fresh.exists(), "NATS was started for nothing");
+    }
 
     let published = node.publish(Action::Publish, article("test:a", "on"));
     published.await.unwrap();

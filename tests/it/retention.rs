@@ -3,11 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream;
-use barid::wire::{
-    log::{Log, open},
-    proto::v1::{
-        Action, Gap, GapReason, GetArticleRequest, ListRevisionsRequest, SubscribeRequest,
-        start::From as StartFrom, subscribe_response::Frame,
+use barid::{
+    telemetry::Metrics,
+    wire::{
+        log::{Log, open},
+        proto::v1::{
+            Action, Gap, GapReason, GetArticleRequest, ListRevisionsRequest, SubscribeRequest,
+            start::From as StartFrom, subscribe_response::Frame,
+        },
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -30,7 +33,7 @@ impl Sweeper {
             replicas: 1,
             bytes_max: None,
         };
-        let (log, _) = Log::open(&options).await.unwrap();
+        let (log, _) = Log::open(&options, Metrics::new()).await.unwrap();
         let stop = CancellationToken::new();
         let end = stop.clone();
         let task = tokio::spawn(async move {

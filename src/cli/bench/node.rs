@@ -64,6 +64,8 @@ impl Node {
             .args([
                 "--grpc-listen",
                 "127.0.0.1:0",
+                "--http-listen",
+                "127.0.0.1:0",
                 "--nats-listen",
                 "127.0.0.1:0",
                 "--data-dir",

@@ -229,6 +229,10 @@ impl Writer {
             let batch = self.take_batch();
             let (batch_len, began) = (batch.len(), Instant::now());
             self.commit(batch).await;
+            let metrics = self.log.metrics();
+            metrics
+                .commit_seconds
+                .observe(began.elapsed().as_secs_f64());
             tracing::debug!(batch_len, took = ?began.elapsed(), expected = self.expected, "committed");
             // Whoever was answered just now may come back; whoever is queued is there.
             self.expected = batch_len + self.held.len() + self.jobs.len();

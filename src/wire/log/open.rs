@@ -25,6 +25,7 @@ use url::Url;
 
 use crate::{
     cursor::{Epoch, Epochs},
+    telemetry::Metrics,
     wire::{
         log::{
             API_TIMEOUT, Inner, Log, ReadError,
@@ -119,7 +120,7 @@ impl Log {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub async fn open(options: &Options) -> Result<(Self, Writer), OpenError> {
+    pub async fn open(options: &Options, metrics: Metrics) -> Result<(Self, Writer), OpenError> {
         let (client, _) = connect(&options.url, "barid").await?;
         let (reader, reader_generation) = connect(&options.url, "barid reader").await?;
         let info = client.server_info();
@@ -137,6 +138,7 @@ impl Log {
 
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
         let inner = Inner {
+            metrics,
             connection: Connection {
                 client,
                 stream,
@@ -164,6 +166,21 @@ impl Log {
         log.load_retained_from().await?;
         let writer = Writer::new(log.clone(), jobs);
         Ok((log, writer))
+    }
+
+    /// Whether the connection that commits take is there.
+    pub fn is_connected(&self) -> bool {
+        self.0.connection.client.connection_state() == State::Connected
+    }
+
+    /// How often the connection to NATS came back.
+    pub fn reconnect_count(&self) -> u64 {
+        // The first one is no return.
+        self.0
+            .connection
+            .reader_generation
+            .borrow()
+            .saturating_sub(1)
     }
 
     /// The connection that commits take; none while there is none.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use futures_util::StreamExt as _;
+use prometheus::IntGauge;
 
 use crate::{
     article::ArticleId,
@@ -46,12 +47,12 @@ impl Log {
     }
 
     async fn page_of(&self, subject: String, first: u64) -> Result<Vec<Stored>, ReadError> {
-        let _permit = self
-            .0
-            .pages
-            .acquire()
-            .await
-            .expect("this semaphore is never closed");
+        let metrics = self.metrics();
+        let waiting = Counted::up(&metrics.catch_ups_waiting);
+        let permit = self.0.pages.acquire().await;
+        let _permit = permit.expect("this semaphore is never closed");
+        drop(waiting);
+        let _running = Counted::up(&metrics.catch_ups_running);
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence {
                 start_sequence: first,
@@ -112,6 +113,22 @@ impl Log {
             });
         }
         Ok(page)
+    }
+}
+
+/// One more of something, until it is dropped.
+struct Counted<'a>(&'a IntGauge);
+
+impl<'a> Counted<'a> {
+    fn up(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

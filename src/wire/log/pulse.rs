@@ -68,6 +68,12 @@ impl Log {
             .is_some_and(|confirmed| confirmed.asked.elapsed() < FRESH)
     }
 
+    /// How long ago this node last proved that it is not behind; none = never.
+    pub fn confirmed_age(&self) -> Option<Duration> {
+        let confirmed = *self.0.confirmed.borrow();
+        confirmed.map(|confirmed| confirmed.asked.elapsed())
+    }
+
     /// Waits until this node may show what it has.
     pub async fn fresh(&self) {
         let mut confirmed = self.0.confirmed.subscribe();

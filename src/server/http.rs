@@ -1,0 +1,267 @@
+//! The web side of a node: a listener, its connections, and the few paths that are served.
+
+use std::{
+    convert::Infallible,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
+};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    fault::{Fault, Kind},
+    telemetry::LogState,
+    wire::{
+        log::Log,
+        problem::{problem, problem_with},
+    },
+};
+
+/// How long a client may take to send a request's head, and an idle connection may stay.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a request's head, and of what a connection holds unsent beside one frame.
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// Pause after an accept that failed: a full table of descriptors must not make the loop spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Where every path that is served is listed.
+const PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// What a node is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It reads the log and knows not every kill yet.
+    Starting,
+    /// It serves.
+    Serving,
+    /// It ends its streams and takes no new ones.
+    Draining,
+}
+
+/// The web side of a node; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Web {
+    log: Log,
+    phase: watch::Receiver<Phase>,
+}
+
+/// An answer's body.
+#[derive(Debug)]
+pub enum WebBody {
+    /// All of it, until it is taken.
+    Whole(Bytes),
+}
+
+/// What `/readyz` says.
+#[derive(Debug, Serialize)]
+struct Readiness {
+    ready: bool,
+    phase: Phase,
+    nats: NatsState,
+    log: LogReadiness,
+}
+
+#[derive(Debug, Serialize)]
+struct NatsState {
+    connected: bool,
+    reconnects: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LogReadiness {
+    /// This node has read to the log's end, by a proof that is less than a second old.
+    caught_up: bool,
+    position: u64,
+    confirmed_age_seconds: Option<f64>,
+}
+
+impl Web {
+    /// The web side over a log.
+    pub fn new(log: Log, phase: watch::Receiver<Phase>) -> Self {
+        Self { log, phase }
+    }
+
+    /// Accepts connections until `end`. From `drain` on each ends with its answer; what is still
+    /// open at `end` is cut off. `connections` counts them.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        drain: CancellationToken,
+        end: CancellationToken,
+        connections: TaskTracker,
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = end.cancelled() => return,
+                // A connection that is not taken stays in the system's queue.
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((socket, _)) => {
+                    let web = self.clone();
+                    let (drain, end) = (drain.clone(), end.clone());
+                    connections.spawn(web.connection(socket, drain, end));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "can't accept an HTTP connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self, socket: TcpStream, drain: CancellationToken, end: CancellationToken) {
+        if let Err(error) = socket.set_nodelay(true) {
+            // The client has gone already.
+            tracing::debug!(%error, "HTTP connection");
+            return;
+        }
+        let service = service_fn(move |request| {
+            let web = self.clone();
+            async move { Ok::<_, Infallible>(web.answer(&request)) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .serve_connection(TokioIo::new(socket), service);
+        let mut connection = pin!(connection);
+        let result = tokio::select! {
+            biased;
+            () = end.cancelled() => return,
+            result = connection.as_mut() => result,
+            // The connection goes on below.
+            () = drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    biased;
+                    () = end.cancelled() => return,
+                    result = connection => result,
+                }
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "HTTP connection");
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<WebBody> {
+        let path = request.uri().path();
+        if !PATHS.contains(&path) {
+            let message = format!("there is nothing at this path; served are {}", list(&PATHS));
+            return whole(problem(&Fault::new(Kind::Missing, "PATH_UNKNOWN", message)));
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let message = "this path takes GET and HEAD";
+            let fault = Fault::new(Kind::Invalid, "METHOD_NOT_ALLOWED", message);
+            let mut answer = whole(problem_with(StatusCode::METHOD_NOT_ALLOWED, &fault));
+            let methods = HeaderValue::from_static("GET, HEAD");
+            answer.headers_mut().insert(ALLOW, methods);
+            return answer;
+        }
+        match path {
+            "/healthz" => text(StatusCode::OK, "text/plain; charset=utf-8", "alive\n"),
+            "/readyz" => self.readiness(),
+            _ => self.metrics(),
+        }
+    }
+
+    fn readiness(&self) -> Response<WebBody> {
+        let phase = *self.phase.borrow();
+        let (connected, caught_up) = (self.log.is_connected(), self.log.is_fresh());
+        let readiness = Readiness {
+            ready: phase == Phase::Serving && caught_up,
+            phase,
+            nats: NatsState {
+                connected,
+                reconnects: self.log.reconnect_count(),
+            },
+            log: LogReadiness {
+                caught_up,
+                position: self.log.read_up_to(),
+                confirmed_age_seconds: self.log.confirmed_age().map(|age| age.as_secs_f64()),
+            },
+        };
+        let status = if readiness.ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        let body = serde_json::to_vec(&readiness).expect("plain data");
+        text(status, "application/json", body)
+    }
+
+    fn metrics(&self) -> Response<WebBody> {
+        let age = self.log.confirmed_age();
+        let state = LogState {
+            is_connected: self.log.is_connected(),
+            reconnect_count: self.log.reconnect_count(),
+            position: self.log.read_up_to(),
+            confirmed_age_seconds: age.map_or(f64::INFINITY, |age| age.as_secs_f64()),
+        };
+        let text_type = "text/plain; version=0.0.4; charset=utf-8";
+        text(StatusCode::OK, text_type, self.log.metrics().text(state))
+    }
+}
+
+fn whole(answer: Response<Bytes>) -> Response<WebBody> {
+    answer.map(WebBody::Whole)
+}
+
+fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<WebBody> {
+    let mut answer = Response::new(WebBody::Whole(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+fn list(paths: &[&str]) -> String {
+    paths.join(", ")
+}
+
+impl Body for WebBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(u64::try_from(bytes.len()).expect("usize fits u64"))
+            }
+        }
+    }
+}
