@@ -18,7 +18,6 @@ pub mod demo;
 pub mod input;
 pub mod line;
 pub mod log;
-pub mod ninjs;
 pub mod out;
 pub mod publish;
 pub mod read;

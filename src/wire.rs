@@ -1,8 +1,10 @@
 //! Everything that leaves the process, and in which form.
 
+pub mod begin;
 pub mod codec;
 pub mod convert;
 pub mod log;
+pub mod ninjs;
 pub mod problem;
 pub mod proto;
 pub mod record;

@@ -14,12 +14,15 @@ use crate::{
         BadUse,
         client::{CallError, Client, ClientArgs},
         line::{self, View},
-        ninjs::{self, Ninjs},
         out,
         publish::{self, IdChoice},
     },
     config::value::Output,
-    wire::{convert, proto::v1 as proto},
+    wire::{
+        convert,
+        ninjs::{self, Ninjs},
+        proto::v1 as proto,
+    },
 };
 
 /// The day's publications, one per line.

@@ -9,7 +9,7 @@ use std::{
 
 use serde::de::IgnoredAny;
 
-use crate::cli::ninjs::{self, NinjsError, Parsed};
+use crate::wire::ninjs::{self, NinjsError, Parsed};
 
 /// Most bytes of one object: an article of 900 KiB with every character escaped, and some room.
 const OBJECT_BYTES_MAX: u64 = 8 << 20;

@@ -7,8 +7,8 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
     article::Action,
-    cli::{ninjs, out},
-    wire::{convert, proto::v1 as proto},
+    cli::out,
+    wire::{convert, ninjs, proto::v1 as proto},
 };
 
 /// Fewest columns of a headline, before topics give way to it.

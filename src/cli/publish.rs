@@ -18,12 +18,13 @@ use crate::{
         BadUse,
         client::{CallError, Client, ClientArgs},
         input::{self, Item, Place},
-        line,
-        ninjs::PubStatus,
-        out,
+        line, out,
     },
     config::value::Output,
-    wire::proto::v1::{self as proto, publish_stream_response},
+    wire::{
+        ninjs::PubStatus,
+        proto::v1::{self as proto, publish_stream_response},
+    },
 };
 
 /// Articles that are read ahead, and that may be under way. Full: reading waits.

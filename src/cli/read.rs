@@ -13,12 +13,15 @@ use crate::{
     cli::{
         client::{CallError, Client, ClientArgs, article_id},
         line::{self, View, printable},
-        ninjs::{self, Ninjs},
         out,
         wanted::WantedArgs,
     },
     config::value::Output,
-    wire::{convert, proto::v1 as proto},
+    wire::{
+        convert,
+        ninjs::{self, Ninjs},
+        proto::v1 as proto,
+    },
 };
 
 /// Most articles of one page.

@@ -15,13 +15,14 @@ use crate::{
     cli::{
         client::{CallError, Client, ClientArgs},
         line::{self, View},
-        ninjs::{self, Ninjs},
         out,
-        wanted::{Begin, WantedArgs},
+        wanted::WantedArgs,
     },
     config::value::Output,
     wire::{
+        begin::Begin,
         convert,
+        ninjs::{self, Ninjs},
         proto::v1::{self as proto, start::From, subscribe_response::Frame},
     },
 };

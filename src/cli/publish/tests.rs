@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::ninjs;
+use crate::wire::ninjs;
 
 fn item(text: &str) -> Item {
     Item {

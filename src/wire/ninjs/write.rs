@@ -4,11 +4,14 @@ use prost::Message as _;
 
 use crate::{
     article::Action,
-    cli::ninjs::{
-        AltId, Association, CANONICAL, InfoSource, MEDIA_TOPIC_URI, Ninjs, Place, PubStatus,
-        REL_TOPIC, ROLE_ID, Rendition, Subject, Text, time_from_proto,
+    wire::{
+        convert,
+        ninjs::{
+            AltId, Association, CANONICAL, InfoSource, MEDIA_TOPIC_URI, Ninjs, Place, PubStatus,
+            REL_TOPIC, ROLE_ID, Rendition, Subject, Text, time_from_proto,
+        },
+        proto::v1 as proto,
     },
-    wire::{convert, proto::v1 as proto},
 };
 
 impl Ninjs {

@@ -2,12 +2,14 @@
 
 use crate::{
     article::ArticleId,
-    cli::ninjs::{
-        Association, CANONICAL, MEDIA_TOPIC_URI, Ninjs, NinjsError, Place, REL_TOPIC, ROLE_ID,
-        ROLE_PREFIX, Rendition, Subject, Text, time_to_proto,
-    },
     routing::taxonomy::media_topic_code,
-    wire::proto::v1 as proto,
+    wire::{
+        ninjs::{
+            Association, CANONICAL, MEDIA_TOPIC_URI, Ninjs, NinjsError, Place, REL_TOPIC, ROLE_ID,
+            ROLE_PREFIX, Rendition, Subject, Text, time_to_proto,
+        },
+        proto::v1 as proto,
+    },
 };
 
 impl Ninjs {
