@@ -33,6 +33,12 @@ const CLIENT_VARIABLES: [&str; 4] = [
 const REPLICAS_MAX: u8 = 5;
 /// Longest drain.
 const DRAIN_MAX: Duration = Duration::from_secs(3600);
+/// Memory for the newest revisions: an hour and more of a busy wire.
+const RING: Size = Size(64 << 20);
+/// Patience with a subscriber that takes nothing.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Least patience with a subscriber.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
 /// Least retention: below, a subscriber's short absence would already be a gap.
 const RETAIN_MIN: Duration = Duration::from_secs(1);
 
@@ -61,6 +67,10 @@ pub struct Serve {
     pub log_bytes_max: Option<u64>,
     /// Over how long open streams are ended at a stop; 3 s.
     pub drain: Duration,
+    /// Most bytes of the newest revisions that are held for live readers; 64 MiB.
+    pub ring_bytes: u64,
+    /// After how long without any progress a subscriber's stream is ended; 2 minutes.
+    pub patience: Duration,
     /// Filter of the server's own log, in tracing's syntax; `info`.
     pub log: String,
     /// Form of the server's own log.
@@ -342,14 +352,16 @@ impl Picker {
                     Size::to_string,
                 )
                 .map(|size| size.0),
-            drain: self
+            drain: self.span("drain", |layer| layer.drain, Duration::from_secs(3)),
+            ring_bytes: self
                 .or(
-                    "drain",
-                    |layer| layer.drain,
-                    Span::to_string,
-                    Span(Duration::from_secs(3)),
+                    "ring_bytes",
+                    |layer| layer.ring_bytes,
+                    Size::to_string,
+                    RING,
                 )
                 .0,
+            patience: self.span("patience", |layer| layer.patience, PATIENCE),
             log: self.or(
                 "log",
                 |layer| layer.log.clone(),
@@ -369,6 +381,16 @@ impl Picker {
                 Output::Text,
             ),
         }
+    }
+
+    /// A duration.
+    fn span(
+        &mut self,
+        key: &'static str,
+        get: impl Fn(&Layer) -> Option<Span>,
+        default: Duration,
+    ) -> Duration {
+        self.or(key, get, Span::to_string, Span(default)).0
     }
 
     /// An address of this machine unless a layer names one.
@@ -447,6 +469,11 @@ impl Settings {
             let shown = humantime::format_duration(serve.drain);
             let message = format!("{shown} is more than 1h, the longest that a stop may take");
             return Err(self.rule("drain", message));
+        }
+        if serve.patience < PATIENCE_MIN {
+            let shown = humantime::format_duration(serve.patience);
+            let message = format!("{shown} is less than 1s, in which any network may pause");
+            return Err(self.rule("patience", message));
         }
         if let Some(bytes) = serve.log_bytes_max
             && i64::try_from(bytes).is_err()

@@ -10,16 +10,26 @@ use crate::{
     article::{ArticleId, BodyType, text},
     cursor::Cursor,
     filter::{Facets, Filter},
+    telemetry::Protocol,
     wire::{
-        proto::v1::{self as proto, SubscribeResponse, subscribe_response::Frame},
+        log::{Log, ReadError},
+        proto::v1::{self as proto, subscribe_response::Frame},
         record::{ArticleFacets, RecordError, Stored},
     },
 };
 
 pub mod articles;
+pub mod chunk;
+pub mod group;
 pub mod grpc;
+pub mod history;
 pub mod hub;
 pub mod index;
+pub mod places;
+pub mod query;
+pub mod seats;
+pub mod sse;
+pub mod start;
 pub mod subscription;
 
 /// One revision, ready for every reader: facets to judge it by, and its frames, each encoded once.
@@ -31,7 +41,7 @@ pub struct Entry {
     pub cursor: Cursor,
     facets: ArticleFacets,
     words: OnceLock<HashSet<String>>,
-    grpc: OnceLock<Bytes>,
+    frames: [OnceLock<Bytes>; 2],
 }
 
 impl Entry {
@@ -46,8 +56,17 @@ impl Entry {
             cursor,
             facets,
             words: OnceLock::new(),
-            grpc: OnceLock::new(),
+            frames: Default::default(),
         })
+    }
+
+    /// The entry of what a log holds.
+    ///
+    /// # Errors
+    /// [`ReadError::Corrupt`].
+    pub fn of(log: &Log, stored: Stored) -> Result<Self, ReadError> {
+        let seq = stored.seq;
+        Self::new(stored, log.cursor(seq)).map_err(|source| ReadError::Corrupt { seq, source })
     }
 
     /// Its sequence.
@@ -77,16 +96,12 @@ impl Entry {
         filter.matches(&self.facets(), || self.words())
     }
 
-    /// The `SubscribeResponse` that delivers it, encoded.
-    pub fn grpc_frame(&self) -> Bytes {
-        let frame = || {
-            let delivery = self.delivery();
-            let response = SubscribeResponse {
-                frame: Some(Frame::Delivery(delivery)),
-            };
-            response.encode_to_vec().into()
-        };
-        self.grpc.get_or_init(frame).clone()
+    /// What delivers it over a protocol, made once.
+    pub fn frame(&self, protocol: Protocol) -> &Bytes {
+        self.frames[protocol.index()].get_or_init(|| match protocol {
+            Protocol::Grpc => grpc::frame(Frame::Delivery(self.delivery())),
+            Protocol::Sse => sse::frame(self),
+        })
     }
 
     /// What a reader gets.
@@ -96,8 +111,15 @@ impl Entry {
 
     /// About what it takes in memory.
     pub fn bytes(&self) -> usize {
-        // The record's own buffer holds the body; the frame is another copy of it once made.
-        2 * self.stored.record.article.len() + 512
+        // The record's own buffer holds the body; two frames and a slab of each are further copies
+        // once made. A large entry has no slab.
+        let article = self.stored.record.article.len();
+        let copies = if article > chunk::CHUNK_BYTES_MAX {
+            3
+        } else {
+            5
+        };
+        copies * article + 1024
     }
 
     /// The words of its text; unreadable text has none.

@@ -17,7 +17,7 @@ pub const WORDS_MAX: usize = 16;
 pub const WORD_CHARS_MAX: usize = 64;
 
 /// A basic language range (RFC 4647 section 2.1): a tag's beginning, or `*`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LanguageRange(String);
 
 /// A text that is not a language range.
@@ -60,7 +60,7 @@ impl std::str::FromStr for LanguageRange {
 
 /// What a subscriber wants; all given parts must match. Equal filters compare equal, however they
 /// were written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     /// Each covers itself and all beneath; none = the whole wire.
     pub topics: BTreeSet<Topic>,

@@ -12,10 +12,11 @@
 //! - [`routing`]: article and taxonomy to topics, a pure function.
 //! - [`telemetry`]: what is measured of a node.
 //! - [`wire`]: everything that leaves the process. [`wire::proto`] is generated from `proto/`,
-//!   [`wire::convert`] checks every field once, [`wire::record`] is what the log stores, and
-//!   [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention.
+//!   [`wire::convert`] checks every field once, [`wire::record`] is what the log stores,
+//!   [`wire::ninjs`] is the JSON of HTTP and of the command line, and [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention.
 //! - [`ingest`]: the Publish call.
-//! - [`delivery`]: the hub (one reader of the log, a bounded ring), subscriptions, reads.
+//! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
+//!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads.
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
 //! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side: health,
@@ -29,7 +30,9 @@
 //! writer commits what is queued as one atomic batch ([`wire::log::batch`]); the log itself refuses
 //! a group whose article or request is no longer as it was, and then the leader is asked. The tail
 //! ([`wire::log::tail`]) brings the record to every node, where it becomes one [`delivery::Entry`]
-//! in the ring, encoded once for all subscribers.
+//! in the ring, encoded once per protocol for all subscribers. An usher
+//! wakes those whose filter wants it; each takes everything up to the ring's end as one shared
+//! buffer. Who is behind the ring reads pages of the log, which all share that read the same part.
 //!
 //! # Invariants, and the tests that fail without them
 //! 1. **Accepted is durable**: `model`, `outages` (kill -9 of NATS and of the service), and the
@@ -40,8 +43,10 @@
 //! 4. **In order**: `model`, `subscribing`.
 //! 5. **Exactly the matching**: `model` and `filter` (against naive matchers), `subscribing`.
 //! 6. **No silent loss**: `epochs`, `retention`.
-//! 7. **Bounded**: `bad_input` (a subscriber that never reads).
-//! 8. **A kill is final**: `kills`, `model`.
+//! 7. **Bounded**: `bad_input` (a subscriber that never reads), `subscribing::stalled`,
+//!    `sse::stalled`; `model` with rings that hold little or nothing.
+//! 8. **A kill is final**: `kills`, `model`; for shared buffers the property test of
+//!    [`delivery::chunk`].
 
 pub mod article;
 pub mod cli;

@@ -19,7 +19,11 @@ use tonic::{server::NamedService as _, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    delivery::{articles::Articles, grpc::Subscriber, hub::Hub},
+    delivery::{
+        articles::Articles,
+        grpc::Subscriber,
+        hub::{self, Hub},
+    },
     desk::Desk,
     ingest::{Ingest, grpc::Publisher},
     routing::taxonomy::Taxonomy,
@@ -73,6 +77,10 @@ pub struct Options {
     pub retain: Option<Duration>,
     /// Over how long streams end at a stop.
     pub drain: Duration,
+    /// Most bytes of the newest revisions that are held for live readers.
+    pub ring_bytes_max: usize,
+    /// After how long without any progress a subscriber's stream is ended.
+    pub patience: Duration,
     /// What to route by.
     pub taxonomy: Arc<Taxonomy>,
 }
@@ -240,12 +248,13 @@ impl Node {
         let publishes = TaskTracker::new();
         let end_streams = CancellationToken::new();
         let taxonomy = Arc::clone(&options.taxonomy);
-        let hub = Hub::new(
-            log.clone(),
-            Arc::clone(&taxonomy),
-            options.drain,
-            end_streams.clone(),
-        );
+        let hub_options = hub::Options {
+            taxonomy: Arc::clone(&taxonomy),
+            ring_bytes_max: options.ring_bytes_max,
+            patience: options.patience,
+            drain: options.drain,
+        };
+        let hub = Hub::new(log.clone(), hub_options, end_streams.clone());
         let ingest = Ingest::new(
             log.clone(),
             Arc::clone(&taxonomy),
@@ -384,7 +393,7 @@ impl Node {
     }
 
     fn start_web(&self, listener: TcpListener, services: &mut Services) {
-        let web = Web::new(self.log.clone(), self.phase.subscribe());
+        let web = Web::new(self.hub.clone(), self.phase.subscribe());
         let (drain, end) = (self.end_streams.clone(), self.end_services.clone());
         let connections = self.web_connections.clone();
         services.spawn(async move {
@@ -398,6 +407,16 @@ impl Node {
         let stop = &self.end_services;
         let (hub, end) = (self.hub.clone(), stop.clone());
         services.spawn(async move { Ok(hub.run(end).await.map(|()| "hub")?) });
+        let (hub, end) = (self.hub.clone(), stop.clone());
+        services.spawn(async move {
+            hub.run_usher(end).await;
+            Ok("usher")
+        });
+        let (hub, end) = (self.hub.clone(), stop.clone());
+        services.spawn(async move {
+            hub.run_rounds(clock, end).await;
+            Ok("rounds")
+        });
         let end = stop.clone();
         services.spawn(async move {
             writer.run(end).await;

@@ -106,6 +106,8 @@ fn options(serve: &Serve, taxonomy: Taxonomy) -> anyhow::Result<server::Options>
         log_bytes_max: serve.log_bytes_max.map(i64::try_from).transpose()?,
         retain: serve.retain,
         drain: serve.drain,
+        ring_bytes_max: usize::try_from(serve.ring_bytes).unwrap_or(usize::MAX),
+        patience: serve.patience,
         taxonomy: Arc::new(taxonomy),
     })
 }

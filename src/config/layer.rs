@@ -11,7 +11,7 @@ use crate::config::value::{LogFormat, Output, Size, Span};
 
 /// Every setting's name in the file, in the order of the documentation. The flag has dashes for
 /// the underscores, the variable `BARID_` and capitals.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 17] = [
     "grpc_listen",
     "http_listen",
     "nats_listen",
@@ -23,6 +23,8 @@ pub const KEYS: [&str; 15] = [
     "retain",
     "log_bytes_max",
     "drain",
+    "ring_bytes",
+    "patience",
     "log",
     "log_format",
     "output",
@@ -66,6 +68,12 @@ pub struct Layer {
     /// Over how long open streams are ended at a stop [default: 3s]
     #[arg(long, value_name = "DURATION")]
     pub drain: Option<Span>,
+    /// Memory for the newest revisions, from which live subscribers are served [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub ring_bytes: Option<Size>,
+    /// After how long without any progress a subscriber's stream is ended [default: 2m]
+    #[arg(long, value_name = "DURATION")]
+    pub patience: Option<Span>,
     /// What the server logs, as a tracing filter such as info,barid=debug [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,

@@ -97,6 +97,8 @@ fn one_name_in_three_forms() {
         ("BARID_RETAIN", "30d"),
         ("BARID_LOG_BYTES_MAX", "64GiB"),
         ("BARID_DRAIN", "1s"),
+        ("BARID_RING_BYTES", "1MiB"),
+        ("BARID_PATIENCE", "1m"),
         ("BARID_LOG", "debug"),
         ("BARID_LOG_FORMAT", "json"),
         ("BARID_OUTPUT", "json"),
@@ -157,6 +159,7 @@ fn rules() {
     assert_eq!(broken(&["--replicas", "0"]), "replicas");
     assert_eq!(broken(&["--replicas", "3"]), "replicas");
     assert_eq!(broken(&["--retain", "999ms"]), "retain");
+    assert_eq!(broken(&["--patience", "999ms"]), "patience");
     assert_eq!(broken(&["--nats-url", "localhost:4222"]), "nats_url");
     assert_eq!(broken(&["--log", "barid=loud"]), "log");
     let cluster = ["--nats-url", "nats://a,nats://b:4222"];

@@ -10,7 +10,7 @@ use crate::{
     delivery::{
         Entry,
         hub::{Hub, WINDOWS_MAX},
-        subscription::SubscribeError,
+        start::SubscribeError,
     },
     fault::{Fault, Kind},
     filter::Filter,

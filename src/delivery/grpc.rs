@@ -7,24 +7,20 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{BufMut as _, Bytes};
-use futures_util::{Stream, stream};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http_body::Frame as BodyFrame;
 use prost::Message as _;
-use tonic::{
-    Request, Response, Status,
-    body::Body,
-    codec::{Codec, EncodeBuf, Encoder},
-    server::{Grpc, NamedService, ServerStreamingService},
-};
+use tonic::{Status, body::Body, codec::Streaming, server::NamedService};
 use tower_service::Service;
 
 use crate::{
     delivery::{
         hub::Hub,
-        subscription::{Gap, GapReason, Output, Subscription},
+        subscription::{Gap, GapReason, Output, Subscription, Way},
     },
     fault::{Fault, Kind},
-    telemetry::{Counts, Protocol},
+    telemetry::Protocol,
     wire::{
         codec::StrictDecoder,
         convert,
@@ -38,6 +34,10 @@ use crate::{
 
 /// Path of the one method.
 const SUBSCRIBE: &str = "/barid.v1.SubscriberService/Subscribe";
+/// Most bytes of a request: a filter at its bounds has a third of that.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Bytes before each message: whether it is compressed, and its length.
+const PREFIX_LEN: usize = 5;
 
 /// The subscriber service.
 #[derive(Clone, Debug)]
@@ -51,7 +51,13 @@ impl Subscriber {
         Self { hub }
     }
 
-    async fn subscribe(self, request: SubscribeRequest) -> Result<Subscription, Fault> {
+    async fn subscribe(self, request: Request<Body>) -> Result<Subscription, Status> {
+        let request = decode(request).await?;
+        let subscription = self.begin(request).await;
+        subscription.map_err(|fault| status(&fault))
+    }
+
+    async fn begin(self, request: SubscribeRequest) -> Result<Subscription, Fault> {
         if !request.subscription.is_empty() {
             let message = "subscription: durable subscriptions are not kept by this release; leave \
                            the name empty and resume by cursor";
@@ -60,17 +66,44 @@ impl Subscriber {
         }
         let filter = convert::filter(request.filter)?;
         let start = convert::start(request.start)?;
-        let subscription = self.hub.subscribe(filter, start).await;
+        // The connection may carry other streams: it is not this one's to end.
+        let way = Way {
+            protocol: Protocol::Grpc,
+            connection: None,
+        };
+        let subscription = self.hub.subscribe(filter, start, way).await;
         subscription.map_err(|error| error.fault())
     }
+}
+
+/// The one message of the request.
+async fn decode(request: Request<Body>) -> Result<SubscribeRequest, Status> {
+    if let Some(encoding) = request.headers().get("grpc-encoding")
+        && encoding != "identity"
+    {
+        let mut status = Status::unimplemented("requests are taken uncompressed only");
+        let identity = tonic::metadata::MetadataValue::from_static("identity");
+        status
+            .metadata_mut()
+            .insert("grpc-accept-encoding", identity);
+        return Err(status);
+    }
+    let decoder = StrictDecoder::<SubscribeRequest>::default();
+    let body = request.into_body();
+    let mut messages = Streaming::new_request(decoder, body, None, Some(REQUEST_BYTES_MAX));
+    let message = messages.message().await?;
+    message.ok_or_else(|| {
+        let message = "the request has no message; an empty one asks for the whole wire from now";
+        status(&Fault::new(Kind::Invalid, "REQUEST_UNREADABLE", message))
+    })
 }
 
 impl NamedService for Subscriber {
     const NAME: &'static str = "barid.v1.SubscriberService";
 }
 
-impl Service<http::Request<Body>> for Subscriber {
-    type Response = http::Response<Body>;
+impl Service<Request<Body>> for Subscriber {
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -78,134 +111,109 @@ impl Service<http::Request<Body>> for Subscriber {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
             if request.uri().path() != SUBSCRIBE {
                 return Ok(Status::unimplemented("no such method").into_http());
             }
-            Ok(Grpc::new(FrameCodec)
-                .server_streaming(service, request)
-                .await)
-        })
-    }
-}
-
-impl ServerStreamingService<SubscribeRequest> for Subscriber {
-    type Response = Bytes;
-    type ResponseStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
-    type Future =
-        Pin<Box<dyn Future<Output = Result<Response<Self::ResponseStream>, Status>> + Send>>;
-
-    fn call(&mut self, request: Request<SubscribeRequest>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move {
-            let counted = Counted::new(service.hub.log().metrics().of(Protocol::Grpc));
-            let subscription = service
-                .subscribe(request.into_inner())
-                .await
-                .map_err(|fault| status(&fault))?;
-            // Pulled only as the connection takes it: a slow reader holds one page, no queue.
-            let frames = stream::unfold(Some((subscription, counted)), async |open| {
-                let (mut subscription, counted) = open?;
-                match subscription.next().await {
-                    Ok(output) => {
-                        let is_delivery = matches!(output, Output::Delivery(_));
-                        let frame = frame(output);
-                        if is_delivery {
-                            counted.delivered(&frame);
-                        }
-                        Some((Ok(frame), Some((subscription, counted))))
-                    }
-                    Err(error) => Some((Err(status(&error.fault())), None)),
-                }
-            });
-            let frames: Self::ResponseStream = Box::pin(frames);
-            Ok(Response::new(frames))
-        })
-    }
-}
-
-/// An open stream in the metrics, until it is dropped.
-struct Counted(Counts);
-
-impl Counted {
-    fn new(counts: &Counts) -> Self {
-        counts.subscribers.inc();
-        Self(counts.clone())
-    }
-
-    fn delivered(&self, frame: &Bytes) {
-        let bytes = u64::try_from(frame.len()).expect("usize fits u64");
-        self.0.deliveries.inc();
-        self.0.bytes.inc_by(bytes);
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.subscribers.dec();
-    }
-}
-
-/// The encoded `SubscribeResponse` of an output.
-fn frame(output: Output) -> Bytes {
-    let frame = match output {
-        Output::Delivery(entry) => return entry.grpc_frame(),
-        Output::CaughtUp(cursor) => Frame::CaughtUp(CaughtUp {
-            cursor: cursor.to_string(),
-        }),
-        Output::Heartbeat(cursor) => Frame::Heartbeat(Heartbeat {
-            cursor: cursor.to_string(),
-        }),
-        Output::Gap(Gap { from, to, reason }) => {
-            let reason = match reason {
-                GapReason::Retention => proto::GapReason::Retention,
-                GapReason::EpochLost => proto::GapReason::EpochLost,
-                GapReason::EpochForeign => proto::GapReason::EpochForeign,
-            };
-            let (from, to) = (from.to_string(), to.to_string());
-            Frame::Gap(proto::Gap {
-                from,
-                to,
-                reason: reason.into(),
+            Ok(match service.subscribe(request).await {
+                Ok(subscription) => response(subscription),
+                Err(status) => status.into_http(),
             })
-        }
+        })
+    }
+}
+
+fn response(subscription: Subscription) -> Response<Body> {
+    let frames = Frames {
+        subscription: Some(subscription),
     };
-    SubscribeResponse { frame: Some(frame) }
-        .encode_to_vec()
-        .into()
+    let mut response = Response::new(Body::new(frames));
+    let kind = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }
 
-/// Decodes requests; sends frames that are encoded already.
-#[derive(Clone, Copy, Debug)]
-struct FrameCodec;
-
-/// Puts ready frames on the wire.
+/// The body of an answer: pulled only as the connection takes it.
 #[derive(Debug)]
-struct FrameEncoder;
+struct Frames {
+    /// None once the stream has ended.
+    subscription: Option<Subscription>,
+}
 
-impl Codec for FrameCodec {
-    type Encode = Bytes;
-    type Decode = SubscribeRequest;
-    type Encoder = FrameEncoder;
-    type Decoder = StrictDecoder<SubscribeRequest>;
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
 
-    fn encoder(&mut self) -> Self::Encoder {
-        FrameEncoder
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        let Some(subscription) = &mut self.subscription else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(output) = subscription.poll_next(context) else {
+            return Poll::Pending;
+        };
+        let frame = match output {
+            Output::Deliveries(run) => BodyFrame::data(run.bytes),
+            Output::CaughtUp(cursor) => control(Frame::CaughtUp(CaughtUp {
+                cursor: cursor.to_string(),
+            })),
+            Output::Heartbeat(cursor) => control(Frame::Heartbeat(Heartbeat {
+                cursor: cursor.to_string(),
+            })),
+            Output::Gap(gap) => control(Frame::Gap(gap_frame(gap))),
+            Output::End(error) => {
+                self.subscription = None;
+                BodyFrame::trailers(trailers(&status(&error.fault())))
+            }
+        };
+        Poll::Ready(Some(Ok(frame)))
     }
 
-    fn decoder(&mut self) -> Self::Decoder {
-        StrictDecoder::default()
+    fn is_end_stream(&self) -> bool {
+        self.subscription.is_none()
     }
 }
 
-impl Encoder for FrameEncoder {
-    type Item = Bytes;
-    type Error = Status;
+fn control(frame: Frame) -> BodyFrame<Bytes> {
+    BodyFrame::data(self::frame(frame))
+}
 
-    fn encode(&mut self, frame: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(frame);
-        Ok(())
+fn gap_frame(gap: Gap) -> proto::Gap {
+    let reason = match gap.reason {
+        GapReason::Retention => proto::GapReason::Retention,
+        GapReason::EpochLost => proto::GapReason::EpochLost,
+        GapReason::EpochForeign => proto::GapReason::EpochForeign,
+    };
+    proto::Gap {
+        from: gap.from.to_string(),
+        to: gap.to.to_string(),
+        reason: reason.into(),
     }
+}
+
+fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if let Err(error) = status.add_header(&mut trailers) {
+        // Our messages and reasons always fit a header.
+        tracing::error!(%error, "a status has no form as trailers");
+    }
+    trailers
+}
+
+/// A `SubscribeResponse` as gRPC sends it: prefix and message (gRPC over HTTP/2,
+/// "Length-Prefixed-Message").
+pub fn frame(frame: Frame) -> Bytes {
+    let response = SubscribeResponse { frame: Some(frame) };
+    let len = response.encoded_len();
+    let mut bytes = Vec::with_capacity(PREFIX_LEN + len);
+    bytes.push(0);
+    bytes.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+    response
+        .encode(&mut bytes)
+        .expect("a vector takes as much as it is given");
+    bytes.into()
 }

@@ -1,40 +1,44 @@
 //! Hub: one reader of the log, the bounded ring of newest entries, and the ways to what is older.
 //!
 //! The interface that streams stand on is small: entries come in at one end, in order
-//! ([`Hub::run`]); [`Hub::read_after`] reads at the other; waiting is a wake-up
-//! ([`Log::read_watch`]), never a queue per subscriber.
+//! ([`Hub::run`]); [`Hub::read`] reads at the other; waiting is a wake-up ([`Hub::run_usher`]),
+//! never a queue per subscriber.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, RwLock},
-    time::Duration,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    article::{Action, ArticleId},
     delivery::{
         Entry,
+        chunk::{Ask, Chunk, Found},
+        group::{Group, Groups},
+        history::History,
         index::{Index, Indexed},
+        places::{Place, Places},
+        seats::Seats,
     },
     filter::Filter,
     routing::taxonomy::Taxonomy,
+    telemetry::{Counts, Protocol},
     wire::{
         log::{
             Log, ReadError,
-            tail::{Found, Tail},
+            tail::{Found as TailFound, Tail},
         },
         record::Stored,
     },
 };
 
-/// Most entries of the ring.
-const RING_LEN_MAX: usize = 65_536;
-/// Most bytes of the ring; the oldest entry goes first, and readers that need it read the log.
-const RING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Most entries that one read takes from the ring.
-const READ_LEN_MAX: usize = 64;
 /// How many sequences before the log's end a node starts to read.
 const START_BACK: u64 = 100_000;
 /// Sequences of a window that is read to go backwards.
@@ -43,6 +47,24 @@ const WINDOW: u64 = 4096;
 pub const WINDOWS_MAX: usize = 64;
 /// Pause before a replica that is behind is asked again.
 const BEHIND_PAUSE: Duration = Duration::from_millis(50);
+/// Chunks that one read looks into: a reader without a match in them comes back.
+const LOOK_MAX: usize = 16;
+/// Time between two looks at where subscribers are.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// How a hub is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What filters are checked against.
+    pub taxonomy: Arc<Taxonomy>,
+    /// Most bytes of the ring; the oldest entries go first, and readers that need them read the
+    /// log.
+    pub ring_bytes_max: usize,
+    /// After how long without any progress a subscriber's stream is ended.
+    pub patience: Duration,
+    /// Over how long streams end when the process stops.
+    pub drain: Duration,
+}
 
 /// The reading side of a node; clones share everything.
 #[derive(Clone, Debug)]
@@ -51,11 +73,18 @@ pub struct Hub(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     log: Log,
-    taxonomy: Arc<Taxonomy>,
-    /// Over how long streams end when the process stops.
-    drain: Duration,
+    options: Options,
     stop: CancellationToken,
+    /// The same, cheaper to ask.
+    is_stopping: AtomicBool,
     ring: RwLock<Ring>,
+    /// The sequence of the ring's newest entry.
+    head: AtomicU64,
+    history: Arc<History>,
+    groups: Groups,
+    /// Where those wait who must be woken by anything that happens.
+    restless: Seats,
+    places: Places,
 }
 
 #[derive(Debug)]
@@ -63,41 +92,41 @@ struct Ring {
     /// Everything after this sequence that the node has read is here.
     after: u64,
     bytes: usize,
-    entries: VecDeque<Arc<Entry>>,
+    chunks: VecDeque<Chunk>,
     index: Index,
 }
 
 /// What a read of the ring gives.
 #[derive(Debug)]
 pub enum Read {
-    /// The next entries.
-    Entries(Vec<Arc<Entry>>),
+    /// What comes next.
+    Found(Found),
     /// Nothing: the ring was read to this sequence.
     End(u64),
-    /// The ring begins only after this sequence: read the log up to there.
-    Behind(u64),
+    /// The ring begins only later: read the log.
+    Behind,
 }
 
 impl Hub {
-    /// A hub over a log. `stop` makes its streams end, over the time `drain`.
-    pub fn new(
-        log: Log,
-        taxonomy: Arc<Taxonomy>,
-        drain: Duration,
-        stop: CancellationToken,
-    ) -> Self {
+    /// A hub over a log. `stop` makes its streams end.
+    pub fn new(log: Log, options: Options, stop: CancellationToken) -> Self {
         let ring = Ring {
             after: 0,
             bytes: 0,
-            entries: VecDeque::new(),
+            chunks: VecDeque::new(),
             index: Index::new(0),
         };
         Self(Arc::new(Inner {
+            history: Arc::new(History::new(log.clone())),
             log,
-            taxonomy,
-            drain,
+            options,
             stop,
+            is_stopping: AtomicBool::new(false),
             ring: RwLock::new(ring),
+            head: AtomicU64::new(0),
+            groups: Groups::default(),
+            restless: Seats::default(),
+            places: Places::default(),
         }))
     }
 
@@ -108,17 +137,52 @@ impl Hub {
 
     /// The taxonomy that filters are checked against.
     pub fn taxonomy(&self) -> &Taxonomy {
-        &self.0.taxonomy
+        &self.0.options.taxonomy
     }
 
     /// Over how long streams end when the process stops.
     pub fn drain(&self) -> Duration {
-        self.0.drain
+        self.0.options.drain
+    }
+
+    /// After how long without any progress a stream is ended.
+    pub fn patience(&self) -> Duration {
+        self.0.options.patience
     }
 
     /// Cancelled when the process stops.
     pub fn stop(&self) -> &CancellationToken {
         &self.0.stop
+    }
+
+    /// Whether the process stops.
+    pub fn is_stopping(&self) -> bool {
+        self.0.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// What is counted of a protocol.
+    pub fn counts(&self, protocol: Protocol) -> &Counts {
+        self.0.log.metrics().of(protocol)
+    }
+
+    /// Pages of what is older than the ring.
+    pub fn history(&self) -> &Arc<History> {
+        &self.0.history
+    }
+
+    /// Subscribers by their filters.
+    pub fn groups(&self) -> &Groups {
+        &self.0.groups
+    }
+
+    /// Where those wait who must be woken by anything that happens.
+    pub fn restless(&self) -> &Seats {
+        &self.0.restless
+    }
+
+    /// Where every subscription is.
+    pub fn places(&self) -> &Places {
+        &self.0.places
     }
 
     /// Follows the log until `stop`.
@@ -144,44 +208,150 @@ impl Hub {
                 found = tail.next() => found?,
             };
             match found {
-                Found::Record(stored) => self.push(*stored)?,
-                Found::Lost(after) => {
-                    self.0
-                        .ring
-                        .write()
-                        .expect("no panic under this lock")
-                        .truncate(after);
-                    log.mark_lost(after);
-                }
+                TailFound::Record(stored) => self.push(*stored)?,
+                TailFound::Lost(after) => self.lose(after),
             }
         }
+    }
+
+    /// Forgets what the log has lost: everything after a sequence.
+    fn lose(&self, after: u64) {
+        {
+            let mut ring = self.0.ring.write().expect("no panic under this lock");
+            ring.truncate(after, self.0.history.chunk_id());
+            let head = ring.chunks.back().map_or(after, Chunk::last_seq);
+            self.0.head.store(head, Ordering::Release);
+        }
+        self.0.history.clear();
+        self.0.log.mark_lost(after);
     }
 
     fn push(&self, stored: Stored) -> Result<(), ReadError> {
         let log = &self.0.log;
         let (seq, end) = (stored.seq, stored.group_end());
         log.mark_seen(seq);
-        if stored.record.action == crate::article::Action::Kill {
+        if stored.record.action == Action::Kill {
             // Before any reader can know of it.
             log.killed().insert(stored.record.article_id, seq);
         }
         log.note(&stored);
         let entry = self.entry(stored)?;
-        self.0
-            .ring
-            .write()
-            .expect("no panic under this lock")
-            .push(entry);
+        // Made here, once, and not by the first of many who wait for the same.
+        for protocol in Protocol::ALL {
+            if self.counts(protocol).subscribers.get() > 0 {
+                entry.frame(protocol);
+            }
+        }
+        {
+            let mut ring = self.0.ring.write().expect("no panic under this lock");
+            ring.push(entry, &self.0.history, self.0.options.ring_bytes_max);
+        }
+        self.0.head.store(seq, Ordering::Release);
         log.mark_read(end);
         Ok(())
     }
 
     fn entry(&self, stored: Stored) -> Result<Arc<Entry>, ReadError> {
-        let seq = stored.seq;
-        let cursor = self.0.log.cursor(seq);
-        let entry =
-            Entry::new(stored, cursor).map_err(|source| ReadError::Corrupt { seq, source })?;
-        Ok(Arc::new(entry))
+        Entry::of(&self.0.log, stored).map(Arc::new)
+    }
+
+    /// Wakes readers as entries come, until `stop`; then all of them, to end.
+    pub async fn run_usher(&self, stop: CancellationToken) {
+        let log = &self.0.log;
+        let (mut read, mut confirmed) = (log.read_watch(), log.confirmed_watch());
+        let mut epochs = log.epochs_watch();
+        let mut at = self.0.head.load(Ordering::Acquire);
+        loop {
+            let mut is_new_life = false;
+            tokio::select! {
+                // Each arm only wakes; everything is looked at again.
+                () = self.0.stop.cancelled() => break,
+                _ = read.changed() => {}
+                _ = confirmed.changed() => {}
+                _ = epochs.changed() => is_new_life = true,
+            }
+            self.0.restless.wake_all().await;
+            let head = self.0.head.load(Ordering::Acquire);
+            if is_new_life || head < at {
+                // Some must go back.
+                self.wake_groups(|_| true).await;
+            } else if head > at {
+                self.wake_groups(|group| self.is_wanted(group, at)).await;
+            }
+            at = head;
+        }
+        self.0.is_stopping.store(true, Ordering::Release);
+        self.0.restless.wake_all().await;
+        self.wake_groups(|_| true).await;
+        stop.cancelled().await;
+    }
+
+    async fn wake_groups(&self, is_wanted: impl Fn(&Group) -> bool) {
+        for group in self.0.groups.all() {
+            if is_wanted(&group) {
+                group.seats().wake_all().await;
+            }
+        }
+    }
+
+    /// Whether a group wants anything of the ring after a sequence.
+    fn is_wanted(&self, group: &Group, after: u64) -> bool {
+        let ring = self.0.ring.read().expect("no panic under this lock");
+        if ring.after > after {
+            // Gone already: whoever may want it reads the log.
+            return true;
+        }
+        let newest_first = ring.chunks.iter().rev();
+        let mut new = newest_first.take_while(|chunk| chunk.last_seq() > after);
+        new.any(|chunk| group.verdict(chunk) & chunk.mask_after(after) != 0)
+    }
+
+    /// Looks now and then at where subscribers are, until `stop`: measures how far they are behind,
+    /// and gives up those whose connections make no progress.
+    pub async fn run_rounds(&self, clock: fn() -> SystemTime, stop: CancellationToken) {
+        let mut round = interval(ROUND.min(self.patience() / 2));
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                // A tick that is dropped comes again.
+                _ = round.tick() => {}
+            }
+            let now_ns = clock()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_nanos());
+            let now = Instant::now();
+            for place in self.0.places.all() {
+                let lag = self.lag_seconds(&place, now, i128::try_from(now_ns).unwrap_or(0));
+                self.0.log.metrics().lag_seconds.observe(lag);
+            }
+            self.0.history.sweep();
+            self.0.groups.prune();
+        }
+    }
+
+    fn lag_seconds(&self, place: &Place, now: Instant, now_ns: i128) -> f64 {
+        let Some(sending_for) = place.sending_for(now) else {
+            return 0.0;
+        };
+        if sending_for >= self.patience() && !place.is_stalled() {
+            tracing::info!(
+                at = place.at(),
+                ?sending_for,
+                "a subscriber made no progress"
+            );
+            place.stall();
+        }
+        let ring = self.0.ring.read().expect("no panic under this lock");
+        // For a reader behind the ring that is a lower bound.
+        match ring.first_after(place.at()) {
+            Some(entry) => {
+                let behind = u64::try_from(now_ns - entry.stored.time_ns).unwrap_or(0);
+                Duration::from_nanos(behind).as_secs_f64()
+            }
+            None => 0.0,
+        }
     }
 
     /// The oldest sequence that the ring holds.
@@ -189,29 +359,37 @@ impl Hub {
         self.0.ring.read().expect("no panic under this lock").after + 1
     }
 
-    /// The next entries after a sequence, of any filter.
-    pub fn read_after(&self, after: u64) -> Read {
+    /// What comes next in the ring for a reader.
+    pub fn read(&self, ask: &Ask<'_>) -> Read {
         // Before the ring: what was marked as read is in the ring by then.
         let read_up_to = self.0.log.read_up_to();
         let ring = self.0.ring.read().expect("no panic under this lock");
-        if after < ring.after {
-            self.0.log.metrics().log_reads.inc();
-            return Read::Behind(ring.after);
+        if ask.after < ring.after {
+            return Read::Behind;
         }
-        let from = ring.entries.partition_point(|entry| entry.seq() <= after);
-        let entries: Vec<_> = ring
-            .entries
-            .iter()
-            .skip(from)
-            .take(READ_LEN_MAX)
-            .cloned()
-            .collect();
-        if entries.is_empty() {
-            Read::End(read_up_to.max(after))
-        } else {
-            self.0.log.metrics().ring_reads.inc();
-            Read::Entries(entries)
+        let first = ring.chunk_after(ask.after);
+        let mut past = None;
+        for chunk in ring.chunks.iter().skip(first).take(LOOK_MAX) {
+            match chunk.find(ask, self.0.log.killed()) {
+                Found::Past(seq) => past = Some(seq),
+                // What was passed over comes first: its cursor is that of what follows.
+                Found::Bound if past.is_some() => break,
+                found => {
+                    self.0.log.metrics().ring_reads.inc();
+                    return Read::Found(found);
+                }
+            }
         }
+        match past {
+            Some(seq) => Read::Found(Found::Past(seq)),
+            None => Read::End(read_up_to.max(ask.after)),
+        }
+    }
+
+    /// Whether there is more after a sequence than there was when the ring ended there. With
+    /// `anything`, also what is no revision.
+    pub fn has_more(&self, after: u64, anything: bool) -> bool {
+        self.0.head.load(Ordering::Acquire) > after || anything && self.0.log.read_up_to() > after
     }
 
     /// The entries of the log after a sequence, for a reader that is behind the ring, which begins
@@ -241,10 +419,10 @@ impl Hub {
     pub async fn entry_at(&self, seq: u64) -> Result<Option<Arc<Entry>>, ReadError> {
         let in_ring = {
             let ring = self.0.ring.read().expect("no panic under this lock");
-            let place = ring.entries.binary_search_by_key(&seq, |entry| entry.seq());
-            place
-                .ok()
-                .and_then(|place| ring.entries.get(place).cloned())
+            let entry = seq
+                .checked_sub(1)
+                .and_then(|before| ring.first_after(before));
+            entry.filter(|entry| entry.seq() == seq).cloned()
         };
         match in_ring {
             Some(entry) => Ok(Some(entry)),
@@ -262,10 +440,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn head(
-        &self,
-        id: crate::article::ArticleId,
-    ) -> Result<Option<Arc<Entry>>, ReadError> {
+    pub async fn head(&self, id: ArticleId) -> Result<Option<Arc<Entry>>, ReadError> {
         self.0
             .log
             .head(id)
@@ -278,11 +453,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn revisions(
-        &self,
-        id: crate::article::ArticleId,
-        first: u64,
-    ) -> Result<Vec<Arc<Entry>>, ReadError> {
+    pub async fn revisions(&self, id: ArticleId, first: u64) -> Result<Vec<Arc<Entry>>, ReadError> {
         let page = self.0.log.revisions(id, first).await?;
         page.into_iter().map(|stored| self.entry(stored)).collect()
     }
@@ -329,23 +500,51 @@ impl Hub {
 }
 
 impl Ring {
-    fn push(&mut self, entry: Arc<Entry>) {
+    /// The place of the first chunk with an entry after a sequence.
+    fn chunk_after(&self, after: u64) -> usize {
+        match self.chunks.back() {
+            // Nearly all readers are at the end.
+            Some(last) if last.first_seq() <= after => {
+                self.chunks.len() - usize::from(last.last_seq() > after)
+            }
+            Some(_) | None => self
+                .chunks
+                .partition_point(|chunk| chunk.last_seq() <= after),
+        }
+    }
+
+    fn first_after(&self, after: u64) -> Option<&Arc<Entry>> {
+        self.chunks.get(self.chunk_after(after))?.first_after(after)
+    }
+
+    fn push(&mut self, entry: Arc<Entry>, history: &History, bytes_max: usize) {
         self.index.push(&entry);
         self.bytes += entry.bytes();
-        self.entries.push_back(entry);
-        while self.entries.len() > RING_LEN_MAX || self.bytes > RING_BYTES_MAX {
-            let Some(oldest) = self.entries.pop_front() else {
-                break;
-            };
+        match self.chunks.back_mut() {
+            Some(chunk) if chunk.has_room(&entry) => chunk.push(entry),
+            Some(_) | None => {
+                let mut chunk = Chunk::new(history.chunk_id());
+                chunk.push(entry);
+                self.chunks.push_back(chunk);
+            }
+        }
+        while self.bytes > bytes_max
+            && let Some(oldest) = self.chunks.pop_front()
+        {
             self.bytes -= oldest.bytes();
-            self.after = oldest.seq();
+            self.after = oldest.last_seq();
         }
     }
 
     /// Forgets what a loss of the log has taken: everything after a sequence.
-    fn truncate(&mut self, after: u64) {
-        while let Some(newest) = self.entries.pop_back_if(|entry| entry.seq() > after) {
-            self.bytes -= newest.bytes();
+    fn truncate(&mut self, after: u64, id: u64) {
+        while let Some(chunk) = self.chunks.pop_back_if(|chunk| chunk.first_seq() > after) {
+            self.bytes -= chunk.bytes();
+        }
+        if let Some(chunk) = self.chunks.back_mut() {
+            self.bytes -= chunk.bytes();
+            chunk.truncate(after, id);
+            self.bytes += chunk.bytes();
         }
         self.after = self.after.min(after);
         self.index.truncate(after);

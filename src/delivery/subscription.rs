@@ -1,45 +1,55 @@
 //! Subscription: a cursor and a filter that walk from history into live, without a gap or a
 //! repeat.
+//!
+//! It is polled by its connection and holds nothing but where it is: what it hands out is shared
+//! with all others that take the same.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use rand::RngExt as _;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, Sleep, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cursor::{Cursor, Epochs, Place},
+    cursor::{Cursor, Epochs, Place as CursorPlace},
     delivery::{
-        Entry,
-        hub::{Hub, Read, WINDOWS_MAX},
+        chunk::{Ask, Found, Run},
+        group::Group,
+        history::{History, Lookup, Reading},
+        hub::{Hub, Read},
+        places::Place,
+        start::SubscribeError,
     },
-    fault::{Fault, Kind},
     filter::Filter,
-    topic::Topic,
-    wire::{convert::Start, log::ReadError},
+    telemetry::Protocol,
 };
 
 /// Silence after which a subscriber is told that nothing has matched.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// For how long entries may wait in memory for a reader that does not read: then they are read
-/// again, since a kill may have been forgotten meanwhile.
-const PAGE_LIFE: Duration = Duration::from_secs(60);
-/// Candidates that are taken from the index at a time.
-const CANDIDATES: usize = 256;
+/// Steps that one poll takes at most before others get a turn.
+const STEPS_MAX: usize = 64;
 
 /// What a subscriber gets next.
 #[derive(Debug)]
 pub enum Output {
-    /// A revision that matches.
-    Delivery(Arc<Entry>),
+    /// Revisions that match.
+    Deliveries(Run),
     /// History has ended.
     CaughtUp(Cursor),
     /// Nothing that matches was there for a while.
     Heartbeat(Cursor),
     /// Something may be missing.
     Gap(Gap),
+    /// The stream has ended; there is nothing after this.
+    End(SubscribeError),
 }
 
 /// Revisions with `from` < cursor <= `to` may be missing.
@@ -64,347 +74,307 @@ pub enum GapReason {
     EpochForeign,
 }
 
-/// Why a stream can't begin, or ends.
-#[derive(Debug, thiserror::Error)]
-pub enum SubscribeError {
-    /// The log can't be read.
-    #[error("the log can't be read")]
-    Read(#[from] ReadError),
-    /// A cursor that the log has not reached.
-    #[error("the cursor {cursor} is beyond the log's end, {last}")]
-    Future {
-        /// What was given.
-        cursor: Cursor,
-        /// Where the log ends.
-        last: Cursor,
-    },
-    /// A topic that nobody knows.
-    #[error("the topic {unknown} is not known")]
-    TopicUnknown {
-        /// What was given.
-        unknown: Topic,
-        /// What may have been meant.
-        nearest: Topic,
-    },
-    /// The process is stopping.
-    #[error("the process is stopping")]
-    Draining,
+/// By which way a stream goes to its subscriber.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// In which form.
+    pub protocol: Protocol,
+    /// Ends the connection, where that carries nothing else.
+    pub connection: Option<CancellationToken>,
 }
 
-impl SubscribeError {
-    /// What the subscriber can do.
-    pub fn fault(&self) -> Fault {
-        match self {
-            Self::Read(error) => error.fault(),
-            Self::Future { cursor, last } => {
-                let message = format!(
-                    "start.after is {cursor}, but the log ends at {last}; take the cursor of \
-                     something that was delivered"
-                );
-                Fault::new(Kind::OutOfRange, "CURSOR_IN_FUTURE", message)
-                    .with("last", last.to_string())
-            }
-            Self::TopicUnknown { unknown, nearest } => Fault::field(
-                "TOPIC_UNKNOWN",
-                "filter.topics",
-                format!("{unknown} is not in the taxonomy; the nearest topic is {nearest}"),
-            )
-            .with("topic", unknown.to_string())
-            .with("nearest", nearest.to_string()),
-            Self::Draining => Fault::unavailable(
-                "DRAINING",
-                "this node is stopping; subscribe again after the last cursor",
-                Duration::ZERO,
-            ),
-        }
-    }
+/// Where a stream begins.
+#[derive(Debug)]
+pub struct Beginning {
+    /// After this place.
+    pub at: Cursor,
+    /// The lives of the log that it was judged by.
+    pub epochs: Arc<Epochs>,
+    /// Where history ends: the log's end when the stream began.
+    pub history_end: u64,
+    /// What can't be had.
+    pub gap: Option<Gap>,
 }
 
 /// One subscriber's walk through the log.
 #[derive(Debug)]
 pub struct Subscription {
     hub: Hub,
-    filter: Arc<Filter>,
+    group: Arc<Group>,
+    /// Where it waits for what its filter wants.
+    seat: usize,
+    /// Where it waits for anything at all.
+    restless_seat: usize,
+    place: Arc<Place>,
+    place_number: u64,
+    protocol: Protocol,
     /// The highest place judged.
     at: Cursor,
     epochs: Arc<Epochs>,
-    /// Where history ends: the log's end when the stream began.
+    epochs_watch: watch::Receiver<Arc<Epochs>>,
     history_end: u64,
     is_caught_up: bool,
     gap: Option<Gap>,
-    /// Read, not judged yet.
-    page: VecDeque<Arc<Entry>>,
-    page_read_at: Instant,
+    /// Where the page of history begins that it reads, while it is behind the ring.
+    page_start: Option<u64>,
+    reading: Option<Reading>,
     heartbeat_at: Instant,
     /// When this stream ends, once the process stops: jittered, or all would come back at once.
     ends_at: Option<Instant>,
-    read: watch::Receiver<u64>,
-}
-
-impl Hub {
-    /// Checks that every topic of a filter is one of the taxonomy or of the log.
-    ///
-    /// # Errors
-    /// [`SubscribeError::TopicUnknown`] with the nearest known one.
-    pub async fn check_topics(&self, filter: &Filter) -> Result<(), SubscribeError> {
-        for topic in &filter.topics {
-            let taxonomy = self.taxonomy();
-            if !taxonomy.contains(topic) && !self.log().has_topic(topic).await? {
-                let nearest = taxonomy.nearest(topic.as_str()).clone();
-                return Err(SubscribeError::TopicUnknown {
-                    unknown: topic.clone(),
-                    nearest,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Begins a stream.
-    ///
-    /// # Errors
-    /// [`SubscribeError`].
-    pub async fn subscribe(
-        &self,
-        filter: Filter,
-        start: Start,
-    ) -> Result<Subscription, SubscribeError> {
-        if self.stop().is_cancelled() {
-            return Err(SubscribeError::Draining);
-        }
-        let log = self.log();
-        // Everything that was accepted before this call is history.
-        let history_end = log.confirm().await?;
-        self.check_topics(&filter).await?;
-        let filter = Arc::new(filter);
-        let epochs = log.epochs();
-        let oldest = epochs.cursor(log.retained_from() - 1);
-        let retention = |from: Cursor| Gap {
-            from,
-            to: oldest,
-            reason: GapReason::Retention,
-        };
-        let (at, gap) = match start {
-            Start::Now => (epochs.cursor(history_end), None),
-            Start::Earliest => (oldest, None),
-            Start::After(cursor) => self.after(cursor, &epochs, history_end)?,
-            Start::Since(time) => {
-                let time_ns = i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanos());
-                let after = log.seq_at(time_ns).await? - 1;
-                // What retention took may have been of that time.
-                let is_cut = after <= oldest.seq && oldest.seq > 0;
-                let at = epochs.cursor(after.max(oldest.seq));
-                (at, is_cut.then(|| retention(epochs.cursor(0))))
-            }
-            Start::Last(count) => {
-                let after = self.before_last(&filter, count, history_end).await?;
-                (epochs.cursor(after), None)
-            }
-        };
-        let now = Instant::now();
-        Ok(Subscription {
-            hub: self.clone(),
-            filter,
-            at,
-            epochs,
-            history_end,
-            is_caught_up: false,
-            gap,
-            page: VecDeque::new(),
-            page_read_at: now,
-            heartbeat_at: now + HEARTBEAT,
-            ends_at: None,
-            read: log.read_watch(),
-        })
-    }
-
-    /// Where a stream after a cursor begins, and what it can't have.
-    fn after(
-        &self,
-        cursor: Cursor,
-        epochs: &Epochs,
-        last_seq: u64,
-    ) -> Result<(Cursor, Option<Gap>), SubscribeError> {
-        match epochs.place(cursor) {
-            Place::Known(seq) if seq > last_seq => Err(SubscribeError::Future {
-                cursor,
-                last: epochs.cursor(last_seq),
-            }),
-            // What retention took is found as the stream goes.
-            Place::Known(_) => Ok((cursor, None)),
-            Place::Lost(to) => Ok((
-                to,
-                Some(Gap {
-                    from: cursor,
-                    to,
-                    reason: GapReason::EpochLost,
-                }),
-            )),
-            Place::Foreign => {
-                let to = epochs.cursor(self.log().retained_from() - 1);
-                Ok((
-                    to,
-                    Some(Gap {
-                        from: cursor,
-                        to,
-                        reason: GapReason::EpochForeign,
-                    }),
-                ))
-            }
-        }
-    }
-
-    /// The sequence after which exactly `count` revisions up to `end` match, or all there are.
-    async fn before_last(
-        &self,
-        filter: &Filter,
-        count: u32,
-        end: u64,
-    ) -> Result<u64, SubscribeError> {
-        let mut left = count;
-        let mut before = end + 1;
-        loop {
-            let (candidates, known_after) = self.backwards(before, filter, CANDIDATES);
-            let Some((last, _)) = candidates.last() else {
-                before = before.min(known_after + 1);
-                break;
-            };
-            before = last.seq;
-            for (item, _) in &candidates {
-                if self.log().killed().covers(item.article_id, item.seq) {
-                    continue;
-                }
-                let is_match = !filter.needs_words(&item.facets())
-                    || self
-                        .entry_at(item.seq)
-                        .await?
-                        .is_some_and(|entry| entry.matches(filter));
-                left -= u32::from(is_match);
-                if left == 0 {
-                    return Ok(item.seq - 1);
-                }
-            }
-        }
-        for _ in 0..WINDOWS_MAX {
-            if before <= self.log().retained_from() {
-                break;
-            }
-            let (entries, first) = self.window(before).await?;
-            for entry in entries {
-                left -= u32::from(entry.matches(filter) && !self.is_killed(&entry));
-                if left == 0 {
-                    return Ok(entry.seq() - 1);
-                }
-            }
-            before = first;
-        }
-        Ok(before - 1)
-    }
+    timer: Pin<Box<Sleep>>,
+    /// Whom the timer wakes, once it is set.
+    timer_wakes: Option<Waker>,
 }
 
 impl Subscription {
-    /// What the subscriber gets next. Cancel-safe: a dropped call takes nothing with it.
-    ///
-    /// # Errors
-    /// [`SubscribeError`] ends the stream.
-    pub async fn next(&mut self) -> Result<Output, SubscribeError> {
-        loop {
-            if self.is_ending() {
-                return Err(SubscribeError::Draining);
+    /// A subscription that begins there.
+    pub fn new(hub: Hub, filter: &Filter, begin: Beginning, way: Way) -> Self {
+        let now = Instant::now();
+        let group = hub.groups().of(filter);
+        let place = Arc::new(Place::new(begin.at.seq, way.connection, now));
+        let Beginning {
+            at,
+            epochs,
+            history_end,
+            gap,
+        } = begin;
+        let mut epochs_watch = hub.log().epochs_watch();
+        // Other lives than those that the beginning was judged by are looked at first.
+        if Arc::ptr_eq(&epochs, &hub.log().epochs()) {
+            epochs_watch.mark_unchanged();
+        } else {
+            epochs_watch.mark_changed();
+        }
+        hub.counts(way.protocol).subscribers.inc();
+        Self {
+            seat: group.seats().take(),
+            restless_seat: hub.restless().take(),
+            place_number: hub.places().add(Arc::clone(&place)),
+            group,
+            place,
+            protocol: way.protocol,
+            at,
+            epochs,
+            epochs_watch,
+            history_end,
+            is_caught_up: false,
+            gap,
+            page_start: None,
+            reading: None,
+            heartbeat_at: now + HEARTBEAT,
+            ends_at: None,
+            timer: Box::pin(sleep_until(now + HEARTBEAT)),
+            timer_wakes: None,
+            hub,
+        }
+    }
+
+    /// What the subscriber gets next.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Output> {
+        let now = Instant::now();
+        let output = self.poll_at(context, now);
+        match &output {
+            Poll::Ready(output) => {
+                self.heartbeat_at = now + HEARTBEAT;
+                self.place.sends(self.at.seq, now);
+                if let Output::Deliveries(run) = output {
+                    let counts = self.hub.counts(self.protocol);
+                    counts.deliveries.inc_by(run.count);
+                    counts
+                        .bytes
+                        .inc_by(u64::try_from(run.bytes.len()).unwrap_or(u64::MAX));
+                }
+            }
+            Poll::Pending => self.place.waits(),
+        }
+        output
+    }
+
+    fn poll_at(&mut self, context: &mut Context<'_>, now: Instant) -> Poll<Output> {
+        for _ in 0..STEPS_MAX {
+            if self.is_ending(now) {
+                return Poll::Ready(Output::End(SubscribeError::Draining));
+            }
+            if self.place.is_stalled() {
+                return Poll::Ready(Output::End(self.stalled()));
             }
             if let Some(gap) = self.next_gap() {
-                self.heartbeat_at = Instant::now() + HEARTBEAT;
-                return Ok(Output::Gap(gap));
-            }
-            if Instant::now() >= self.heartbeat_at {
-                self.heartbeat_at = Instant::now() + HEARTBEAT;
-                return Ok(Output::Heartbeat(self.at));
-            }
-            if self.page_read_at.elapsed() > PAGE_LIFE {
-                self.page.clear();
+                return Poll::Ready(Output::Gap(gap));
             }
             if !self.hub.log().is_fresh() {
                 // This node may not know of a kill, or the ring may hold what the log has lost.
-                self.pause().await;
-                continue;
-            }
-            if self.page.is_empty() {
-                if let Some(output) = self.read().await? {
-                    self.heartbeat_at = Instant::now() + HEARTBEAT;
-                    return Ok(output);
+                self.hub.restless().wait(self.restless_seat, context);
+                if self.hub.log().is_fresh() || self.must_end_soon() {
+                    continue;
                 }
-                continue;
+                return self.wait(context, now);
             }
-            let is_live = |entry: &Arc<Entry>| entry.seq() > self.history_end;
-            if !self.is_caught_up && self.page.front().is_some_and(is_live) {
+            match self.step(context) {
+                Step::Output(output) => return Poll::Ready(output),
+                Step::Past(seq) => self.at = self.epochs.cursor(seq.max(self.at.seq)),
+                Step::Again => {}
+                Step::Wait => return self.wait(context, now),
+            }
+            if now >= self.heartbeat_at {
+                return Poll::Ready(Output::Heartbeat(self.at));
+            }
+        }
+        // Much to look at and nothing found: others first.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads on.
+    fn step(&mut self, context: &mut Context<'_>) -> Step {
+        let ask = Ask {
+            after: self.at.seq,
+            up_to: if self.is_caught_up {
+                u64::MAX
+            } else {
+                self.history_end
+            },
+            group: &self.group,
+            protocol: self.protocol,
+        };
+        match self.hub.read(&ask) {
+            Read::Found(found) => self.found(found),
+            Read::End(seq) => self.end(seq, context),
+            Read::Behind => self.step_in_history(context),
+        }
+    }
+
+    fn found(&mut self, found: Found) -> Step {
+        self.page_start = None;
+        self.take(found)
+    }
+
+    fn take(&mut self, found: Found) -> Step {
+        match found {
+            Found::Run(run) => {
+                self.at = self.epochs.cursor(run.last_seq);
+                Step::Output(Output::Deliveries(run))
+            }
+            Found::Past(seq) => Step::Past(seq),
+            Found::Bound => {
                 // History has ended, even if live never pauses.
                 self.is_caught_up = true;
-                return Ok(Output::CaughtUp(self.at));
-            }
-            let Some(entry) = self.page.pop_front() else {
-                continue;
-            };
-            self.at = entry.cursor;
-            if !self.hub.is_killed(&entry) && entry.matches(&self.filter) {
-                self.heartbeat_at = Instant::now() + HEARTBEAT;
-                return Ok(Output::Delivery(entry));
+                Step::Output(Output::CaughtUp(self.at))
             }
         }
     }
 
-    /// Reads on: fills the page, or finds the end, or waits for more.
-    async fn read(&mut self) -> Result<Option<Output>, SubscribeError> {
-        // Before the ring is looked at: what comes later wakes us.
-        self.read.mark_unchanged();
-        match self.hub.read_after(self.at.seq) {
-            Read::Entries(entries) => {
-                self.page = entries.into();
-                self.page_read_at = Instant::now();
-            }
-            Read::Behind(ring_after) => {
-                let page = self.hub.page(self.at.seq, ring_after).await?;
-                if page.is_empty() {
-                    self.at = self.epochs.cursor(ring_after);
-                }
-                self.page = page.into();
-                self.page_read_at = Instant::now();
-            }
-            Read::End(seq) => {
-                if seq > self.at.seq {
-                    self.at = self.epochs.cursor(seq);
-                }
-                if !self.is_caught_up && seq >= self.history_end {
-                    self.is_caught_up = true;
-                    return Ok(Some(Output::CaughtUp(self.at)));
-                }
-                self.pause().await;
-            }
+    /// The ring was read to its end.
+    fn end(&mut self, seq: u64, context: &Context<'_>) -> Step {
+        self.page_start = None;
+        if seq > self.at.seq {
+            self.at = self.epochs.cursor(seq);
         }
-        Ok(None)
+        if !self.is_caught_up && seq >= self.history_end {
+            self.is_caught_up = true;
+            return Step::Output(Output::CaughtUp(self.at));
+        }
+        self.group.seats().wait(self.seat, context);
+        if !self.is_caught_up {
+            // What ends history may be no revision, which nobody is woken for.
+            self.hub.restless().wait(self.restless_seat, context);
+        }
+        // What came before we waited wakes nobody.
+        if self.hub.has_more(self.at.seq, !self.is_caught_up) || self.must_end_soon() {
+            Step::Again
+        } else {
+            Step::Wait
+        }
     }
 
-    /// Waits until something may have changed.
-    async fn pause(&mut self) {
-        let until = self
+    /// The ring begins after our place: a page of the log has what comes next.
+    fn step_in_history(&mut self, context: &mut Context<'_>) -> Step {
+        let start = self.page_start;
+        let start = start.unwrap_or_else(|| History::page_start(self.at.seq));
+        let page = match self.reading.take() {
+            Some(reading) => Lookup::Reading(reading),
+            None => self.hub.history().page(start),
+        };
+        let page = match page {
+            Lookup::Page(page) => page,
+            Lookup::Reading(mut reading) => match Pin::new(&mut reading).poll(context) {
+                Poll::Ready(Ok(page)) => page,
+                // The loss that came in between is a gap, or a place to go back to.
+                Poll::Ready(Err(error)) if self.hub.history().is_passing(&error) => {
+                    return Step::Again;
+                }
+                Poll::Ready(Err(error)) => {
+                    return Step::Output(Output::End(SubscribeError::Page(error)));
+                }
+                Poll::Pending => {
+                    self.reading = Some(reading);
+                    return Step::Wait;
+                }
+            },
+        };
+        if self.at.seq >= page.end && page.end > start {
+            self.page_start = Some(page.end);
+            return Step::Again;
+        }
+        self.page_start = Some(start);
+        let ask = Ask {
+            after: self.at.seq,
+            up_to: if self.is_caught_up {
+                u64::MAX
+            } else {
+                self.history_end
+            },
+            group: &self.group,
+            protocol: self.protocol,
+        };
+        self.hub.log().metrics().log_reads.inc();
+        let found = page.find(&ask, self.hub.log());
+        self.take(found)
+    }
+
+    /// Waits for whoever was asked to wake us, or for the next moment at which something is due.
+    fn wait(&mut self, context: &mut Context<'_>, now: Instant) -> Poll<Output> {
+        if now >= self.heartbeat_at {
+            return Poll::Ready(Output::Heartbeat(self.at));
+        }
+        let due = self
             .ends_at
             .map_or(self.heartbeat_at, |ends| ends.min(self.heartbeat_at));
-        let is_fresh = self.hub.log().is_fresh();
-        let hub = self.hub.clone();
-        tokio::select! {
-            // Every arm only wakes; the loop looks at everything again.
-            () = hub.stop().cancelled(), if self.ends_at.is_none() => {}
-            () = sleep_until(until) => {}
-            () = hub.log().fresh(), if !is_fresh => {}
-            _ = self.read.changed(), if is_fresh => {}
+        // The timer may ring early and then looks again: setting it for each delivery would cost
+        // more than that.
+        let is_set = self.timer.deadline() <= due && !self.timer.is_elapsed();
+        let wakes_us = |waker: &Waker| waker.will_wake(context.waker());
+        if is_set && self.timer_wakes.as_ref().is_some_and(wakes_us) {
+            return Poll::Pending;
         }
+        if !is_set {
+            self.timer.as_mut().reset(due);
+        }
+        self.timer_wakes = Some(context.waker().clone());
+        if self.timer.as_mut().poll(context).is_ready() {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 
-    fn is_ending(&mut self) -> bool {
-        if self.ends_at.is_none() && self.hub.stop().is_cancelled() {
+    fn is_ending(&mut self, now: Instant) -> bool {
+        if self.ends_at.is_none() && self.hub.is_stopping() {
             let share = rand::rng().random_range(0.0..1.0);
-            self.ends_at = Some(Instant::now() + self.hub.drain().mul_f64(share));
+            self.ends_at = Some(now + self.hub.drain().mul_f64(share));
         }
-        self.ends_at.is_some_and(|ends| Instant::now() >= ends)
+        self.ends_at.is_some_and(|ends| now >= ends)
+    }
+
+    /// Whether the stop has come and this stream does not know yet when it ends.
+    fn must_end_soon(&self) -> bool {
+        self.ends_at.is_none() && self.hub.is_stopping()
+    }
+
+    fn stalled(&self) -> SubscribeError {
+        let patience = self.hub.patience();
+        SubscribeError::Stalled {
+            at: self.at,
+            patience,
+        }
     }
 
     /// What this reader can't have, if anything.
@@ -413,15 +383,15 @@ impl Subscription {
             return Some(gap);
         }
         let log = self.hub.log();
-        let epochs = log.epochs();
-        if !Arc::ptr_eq(&epochs, &self.epochs) {
-            self.epochs = epochs;
-            self.page.clear();
+        // The sender lives as long as the log.
+        if self.epochs_watch.has_changed().unwrap_or(false) {
+            self.epochs = Arc::clone(&self.epochs_watch.borrow_and_update());
+            (self.page_start, self.reading) = (None, None);
             let from = self.at;
             let (to, reason) = match self.epochs.place(from) {
-                Place::Known(_) => return None,
-                Place::Lost(to) => (to, GapReason::EpochLost),
-                Place::Foreign => (
+                CursorPlace::Known(_) => return None,
+                CursorPlace::Lost(to) => (to, GapReason::EpochLost),
+                CursorPlace::Foreign => (
                     self.epochs.cursor(log.retained_from() - 1),
                     GapReason::EpochForeign,
                 ),
@@ -434,7 +404,7 @@ impl Subscription {
         if self.at.seq < kept_after {
             let (from, to) = (self.at, self.epochs.cursor(kept_after));
             self.at = to;
-            self.page.retain(|entry| entry.seq() > kept_after);
+            (self.page_start, self.reading) = (None, None);
             return Some(Gap {
                 from,
                 to,
@@ -442,5 +412,26 @@ impl Subscription {
             });
         }
         None
+    }
+}
+
+/// One step of a walk.
+enum Step {
+    Output(Output),
+    /// Nothing that is wanted up to this sequence.
+    Past(u64),
+    /// Look again.
+    Again,
+    /// Whoever has something new wakes us.
+    Wait,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hub.counts(self.protocol).subscribers.dec();
+        self.hub.places().remove(self.place_number);
+        self.hub.restless().give_back(self.restless_seat);
+        self.group.seats().give_back(self.seat);
+        self.hub.groups().leave(&self.group);
     }
 }

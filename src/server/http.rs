@@ -19,12 +19,16 @@ use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    delivery::{
+        hub::Hub,
+        sse::{self, Events},
+    },
     fault::{Fault, Kind},
+    server::incoming::accept,
     telemetry::LogState,
     wire::{
         log::Log,
@@ -36,10 +40,10 @@ use crate::{
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a request's head, and of what a connection holds unsent beside one frame.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
-/// Pause after an accept that failed: a full table of descriptors must not make the loop spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Where every path that is served is listed.
-const PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+const PATHS: [&str; 4] = [STREAM, "/healthz", "/readyz", "/metrics"];
+/// The wire as server-sent events.
+const STREAM: &str = "/v1/stream";
 
 /// What a node is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -56,7 +60,7 @@ pub enum Phase {
 /// The web side of a node; clones share everything.
 #[derive(Clone, Debug)]
 pub struct Web {
-    log: Log,
+    hub: Hub,
     phase: watch::Receiver<Phase>,
 }
 
@@ -65,6 +69,8 @@ pub struct Web {
 pub enum WebBody {
     /// All of it, until it is taken.
     Whole(Bytes),
+    /// A stream of events.
+    Events(Box<Events>),
 }
 
 /// What `/readyz` says.
@@ -91,9 +97,13 @@ struct LogReadiness {
 }
 
 impl Web {
-    /// The web side over a log.
-    pub fn new(log: Log, phase: watch::Receiver<Phase>) -> Self {
-        Self { log, phase }
+    /// The web side over a hub.
+    pub fn new(hub: Hub, phase: watch::Receiver<Phase>) -> Self {
+        Self { hub, phase }
+    }
+
+    fn log(&self) -> &Log {
+        self.hub.log()
     }
 
     /// Accepts connections until `end`. From `drain` on each ends with its answer; what is still
@@ -106,35 +116,24 @@ impl Web {
         connections: TaskTracker,
     ) {
         loop {
-            let accepted = tokio::select! {
+            let socket = tokio::select! {
                 biased;
                 () = end.cancelled() => return,
                 // A connection that is not taken stays in the system's queue.
-                accepted = listener.accept() => accepted,
+                socket = accept(&listener) => socket,
             };
-            match accepted {
-                Ok((socket, _)) => {
-                    let web = self.clone();
-                    let (drain, end) = (drain.clone(), end.clone());
-                    connections.spawn(web.connection(socket, drain, end));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "can't accept an HTTP connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
+            let (web, drain, end) = (self.clone(), drain.clone(), end.clone());
+            connections.spawn(web.connection(socket, drain, end));
         }
     }
 
     async fn connection(self, socket: TcpStream, drain: CancellationToken, end: CancellationToken) {
-        if let Err(error) = socket.set_nodelay(true) {
-            // The client has gone already.
-            tracing::debug!(%error, "HTTP connection");
-            return;
-        }
+        // A subscriber that takes nothing ends this connection alone.
+        let end = end.child_token();
+        let own_end = end.clone();
         let service = service_fn(move |request| {
-            let web = self.clone();
-            async move { Ok::<_, Infallible>(web.answer(&request)) }
+            let (web, end) = (self.clone(), own_end.clone());
+            async move { Ok::<_, Infallible>(web.answer(&request, end).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -161,7 +160,11 @@ impl Web {
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<WebBody> {
+    async fn answer(
+        &self,
+        request: &Request<Incoming>,
+        end: CancellationToken,
+    ) -> Response<WebBody> {
         let path = request.uri().path();
         if !PATHS.contains(&path) {
             let message = format!("there is nothing at this path; served are {}", list(&PATHS));
@@ -176,26 +179,47 @@ impl Web {
             return answer;
         }
         match path {
+            STREAM => self.stream(request, end).await,
             "/healthz" => text(StatusCode::OK, "text/plain; charset=utf-8", "alive\n"),
             "/readyz" => self.readiness(),
             _ => self.metrics(),
         }
     }
 
+    async fn stream(
+        &self,
+        request: &Request<Incoming>,
+        end: CancellationToken,
+    ) -> Response<WebBody> {
+        let headers = request.headers();
+        if *self.phase.borrow() != Phase::Serving {
+            let message = "this node does not serve yet, or no more; come back, or ask another";
+            let fault = Fault::unavailable("NOT_SERVING", message, Duration::from_secs(1));
+            if sse::takes_events(headers) {
+                return events(Events::closed(&fault));
+            }
+            return whole(problem(&fault));
+        }
+        match Events::open(&self.hub, request.uri().query(), headers, end).await {
+            Ok(opened) => events(opened),
+            Err(fault) => whole(problem(&fault)),
+        }
+    }
+
     fn readiness(&self) -> Response<WebBody> {
         let phase = *self.phase.borrow();
-        let (connected, caught_up) = (self.log.is_connected(), self.log.is_fresh());
+        let (connected, caught_up) = (self.log().is_connected(), self.log().is_fresh());
         let readiness = Readiness {
             ready: phase == Phase::Serving && caught_up,
             phase,
             nats: NatsState {
                 connected,
-                reconnects: self.log.reconnect_count(),
+                reconnects: self.log().reconnect_count(),
             },
             log: LogReadiness {
                 caught_up,
-                position: self.log.read_up_to(),
-                confirmed_age_seconds: self.log.confirmed_age().map(|age| age.as_secs_f64()),
+                position: self.log().read_up_to(),
+                confirmed_age_seconds: self.log().confirmed_age().map(|age| age.as_secs_f64()),
             },
         };
         let status = if readiness.ready {
@@ -208,16 +232,27 @@ impl Web {
     }
 
     fn metrics(&self) -> Response<WebBody> {
-        let age = self.log.confirmed_age();
+        let age = self.log().confirmed_age();
         let state = LogState {
-            is_connected: self.log.is_connected(),
-            reconnect_count: self.log.reconnect_count(),
-            position: self.log.read_up_to(),
+            is_connected: self.log().is_connected(),
+            reconnect_count: self.log().reconnect_count(),
+            position: self.log().read_up_to(),
             confirmed_age_seconds: age.map_or(f64::INFINITY, |age| age.as_secs_f64()),
         };
         let text_type = "text/plain; version=0.0.4; charset=utf-8";
-        text(StatusCode::OK, text_type, self.log.metrics().text(state))
+        text(StatusCode::OK, text_type, self.log().metrics().text(state))
     }
+}
+
+fn events(events: Events) -> Response<WebBody> {
+    let mut answer = Response::new(WebBody::Events(Box::new(events)));
+    let headers = answer.headers_mut();
+    let set = HeaderValue::from_static;
+    headers.insert(CONTENT_TYPE, set("text/event-stream"));
+    headers.insert(CACHE_CONTROL, set("no-store"));
+    // nginx and its like would hold events back to fill a buffer.
+    headers.insert("x-accel-buffering", set("no"));
+    answer
 }
 
 fn whole(answer: Response<Bytes>) -> Response<WebBody> {
@@ -243,17 +278,19 @@ impl Body for WebBody {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Events(events) => Pin::new(events.as_mut()).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
+            Self::Events(events) => events.is_end_stream(),
         }
     }
 
@@ -262,6 +299,7 @@ impl Body for WebBody {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(u64::try_from(bytes.len()).expect("usize fits u64"))
             }
+            Self::Events(_) => SizeHint::default(),
         }
     }
 }

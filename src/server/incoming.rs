@@ -7,15 +7,26 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, stream};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
+    time::sleep,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// Pause after an accept that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes that the system holds unsent for a connection before it is asked to wait: a stalled
+/// subscriber costs the kernel little, and others nothing.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_BYTES_MAX: u32 = 16 * 1024;
 
 /// A connection that seems closed by its client once its end has come.
 #[derive(Debug)]
@@ -29,11 +40,39 @@ pub fn connections(
     listener: TcpListener,
     end: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let sockets = TcpIncoming::from(listener).with_nodelay(Some(true));
-    sockets.map(move |socket| {
-        let end = Box::pin(end.clone().cancelled_owned());
-        socket.map(|socket| Connection { socket, end })
+    stream::unfold((listener, end), async |(listener, end)| {
+        let socket = accept(&listener).await;
+        let connection = Connection {
+            socket,
+            end: Box::pin(end.clone().cancelled_owned()),
+        };
+        Some((Ok(connection), (listener, end)))
     })
+}
+
+/// The next connection, with what every subscriber's socket needs.
+pub async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => match prepare(&socket) {
+                Ok(()) => return socket,
+                // The client has gone already.
+                Err(error) => tracing::debug!(%error, "a connection ended at once"),
+            },
+            Err(error) => {
+                // A full table of descriptors must not make the loop spin.
+                tracing::warn!(%error, "can't accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+    Ok(())
 }
 
 impl Connected for Connection {

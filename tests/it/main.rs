@@ -27,6 +27,7 @@ mod publishing;
 mod raw_log;
 mod reading;
 mod retention;
+mod sse;
 mod subscribing;
 mod tidy;
 mod web;

@@ -20,6 +20,9 @@ use crate::harness::{
 
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
 const STEPS: usize = 90;
+/// Sizes of the ring: of everything, of a few revisions, and of none, so that readers fall out of it
+/// and join it all the time.
+const RINGS: [&str; 3] = ["64MiB", "8KiB", "1"];
 const TOPICS: [&str; 5] = [
     "ict",
     "ict.telecom",
@@ -97,7 +100,7 @@ async fn every_client_sees_each_matching_revision_in_order_once() {
 
 async fn run(seed: u64) {
     let mut world = World {
-        node: Node::start(),
+        node: Node::start_with(&["--ring-bytes", RINGS[seed as usize % RINGS.len()]]),
         rng: StdRng::seed_from_u64(seed),
         articles: BTreeMap::new(),
         log: BTreeMap::new(),

@@ -544,6 +544,49 @@ async fn heartbeat() {
     assert_eq!(resumed.history().await, []);
 }
 
+/// A reader that takes nothing for longer than the node's patience gets what was on its way, then a
+/// status with the place up to which everything was sent; going on after the last cursor that came,
+/// it has everything once. Others are not held up.
+#[tokio::test]
+async fn stalled() {
+    const STORIES: usize = 30;
+    let node = Node::start_with(&["--patience", "1s"]);
+    let mut stalled = node.subscribe(everything()).await.unwrap();
+    stalled.caught_up().await;
+    let mut other = node.subscribe(everything()).await.unwrap();
+    other.caught_up().await;
+    let mut cursors = Vec::new();
+    for number in 0..STORIES {
+        let large = Article {
+            body: "x".repeat(300_000),
+            ..article(&format!("test:{number}"), "large")
+        };
+        let published = node.publish(Action::Publish, large).await.unwrap();
+        assert_eq!(other.delivery().await.cursor, published.cursor);
+        cursors.push(published.cursor);
+    }
+    crate::harness::eventually("the node gives the reader up", async || {
+        node.log().contains("made no progress")
+    })
+    .await;
+    let mut seen = Vec::new();
+    let status = loop {
+        match stalled.next().await {
+            Ok(Frame::Delivery(delivery)) => seen.push(delivery.cursor),
+            Ok(other) => panic!("{other:?}"),
+            Err(status) => break status,
+        }
+    };
+    assert!(seen.len() < STORIES, "it was not given up");
+    assert_eq!(refusal(&status), (Code::Unavailable, "STALLED".to_owned()));
+    let info = tonic_types::StatusExt::get_details_error_info(&status).unwrap();
+    let last = seen.last().unwrap();
+    assert_eq!(&info.metadata["cursor"], last);
+    let mut again = node.subscribe(after(last)).await.unwrap();
+    seen.extend(again.history().await.into_iter().map(|one| one.cursor));
+    assert_eq!(seen, cursors);
+}
+
 /// A reader that begins before what the node holds in memory reads the log, joins the ring, and goes
 /// over into live, without a gap or a repeat.
 #[tokio::test]

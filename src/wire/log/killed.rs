@@ -1,10 +1,10 @@
 //! Killed articles: whose earlier revisions must not be shown, whatever still holds them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{
         RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,6 +22,8 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 pub struct Killed {
     /// Read on every delivery: nearly always zero, and then the lock is not taken.
     count: AtomicUsize,
+    /// Changes with every kill and every loss: a verdict holds as long as this does.
+    generation: AtomicU64,
     kills: RwLock<HashMap<ArticleId, Kill>>,
 }
 
@@ -35,11 +37,24 @@ impl Killed {
     /// An article is killed by the record at `seq`.
     pub fn insert(&self, id: ArticleId, seq: u64) {
         let mut kills = self.kills.write().expect("no panic under this lock");
-        kills.entry(id).or_insert(Kill {
-            seq,
-            erased_at: None,
-        });
+        if let Entry::Vacant(place) = kills.entry(id) {
+            place.insert(Kill {
+                seq,
+                erased_at: None,
+            });
+            self.changed(&kills);
+        }
+    }
+
+    /// Under the lock, so that whoever judges by the new number sees what it stands for.
+    fn changed(&self, kills: &HashMap<ArticleId, Kill>) {
         self.count.store(kills.len(), Ordering::Release);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What verdicts of [`Killed::covers`] depend on: 0 = nothing was ever killed.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Whether a revision must not be shown: its article was killed by a later one.
@@ -57,7 +72,7 @@ impl Killed {
     pub fn truncate(&self, after: u64) {
         let mut kills = self.kills.write().expect("no panic under this lock");
         kills.retain(|_, kill| kill.seq <= after);
-        self.count.store(kills.len(), Ordering::Release);
+        self.changed(&kills);
     }
 
     /// Forgets kills that no buffer can matter to any more: erased for long, and before

@@ -19,6 +19,9 @@ use crate::{
 pub const PAGES_MAX: usize = 16;
 /// Most records of a page.
 pub const PAGE_LEN_MAX: usize = 256;
+/// Sequences whose records surely fit a page, with one to spare that tells that all were there: a
+/// group has three messages at least.
+pub const PAGE_SEQS: u64 = 3 * 255;
 /// Bytes at which the server ends a page.
 const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long the server may take to hand out a page.
@@ -35,7 +38,22 @@ impl Log {
     /// [`ReadError`].
     pub async fn page(&self, after: u64) -> Result<Vec<Stored>, ReadError> {
         let first = (after + 1).max(self.retained_from());
-        self.page_of(subject::ARTICLES.to_owned(), first).await
+        let subject = subject::ARTICLES.to_owned();
+        self.page_of(subject, first, PAGE_LEN_MAX).await
+    }
+
+    /// The records after a sequence, likewise, and as many as there may be up to another, which is
+    /// at most [`PAGE_SEQS`] on; perhaps some beyond it.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn page_up_to(&self, after: u64, up_to: u64) -> Result<Vec<Stored>, ReadError> {
+        let first = (after + 1).max(self.retained_from());
+        let len = up_to.saturating_sub(first) / 3 + 2;
+        let len = usize::try_from(len)
+            .unwrap_or(PAGE_LEN_MAX)
+            .min(PAGE_LEN_MAX);
+        self.page_of(subject::ARTICLES.to_owned(), first, len).await
     }
 
     /// The records of one article from a sequence on, likewise, however old.
@@ -43,10 +61,16 @@ impl Log {
     /// # Errors
     /// [`ReadError`].
     pub async fn revisions(&self, id: ArticleId, first: u64) -> Result<Vec<Stored>, ReadError> {
-        self.page_of(subject::article(id), first).await
+        self.page_of(subject::article(id), first, PAGE_LEN_MAX)
+            .await
     }
 
-    async fn page_of(&self, subject: String, first: u64) -> Result<Vec<Stored>, ReadError> {
+    async fn page_of(
+        &self,
+        subject: String,
+        first: u64,
+        len_max: usize,
+    ) -> Result<Vec<Stored>, ReadError> {
         let metrics = self.metrics();
         let waiting = Counted::up(&metrics.catch_ups_waiting);
         let permit = self.0.pages.acquire().await;
@@ -66,7 +90,7 @@ impl Log {
         };
         let stream = &self.0.connection.reader;
         let consumer = stream.create_consumer(config).await.map_err(unavailable)?;
-        let page = self.fetch(&consumer).await;
+        let page = self.fetch(&consumer, len_max).await;
         let name = &consumer.cached_info().name;
         if let Err(error) = stream.delete_consumer(name).await {
             // The server forgets it by itself.
@@ -78,16 +102,17 @@ impl Log {
     async fn fetch(
         &self,
         consumer: &async_nats::jetstream::consumer::Consumer<pull::Config>,
+        len_max: usize,
     ) -> Result<Vec<Stored>, ReadError> {
         let mut messages = consumer
             .fetch()
-            .max_messages(PAGE_LEN_MAX)
+            .max_messages(len_max)
             .max_bytes(PAGE_BYTES_MAX)
             .expires(PAGE_TIMEOUT)
             .messages()
             .await
             .map_err(unavailable)?;
-        let mut page = Vec::with_capacity(PAGE_LEN_MAX);
+        let mut page = Vec::with_capacity(len_max);
         let mut number = 0;
         while let Some(message) = messages.next().await {
             let message = match message {

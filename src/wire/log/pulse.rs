@@ -5,7 +5,10 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::wire::log::{Confirmed, Get, Log, ReadError, wait_for};
@@ -74,13 +77,9 @@ impl Log {
         confirmed.map(|confirmed| confirmed.asked.elapsed())
     }
 
-    /// Waits until this node may show what it has.
-    pub async fn fresh(&self) {
-        let mut confirmed = self.0.confirmed.subscribe();
-        // The sender lives as long as this log.
-        let _ended = confirmed
-            .wait_for(|confirmed| confirmed.is_some_and(|one| one.asked.elapsed() < FRESH))
-            .await;
+    /// Follows these proofs.
+    pub fn confirmed_watch(&self) -> watch::Receiver<Option<Confirmed>> {
+        self.0.confirmed.subscribe()
     }
 
     /// Whether the log was confirmed on the connection that is open now.

@@ -1,0 +1,301 @@
+//! Chunk: neighbouring entries whose frames lie end to end, so that a reader that is behind by
+//! several gets one buffer over all of them, which it shares with every other such reader.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use crate::{
+    delivery::{Entry, group::Group},
+    telemetry::Protocol,
+    wire::log::killed::Killed,
+};
+
+/// Most entries of a chunk: one bit each in a [`u64`].
+pub const CHUNK_LEN_MAX: usize = 64;
+/// Bytes of articles at which a chunk is closed; a single larger one has a chunk of its own. Also
+/// about the most that a connection holds of what its client has not taken.
+pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
+
+/// Neighbouring entries, in order.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Differs from that of every other chunk, and from its own before a loss.
+    id: u64,
+    entries: Vec<Arc<Entry>>,
+    article_bytes: usize,
+    slabs: [Mutex<Option<Slab>>; 2],
+    dead: Mutex<Dead>,
+}
+
+/// The frames of a chunk, end to end, but for those of killed articles.
+#[derive(Debug)]
+struct Slab {
+    /// How many entries it holds.
+    len: usize,
+    /// Which kills were known when it was made.
+    generation: u64,
+    /// Where each frame ends.
+    ends: Vec<usize>,
+    bytes: Bytes,
+}
+
+/// Which entries must not be shown any more, one bit each.
+#[derive(Debug, Default)]
+struct Dead {
+    len: usize,
+    generation: u64,
+    mask: u64,
+}
+
+/// What a reader asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// After this sequence.
+    pub after: u64,
+    /// Up to this sequence, inclusive.
+    pub up_to: u64,
+    /// What the reader wants.
+    pub group: &'a Group,
+    /// In which form.
+    pub protocol: Protocol,
+}
+
+/// Frames for one reader, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The frames.
+    pub bytes: Bytes,
+    /// How many.
+    pub count: u64,
+    /// The sequence of the last one.
+    pub last_seq: u64,
+}
+
+/// What a chunk has for a reader.
+#[derive(Debug)]
+pub enum Found {
+    /// The next revisions that it wants.
+    Run(Run),
+    /// Nothing up to this sequence.
+    Past(u64),
+    /// Nothing before the reader's bound, and then something.
+    Bound,
+}
+
+impl Chunk {
+    /// An empty chunk.
+    pub fn new(id: u64) -> Self {
+        Self {
+            id,
+            entries: Vec::new(),
+            article_bytes: 0,
+            slabs: [Mutex::new(None), Mutex::new(None)],
+            dead: Mutex::default(),
+        }
+    }
+
+    /// Whether an entry may still be added.
+    pub fn has_room(&self, entry: &Entry) -> bool {
+        let bytes = self.article_bytes + entry.stored.record.article.len();
+        self.entries.is_empty() || self.entries.len() < CHUNK_LEN_MAX && bytes <= CHUNK_BYTES_MAX
+    }
+
+    /// Adds the next entry.
+    pub fn push(&mut self, entry: Arc<Entry>) {
+        self.article_bytes += entry.stored.record.article.len();
+        self.entries.push(entry);
+    }
+
+    /// Forgets what comes after a sequence. What is added then is not what was there, so the chunk
+    /// gets another id.
+    pub fn truncate(&mut self, after: u64, id: u64) {
+        self.id = id;
+        self.entries.truncate(self.place_after(after));
+        let lens = self
+            .entries
+            .iter()
+            .map(|one| one.stored.record.article.len());
+        self.article_bytes = lens.sum();
+        self.slabs = [Mutex::new(None), Mutex::new(None)];
+        self.dead = Mutex::default();
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Its entries.
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
+    }
+
+    /// The sequence of its last entry; 0 if it has none.
+    pub fn last_seq(&self) -> u64 {
+        self.entries.last().map_or(0, |entry| entry.seq())
+    }
+
+    /// The sequence of its first entry; 0 if it has none.
+    pub fn first_seq(&self) -> u64 {
+        self.entries.first().map_or(0, |entry| entry.seq())
+    }
+
+    /// Its first entry after a sequence.
+    pub fn first_after(&self, after: u64) -> Option<&Arc<Entry>> {
+        self.entries.get(self.place_after(after))
+    }
+
+    /// Its entries after a sequence, one bit each.
+    pub fn mask_after(&self, after: u64) -> u64 {
+        bits(self.place_after(after), self.entries.len())
+    }
+
+    /// About what it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.bytes()).sum()
+    }
+
+    /// How many entries come up to a sequence.
+    fn place_after(&self, after: u64) -> usize {
+        self.entries.partition_point(|entry| entry.seq() <= after)
+    }
+
+    /// What the chunk has for a reader.
+    pub fn find(&self, ask: &Ask<'_>, killed: &Killed) -> Found {
+        let from = self.place_after(ask.after);
+        let to = match self.entries.last() {
+            Some(last) if last.seq() <= ask.up_to => self.entries.len(),
+            Some(_) | None => self.place_after(ask.up_to),
+        };
+        let Some(last) = to.checked_sub(1).filter(|last| *last >= from) else {
+            return if from < self.entries.len() {
+                Found::Bound
+            } else {
+                Found::Past(self.last_seq())
+            };
+        };
+        let dead = self.dead(killed);
+        let wanted = ask.group.verdict(self) & !dead & bits(from, to);
+        if wanted == 0 {
+            let last = self.entries.get(last);
+            return Found::Past(last.map_or(ask.after, |entry| entry.seq()));
+        }
+        Found::Run(self.run(wanted, dead, ask.protocol, killed))
+    }
+
+    /// The frames of the wanted entries, which are some.
+    fn run(&self, wanted: u64, dead: u64, protocol: Protocol, killed: &Killed) -> Run {
+        let first = place(wanted.trailing_zeros());
+        let last = place(63 - wanted.leading_zeros());
+        let run = |bytes, last: usize| Run {
+            bytes,
+            count: wanted.count_ones().into(),
+            last_seq: self.entries[last].seq(),
+        };
+        if first == last {
+            return run(self.entries[first].frame(protocol).clone(), last);
+        }
+        let between = bits(first, last + 1);
+        if wanted == between & !dead
+            && let Some(bytes) = self.slab(first, last, protocol, killed)
+        {
+            return run(bytes, last);
+        }
+        // Not neighbours: one buffer of this reader's own is cheaper than a send for each.
+        let each = (first..=last).filter(|place| wanted & (1 << place) != 0);
+        let frames: Vec<&Bytes> = each
+            .map(|place| self.entries[place].frame(protocol))
+            .collect();
+        let mut bytes = Vec::with_capacity(frames.iter().map(|frame| frame.len()).sum());
+        frames
+            .iter()
+            .for_each(|frame| bytes.extend_from_slice(frame));
+        run(bytes.into(), last)
+    }
+
+    /// The part of the slab from one entry to another; none if a kill came in between.
+    fn slab(
+        &self,
+        first: usize,
+        last: usize,
+        protocol: Protocol,
+        killed: &Killed,
+    ) -> Option<Bytes> {
+        let generation = killed.generation();
+        let slab = &self.slabs[protocol.index()];
+        let mut slab = slab.lock().expect("no panic under this lock");
+        let is_current =
+            |slab: &&mut Slab| slab.len == self.entries.len() && slab.generation == generation;
+        let slab = match slab.as_mut().filter(is_current) {
+            Some(slab) => slab,
+            None => slab.insert(self.make_slab(protocol, generation, killed)),
+        };
+        // A kill since the caller looked: its choice may be stale.
+        if killed.generation() != generation {
+            return None;
+        }
+        let begin = first.checked_sub(1).map_or(0, |before| slab.ends[before]);
+        Some(slab.bytes.slice(begin..slab.ends[last]))
+    }
+
+    /// A body that was killed must not leave from here: its frame is left out.
+    fn make_slab(&self, protocol: Protocol, generation: u64, killed: &Killed) -> Slab {
+        let dead = self.dead(killed);
+        let (mut bytes, mut ends) = (Vec::new(), Vec::with_capacity(self.entries.len()));
+        for (place, entry) in self.entries.iter().enumerate() {
+            if dead & (1 << place) == 0 {
+                bytes.extend_from_slice(entry.frame(protocol));
+            }
+            ends.push(bytes.len());
+        }
+        Slab {
+            len: self.entries.len(),
+            generation,
+            ends,
+            bytes: bytes.into(),
+        }
+    }
+
+    /// Which entries must not be shown any more.
+    fn dead(&self, killed: &Killed) -> u64 {
+        let generation = killed.generation();
+        if generation == 0 {
+            return 0;
+        }
+        let mut dead = self.dead.lock().expect("no panic under this lock");
+        if dead.generation != generation || dead.len != self.entries.len() {
+            let covered = |entry: &Entry| killed.covers(entry.article_id(), entry.seq());
+            dead.mask = mask(self.entries.iter().map(|entry| covered(entry)));
+            dead.len = self.entries.len();
+            dead.generation = generation;
+        }
+        dead.mask
+    }
+}
+
+/// One bit for each verdict, the first lowest.
+pub fn mask(verdicts: impl Iterator<Item = bool>) -> u64 {
+    verdicts.enumerate().fold(0, |mask, (place, verdict)| {
+        mask | (u64::from(verdict) << place)
+    })
+}
+
+/// The bits from one place up to before another.
+fn bits(from: usize, to: usize) -> u64 {
+    let below = |place: usize| {
+        if place >= CHUNK_LEN_MAX {
+            u64::MAX
+        } else {
+            (1 << place) - 1
+        }
+    };
+    below(to) & !below(from)
+}
+
+fn place(bit: u32) -> usize {
+    usize::try_from(bit).expect("at most 63")
+}
+
+#[cfg(test)]
+mod tests;

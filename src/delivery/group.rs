@@ -1,0 +1,148 @@
+//! Group: all subscribers with one filter. Each entry is judged once for all of them, and they are
+//! woken only for what they want.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use crate::{
+    delivery::{
+        chunk::{Chunk, mask},
+        seats::Seats,
+    },
+    filter::Filter,
+};
+
+/// Chunks whose verdicts a group remembers; the oldest is judged again if it is asked for.
+const VERDICTS_MAX: usize = 8;
+
+/// Subscribers with one filter.
+#[derive(Debug)]
+pub struct Group {
+    filter: Filter,
+    /// The whole wire: nothing to judge.
+    takes_all: bool,
+    verdicts: Mutex<VecDeque<Verdict>>,
+    seats: Seats,
+}
+
+/// Which entries of a chunk the filter wants.
+#[derive(Clone, Copy, Debug)]
+struct Verdict {
+    chunk_id: u64,
+    /// How many of its entries are judged.
+    len: usize,
+    mask: u64,
+}
+
+impl Group {
+    fn new(filter: Filter) -> Self {
+        Self {
+            takes_all: filter == Filter::default(),
+            filter,
+            verdicts: Mutex::default(),
+            seats: Seats::default(),
+        }
+    }
+
+    /// What they want.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Where they wait.
+    pub fn seats(&self) -> &Seats {
+        &self.seats
+    }
+
+    /// Which entries of a chunk they want, one bit each.
+    pub fn verdict(&self, chunk: &Chunk) -> u64 {
+        if self.takes_all {
+            return u64::MAX;
+        }
+        let len = chunk.entries().len();
+        let known = self.known(chunk.id());
+        if let Some(verdict) = known
+            && verdict.len == len
+        {
+            return verdict.mask;
+        }
+        // Not under the lock: the words of a text take a while. Two may judge the same at once.
+        let (judged, before) = known.map_or((0, 0), |verdict| (verdict.len, verdict.mask));
+        let judged = judged.min(len);
+        let rest = chunk.entries().iter().skip(judged);
+        let rest = mask(rest.map(|entry| entry.matches(&self.filter)));
+        let verdict = Verdict {
+            chunk_id: chunk.id(),
+            len,
+            // Nothing to shift in when all 64 were judged.
+            mask: before
+                | rest
+                    .checked_shl(u32::try_from(judged).unwrap_or(64))
+                    .unwrap_or(0),
+        };
+        self.remember(verdict);
+        verdict.mask
+    }
+
+    fn known(&self, chunk_id: u64) -> Option<Verdict> {
+        let verdicts = self.verdicts.lock().expect("no panic under this lock");
+        // The newest is asked for nearly always.
+        let mut newest_first = verdicts.iter().rev();
+        newest_first.find(|one| one.chunk_id == chunk_id).copied()
+    }
+
+    fn remember(&self, verdict: Verdict) {
+        let mut verdicts = self.verdicts.lock().expect("no panic under this lock");
+        let mut newest_first = verdicts.iter_mut().rev();
+        if let Some(known) = newest_first.find(|one| one.chunk_id == verdict.chunk_id) {
+            if known.len < verdict.len {
+                *known = verdict;
+            }
+            return;
+        }
+        if verdicts.len() >= VERDICTS_MAX {
+            verdicts.pop_front();
+        }
+        verdicts.push_back(verdict);
+    }
+}
+
+/// All groups of a node.
+#[derive(Debug, Default)]
+pub struct Groups(Mutex<HashMap<Filter, Arc<Group>>>);
+
+impl Groups {
+    /// The group of a filter.
+    pub fn of(&self, filter: &Filter) -> Arc<Group> {
+        let mut groups = self.0.lock().expect("no panic under this lock");
+        if let Some(group) = groups.get(filter) {
+            return Arc::clone(group);
+        }
+        let group = Arc::new(Group::new(filter.clone()));
+        groups.insert(filter.clone(), Arc::clone(&group));
+        group
+    }
+
+    /// Forgets a group with its last member, who is giving it back.
+    pub fn leave(&self, group: &Arc<Group>) {
+        let mut groups = self.0.lock().expect("no panic under this lock");
+        // The map's own and the last member's; nobody gets another without the lock.
+        if Arc::strong_count(group) <= 2 {
+            groups.remove(&group.filter);
+        }
+    }
+
+    /// Forgets groups without members that somebody held on to when the last one left.
+    pub fn prune(&self) {
+        let mut groups = self.0.lock().expect("no panic under this lock");
+        groups.retain(|_, group| Arc::strong_count(group) > 1);
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Group>> {
+        let groups = self.0.lock().expect("no panic under this lock");
+        groups.values().cloned().collect()
+    }
+}

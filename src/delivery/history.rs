@@ -1,0 +1,256 @@
+//! History: pages of the log for readers behind the ring, shared by all who read the same part.
+//!
+//! A crowd that comes back after an outage reads each page from NATS once. Pages are read through
+//! the log's bounded pool, first come first served, so such a crowd can't starve live readers.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::{BoxFuture, FutureExt as _, Shared};
+use lru::LruCache;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    delivery::{
+        Entry,
+        chunk::{Ask, Chunk, Found},
+    },
+    wire::{
+        log::{
+            Log, ReadError,
+            page::{PAGE_LEN_MAX, PAGE_SEQS},
+        },
+        record::Stored,
+    },
+};
+
+/// Bytes of pages that are kept; the least recently used goes first and is read again if need be.
+const PAGES_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Pages that are kept, likewise.
+const PAGES_LEN_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+/// For how long a page is kept: less than a kill is remembered after its erasure.
+const PAGE_LIFE: Duration = Duration::from_secs(60);
+/// Pause before a replica that is behind is asked again.
+const BEHIND_PAUSE: Duration = Duration::from_millis(50);
+
+/// Pages of history.
+#[derive(Debug)]
+pub struct History {
+    log: Log,
+    /// The next chunk's id; the ring takes from here, too.
+    next_id: AtomicU64,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug)]
+struct Cache {
+    pages: LruCache<u64, Arc<Page>>,
+    bytes: usize,
+    reading: HashMap<u64, Reading>,
+    /// How often the log has lost something: what was read before that may be gone.
+    losses: u64,
+}
+
+/// A page on its way; whoever waits for it drives it on.
+pub type Reading = Shared<BoxFuture<'static, Result<Arc<Page>, Arc<ReadError>>>>;
+
+/// A page, or its future.
+#[derive(Debug)]
+pub enum Lookup {
+    /// It is here.
+    Page(Arc<Page>),
+    /// It is being read.
+    Reading(Reading),
+}
+
+/// All entries of a part of the log.
+#[derive(Debug)]
+pub struct Page {
+    /// Up to this sequence, inclusive, nothing is missing.
+    pub end: u64,
+    chunks: Vec<Chunk>,
+    bytes: usize,
+    read_at: Instant,
+}
+
+impl Page {
+    /// What the page has for a reader; `Past` its end if nothing.
+    pub fn find(&self, ask: &Ask<'_>, log: &Log) -> Found {
+        let first = self
+            .chunks
+            .partition_point(|chunk| chunk.last_seq() <= ask.after);
+        match self
+            .chunks
+            .get(first)
+            .map(|chunk| chunk.find(ask, log.killed()))
+        {
+            Some(found) => found,
+            None => Found::Past(self.end),
+        }
+    }
+}
+
+impl History {
+    /// No pages yet.
+    pub fn new(log: Log) -> Self {
+        let cache = Cache {
+            pages: LruCache::new(PAGES_LEN_MAX),
+            bytes: 0,
+            reading: HashMap::new(),
+            losses: 0,
+        };
+        Self {
+            log,
+            next_id: AtomicU64::new(0),
+            cache: Mutex::new(cache),
+        }
+    }
+
+    /// An id for a new chunk.
+    pub fn chunk_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Where the page begins that a reader after a sequence may share with others.
+    pub fn page_start(after: u64) -> u64 {
+        after - after % PAGE_SEQS
+    }
+
+    /// The page that begins after a sequence.
+    pub fn page(self: &Arc<Self>, start: u64) -> Lookup {
+        let mut cache = self.cache.lock().expect("no panic under this lock");
+        if let Some(page) = cache.pages.get(&start) {
+            if page.read_at.elapsed() < PAGE_LIFE {
+                return Lookup::Page(Arc::clone(page));
+            }
+            cache.forget(start);
+        }
+        if let Some(reading) = cache.reading.get(&start) {
+            return Lookup::Reading(reading.clone());
+        }
+        let (history, losses) = (Arc::clone(self), cache.losses);
+        let reading = async move {
+            let page = history.read(start).await;
+            history.keep(start, losses, page)
+        };
+        let reading = reading.boxed().shared();
+        cache.reading.insert(start, reading.clone());
+        Lookup::Reading(reading)
+    }
+
+    /// Whether a page failed only because the log lost something while it was read.
+    pub fn is_passing(&self, error: &ReadError) -> bool {
+        matches!(error, ReadError::Behind)
+    }
+
+    /// Forgets every page: the log has lost something.
+    pub fn clear(&self) {
+        let mut cache = self.cache.lock().expect("no panic under this lock");
+        cache.losses += 1;
+        cache.pages.clear();
+        cache.reading.clear();
+        cache.bytes = 0;
+    }
+
+    /// Forgets pages that are too old, and readings that nobody waits for any more.
+    pub fn sweep(&self) {
+        let mut cache = self.cache.lock().expect("no panic under this lock");
+        let is_old = |page: &Page| page.read_at.elapsed() >= PAGE_LIFE;
+        let pages = cache.pages.iter();
+        let old: Vec<u64> = pages
+            .filter(|(_, page)| is_old(page))
+            .map(|(start, _)| *start)
+            .collect();
+        old.into_iter().for_each(|start| cache.forget(start));
+        cache
+            .reading
+            .retain(|_, reading| reading.strong_count().is_some_and(|count| count > 1));
+    }
+
+    fn keep(
+        &self,
+        start: u64,
+        losses: u64,
+        page: Result<Page, ReadError>,
+    ) -> Result<Arc<Page>, Arc<ReadError>> {
+        let mut cache = self.cache.lock().expect("no panic under this lock");
+        if cache.losses != losses {
+            // Read across a loss: whoever waits looks for it anew.
+            return Err(Arc::new(ReadError::Behind));
+        }
+        cache.reading.remove(&start);
+        let page = Arc::new(page.map_err(Arc::new)?);
+        cache.bytes += page.bytes;
+        if let Some((_, old)) = cache.pages.push(start, Arc::clone(&page)) {
+            cache.bytes -= old.bytes;
+        }
+        while cache.bytes > PAGES_BYTES_MAX
+            && let Some((_, old)) = cache.pages.pop_lru()
+        {
+            cache.bytes -= old.bytes;
+        }
+        Ok(page)
+    }
+
+    async fn read(&self, start: u64) -> Result<Page, ReadError> {
+        let read_at = Instant::now();
+        let up_to = start - start % PAGE_SEQS + PAGE_SEQS;
+        loop {
+            // Before the log is asked: what this node has read is in it.
+            let known = self.log.read_up_to();
+            let mut found = self.log.page_up_to(start, up_to).await?;
+            let is_whole = found.last().is_some_and(|last| last.seq > up_to);
+            found.retain(|stored| stored.seq <= up_to);
+            if is_whole {
+                return self.made(up_to, found, read_at);
+            }
+            if let Some(last) = found.last() {
+                return self.made(last.seq, found, read_at);
+            }
+            // Empty may mean that the replica is behind: only the leader knows.
+            match self.log.next_record(start + 1).await? {
+                Some(next) if next.seq <= up_to.min(known) => sleep(BEHIND_PAUSE).await,
+                // This node has not read so far itself.
+                Some(_) | None if known <= start => sleep(BEHIND_PAUSE).await,
+                Some(_) | None => return self.made(up_to.min(known), found, read_at),
+            }
+        }
+    }
+
+    fn made(&self, end: u64, found: Vec<Stored>, read_at: Instant) -> Result<Page, ReadError> {
+        let mut chunks: Vec<Chunk> = Vec::new();
+        for stored in found {
+            let entry = Arc::new(Entry::of(&self.log, stored)?);
+            match chunks.last_mut() {
+                Some(chunk) if chunk.has_room(&entry) => chunk.push(entry),
+                Some(_) | None => {
+                    let mut chunk = Chunk::new(self.chunk_id());
+                    chunk.push(entry);
+                    chunks.push(chunk);
+                }
+            }
+        }
+        let bytes = chunks.iter().map(Chunk::bytes).sum::<usize>() + PAGE_LEN_MAX;
+        Ok(Page {
+            end,
+            chunks,
+            bytes,
+            read_at,
+        })
+    }
+}
+
+impl Cache {
+    fn forget(&mut self, start: u64) {
+        if let Some(page) = self.pages.pop(&start) {
+            self.bytes -= page.bytes;
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Start: where a stream begins, and why it can't, or ends.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    cursor::{Cursor, Epochs, Place},
+    delivery::{
+        hub::{Hub, WINDOWS_MAX},
+        subscription::{Beginning, Gap, GapReason, Subscription, Way},
+    },
+    fault::{Fault, Kind},
+    filter::Filter,
+    topic::Topic,
+    wire::{convert::Start, log::ReadError},
+};
+
+/// Candidates that are taken from the index at a time.
+const CANDIDATES: usize = 256;
+
+/// Why a stream can't begin, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// The log can't be read.
+    #[error("the log can't be read")]
+    Read(#[from] ReadError),
+    /// A page of the log can't be read, for all who wait for it.
+    #[error("a page of the log can't be read")]
+    Page(#[source] Arc<ReadError>),
+    /// A cursor that the log has not reached.
+    #[error("the cursor {cursor} is beyond the log's end, {last}")]
+    Future {
+        /// What was given.
+        cursor: Cursor,
+        /// Where the log ends.
+        last: Cursor,
+    },
+    /// A topic that nobody knows.
+    #[error("the topic {unknown} is not known")]
+    TopicUnknown {
+        /// What was given.
+        unknown: Topic,
+        /// What may have been meant.
+        nearest: Topic,
+    },
+    /// The process is stopping.
+    #[error("the process is stopping")]
+    Draining,
+    /// The connection has made no progress for too long.
+    #[error("the subscriber at {at} has taken nothing for {patience:?}")]
+    Stalled {
+        /// The place up to which everything was handed to its connection.
+        at: Cursor,
+        /// How long it was waited for.
+        patience: Duration,
+    },
+}
+
+impl SubscribeError {
+    /// What the subscriber can do.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Read(error) => error.fault(),
+            Self::Page(error) => error.fault(),
+            Self::Future { cursor, last } => {
+                let message = format!(
+                    "start.after is {cursor}, but the log ends at {last}; take the cursor of \
+                     something that was delivered"
+                );
+                Fault::new(Kind::OutOfRange, "CURSOR_IN_FUTURE", message)
+                    .with("last", last.to_string())
+            }
+            Self::TopicUnknown { unknown, nearest } => Fault::field(
+                "TOPIC_UNKNOWN",
+                "filter.topics",
+                format!("{unknown} is not in the taxonomy; the nearest topic is {nearest}"),
+            )
+            .with("topic", unknown.to_string())
+            .with("nearest", nearest.to_string()),
+            Self::Draining => Fault::unavailable(
+                "DRAINING",
+                "this node is stopping; subscribe again after the last cursor",
+                Duration::ZERO,
+            ),
+            Self::Stalled { at, patience } => {
+                let shown = humantime::format_duration(*patience);
+                let message = format!(
+                    "nothing was taken from this stream for {shown}; subscribe again after the \
+                     last cursor that came, which is {at} at most"
+                );
+                Fault::unavailable("STALLED", message, Duration::ZERO)
+                    .with("cursor", at.to_string())
+            }
+        }
+    }
+}
+
+impl Hub {
+    /// Checks that every topic of a filter is one of the taxonomy or of the log.
+    ///
+    /// # Errors
+    /// [`SubscribeError::TopicUnknown`] with the nearest known one.
+    pub async fn check_topics(&self, filter: &Filter) -> Result<(), SubscribeError> {
+        for topic in &filter.topics {
+            let taxonomy = self.taxonomy();
+            if !taxonomy.contains(topic) && !self.log().has_topic(topic).await? {
+                let nearest = taxonomy.nearest(topic.as_str()).clone();
+                return Err(SubscribeError::TopicUnknown {
+                    unknown: topic.clone(),
+                    nearest,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a stream that goes this way.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub async fn subscribe(
+        &self,
+        filter: Filter,
+        start: Start,
+        way: Way,
+    ) -> Result<Subscription, SubscribeError> {
+        if self.stop().is_cancelled() {
+            return Err(SubscribeError::Draining);
+        }
+        let log = self.log();
+        // Everything that was accepted before this call is history.
+        let history_end = log.confirm().await?;
+        self.check_topics(&filter).await?;
+        let epochs = log.epochs();
+        let oldest = epochs.cursor(log.retained_from() - 1);
+        let retention = |from: Cursor| Gap {
+            from,
+            to: oldest,
+            reason: GapReason::Retention,
+        };
+        let (at, gap) = match start {
+            Start::Now => (epochs.cursor(history_end), None),
+            Start::Earliest => (oldest, None),
+            Start::After(cursor) => self.after(cursor, &epochs, history_end)?,
+            Start::Since(time) => {
+                let time_ns = i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanos());
+                let after = log.seq_at(time_ns).await? - 1;
+                // What retention took may have been of that time.
+                let is_cut = after <= oldest.seq && oldest.seq > 0;
+                let at = epochs.cursor(after.max(oldest.seq));
+                (at, is_cut.then(|| retention(epochs.cursor(0))))
+            }
+            Start::Last(count) => {
+                let after = self.before_last(&filter, count, history_end).await?;
+                (epochs.cursor(after), None)
+            }
+        };
+        let begin = Beginning {
+            at,
+            epochs,
+            history_end,
+            gap,
+        };
+        Ok(Subscription::new(self.clone(), &filter, begin, way))
+    }
+
+    /// Where a stream after a cursor begins, and what it can't have.
+    fn after(
+        &self,
+        cursor: Cursor,
+        epochs: &Epochs,
+        last_seq: u64,
+    ) -> Result<(Cursor, Option<Gap>), SubscribeError> {
+        match epochs.place(cursor) {
+            Place::Known(seq) if seq > last_seq => Err(SubscribeError::Future {
+                cursor,
+                last: epochs.cursor(last_seq),
+            }),
+            // What retention took is found as the stream goes.
+            Place::Known(_) => Ok((cursor, None)),
+            Place::Lost(to) => Ok((
+                to,
+                Some(Gap {
+                    from: cursor,
+                    to,
+                    reason: GapReason::EpochLost,
+                }),
+            )),
+            Place::Foreign => {
+                let to = epochs.cursor(self.log().retained_from() - 1);
+                Ok((
+                    to,
+                    Some(Gap {
+                        from: cursor,
+                        to,
+                        reason: GapReason::EpochForeign,
+                    }),
+                ))
+            }
+        }
+    }
+
+    /// The sequence after which exactly `count` revisions up to `end` match, or all there are.
+    async fn before_last(
+        &self,
+        filter: &Filter,
+        count: u32,
+        end: u64,
+    ) -> Result<u64, SubscribeError> {
+        let mut left = count;
+        let mut before = end + 1;
+        loop {
+            let (candidates, known_after) = self.backwards(before, filter, CANDIDATES);
+            let Some((last, _)) = candidates.last() else {
+                before = before.min(known_after + 1);
+                break;
+            };
+            before = last.seq;
+            for (item, _) in &candidates {
+                if self.log().killed().covers(item.article_id, item.seq) {
+                    continue;
+                }
+                let is_match = !filter.needs_words(&item.facets())
+                    || self
+                        .entry_at(item.seq)
+                        .await?
+                        .is_some_and(|entry| entry.matches(filter));
+                left -= u32::from(is_match);
+                if left == 0 {
+                    return Ok(item.seq - 1);
+                }
+            }
+        }
+        for _ in 0..WINDOWS_MAX {
+            if before <= self.log().retained_from() {
+                break;
+            }
+            let (entries, first) = self.window(before).await?;
+            for entry in entries {
+                left -= u32::from(entry.matches(filter) && !self.is_killed(&entry));
+                if left == 0 {
+                    return Ok(entry.seq() - 1);
+                }
+            }
+            before = first;
+        }
+        Ok(before - 1)
+    }
+}
