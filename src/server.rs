@@ -15,7 +15,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{server::NamedService as _, transport::Server};
+use tonic::{server::NamedService as _, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
@@ -29,7 +29,6 @@ use crate::{
     routing::taxonomy::Taxonomy,
     server::{
         http::{Phase, Web},
-        incoming::connections,
         nats::ManagedNats,
     },
     telemetry::Metrics,
@@ -43,16 +42,11 @@ use crate::{
     },
 };
 
+pub mod grpc;
 pub mod http;
 pub mod incoming;
 pub mod nats;
 
-/// Time between two HTTP/2 pings to a silent client.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-/// How long a client may take to answer a ping.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Streams and calls that one connection may have open.
-const STREAMS_MAX: u32 = 1024;
 /// How long the log may take to be ready to serve.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// How much longer than its streams the server may take to stop.
@@ -132,9 +126,6 @@ pub enum ServeError {
     /// The log can't be read at start.
     #[error("the log can't be read")]
     Read(#[from] ReadError),
-    /// The gRPC server failed.
-    #[error("the gRPC server failed")]
-    Grpc(#[from] tonic::transport::Error),
     /// Reflection can't be built.
     #[error("the descriptors for reflection are broken")]
     Reflection(#[source] tonic_reflection::server::Error),
@@ -319,13 +310,7 @@ impl Node {
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
         let (health, health_service) = tonic_health::server::health_reporter();
-        let end_connections = CancellationToken::new();
-        let incoming = connections(listener, end_connections.clone());
-        let server = Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .max_concurrent_streams(STREAMS_MAX)
-            .add_service(health_service)
+        let routes = Routes::new(health_service)
             .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
             .add_service(
                 reflection()
@@ -339,8 +324,15 @@ impl Node {
             .add_service(ArticleServiceServer::new(Articles::new(self.hub.clone())))
             .add_service(DeskServiceServer::new(Desk::new(Arc::clone(
                 &self.taxonomy,
-            ))))
-            .serve_with_incoming_shutdown(incoming, self.end_streams.clone().cancelled_owned());
+            ))));
+        let (connections, end_connections) = (TaskTracker::new(), CancellationToken::new());
+        let server = grpc::run(
+            listener,
+            routes,
+            self.end_streams.clone(),
+            end_connections.clone(),
+            connections.clone(),
+        );
         let mut server = pin!(server);
         self.phase.send_replace(Phase::Serving);
         ready();
@@ -348,7 +340,7 @@ impl Node {
             biased;
             () = stop.cancelled() => Ok(()),
             ended = services.join_next() => Err(ended_early(ended)),
-            result = &mut server => result.map_err(ServeError::from),
+            () = &mut server => Err(ServeError::Ended("gRPC")),
             // Never ends by itself.
             () = self.run_health(&health) => Ok(()),
         };
@@ -360,16 +352,16 @@ impl Node {
         self.end_streams.cancel();
         let drained = async {
             if result.is_ok() {
-                let ended = tokio::select! {
-                    ended = &mut server => ended,
-                    // Only clients that do not take their leave are left now.
-                    () = self.all_is_said(drain) => {
-                        end_connections.cancel();
-                        server.await
-                    }
-                };
-                if let Err(error) = ended {
-                    tracing::warn!(%error, "the gRPC server did not stop well");
+                // Closes its listener.
+                server.await;
+            }
+            connections.close();
+            tokio::select! {
+                () = connections.wait() => {}
+                // Only clients that do not take their leave are left now.
+                () = self.all_is_said(drain) => {
+                    end_connections.cancel();
+                    connections.wait().await;
                 }
             }
             self.publishes.wait().await;
