@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::config::value::Output;
 
+pub mod fanout;
 pub mod floor;
 pub mod load;
 pub mod node;
@@ -28,6 +29,19 @@ pub enum BenchCommand {
     /// Starting: from exec to ready, with an empty log and with a full one
     #[command(after_help = "Examples:\n  barid bench start\n  barid bench start --records 100000")]
     Start(start::StartArgs),
+    /// Fan-out: what a delivery costs with many subscribers, each on a connection of its own
+    ///
+    /// Deliveries are marked articles. CPU is that of the server's process alone; latency from the
+    /// publish call on includes the commit. benches/fanout.py runs the same load on peers.
+    #[command(
+        after_help = "Examples:\n  barid bench fanout\n  barid bench fanout --protocol sse \
+                            --subscribers 5000 --rate 10\n  barid bench fanout --window 16 \
+                            --filters 100 --output json"
+    )]
+    Fanout(Box<fanout::FanoutArgs>),
+    /// The floor that benches/fanout.py compares with
+    #[command(hide = true)]
+    FanoutFloor(fanout::FloorArgs),
 }
 
 /// Runs a benchmark.
@@ -38,6 +52,8 @@ pub async fn run(command: BenchCommand) -> anyhow::Result<()> {
     match command {
         BenchCommand::Publish(args) => publish::run(args).await,
         BenchCommand::Start(args) => start::run(args).await,
+        BenchCommand::Fanout(args) => fanout::run(*args).await,
+        BenchCommand::FanoutFloor(args) => fanout::run_floor(args).await,
     }
 }
 

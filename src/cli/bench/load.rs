@@ -134,7 +134,8 @@ pub async fn throughput(
     Ok((f64::from(count) / began.elapsed().as_secs_f64(), latencies))
 }
 
-fn request(article: &Article) -> PublishRequest {
+/// A request with a new id.
+pub fn request(article: &Article) -> PublishRequest {
     PublishRequest {
         request_id: Uuid::new_v4().to_string(),
         article: Some(article.clone()),
@@ -142,7 +143,11 @@ fn request(article: &Article) -> PublishRequest {
     }
 }
 
-async fn connect(grpc: &str) -> anyhow::Result<Channel> {
+/// A connection to a node.
+///
+/// # Errors
+/// It is not there.
+pub async fn connect(grpc: &str) -> anyhow::Result<Channel> {
     let endpoint = Endpoint::from_shared(grpc.to_owned())?.tcp_nodelay(true);
     endpoint
         .connect()

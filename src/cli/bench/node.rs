@@ -40,6 +40,8 @@ pub struct Node {
     child: Child,
     /// Where its gRPC is, a URL.
     pub grpc: String,
+    /// Where its HTTP is, a URL.
+    pub http: String,
     /// From exec to ready.
     pub start: Duration,
 }
@@ -47,6 +49,7 @@ pub struct Node {
 #[derive(Deserialize)]
 struct Ready {
     grpc: String,
+    http: String,
 }
 
 impl Node {
@@ -88,8 +91,17 @@ impl Node {
         Ok(Self {
             child,
             grpc: ready.grpc,
+            http: ready.http,
             start,
         })
+    }
+
+    /// Its process.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the node has ended")
     }
 
     /// Stops it in order.
