@@ -34,8 +34,6 @@ use crate::{
 
 /// Path of the one method.
 const SUBSCRIBE: &str = "/barid.v1.SubscriberService/Subscribe";
-/// Most bytes of a request: a filter at its bounds has a third of that.
-const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_LEN: usize = 5;
 
@@ -90,12 +88,10 @@ async fn decode(request: Request<Body>) -> Result<SubscribeRequest, Status> {
     }
     let decoder = StrictDecoder::<SubscribeRequest>::default();
     let body = request.into_body();
-    let mut messages = Streaming::new_request(decoder, body, None, Some(REQUEST_BYTES_MAX));
+    let mut messages = Streaming::new_request(decoder, body, None, None);
     let message = messages.message().await?;
-    message.ok_or_else(|| {
-        let message = "the request has no message; an empty one asks for the whole wire from now";
-        status(&Fault::new(Kind::Invalid, "REQUEST_UNREADABLE", message))
-    })
+    // As tonic answers it for every other method.
+    message.ok_or_else(|| Status::internal("missing request message"))
 }
 
 impl NamedService for Subscriber {

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -49,6 +49,13 @@ pub const WINDOWS_MAX: usize = 64;
 const BEHIND_PAUSE: Duration = Duration::from_millis(50);
 /// Chunks that one read looks into: a reader without a match in them comes back.
 const LOOK_MAX: usize = 16;
+/// Revisions a second from which on readers are woken by several at once...
+const FAST_PER_SECOND: f64 = 50.0;
+/// ...and no more often than this.
+///
+/// Perf: at 190 revisions a second each of 1,000 readers takes two or more in one send instead of
+/// one, and the send is nearly all of what a delivery costs (bench fanout, window 16).
+const PACE: Duration = Duration::from_millis(10);
 /// Time between two looks at where subscribers are.
 const ROUND: Duration = Duration::from_secs(5);
 
@@ -80,6 +87,8 @@ struct Inner {
     ring: RwLock<Ring>,
     /// The sequence of the ring's newest entry.
     head: AtomicU64,
+    /// How many entries there have been.
+    pushed: AtomicU64,
     history: Arc<History>,
     groups: Groups,
     /// Where those wait who must be woken by anything that happens.
@@ -124,6 +133,7 @@ impl Hub {
             is_stopping: AtomicBool::new(false),
             ring: RwLock::new(ring),
             head: AtomicU64::new(0),
+            pushed: AtomicU64::new(0),
             groups: Groups::default(),
             restless: Seats::default(),
             places: Places::default(),
@@ -247,6 +257,7 @@ impl Hub {
             ring.push(entry, &self.0.history, self.0.options.ring_bytes_max);
         }
         self.0.head.store(seq, Ordering::Release);
+        self.0.pushed.fetch_add(1, Ordering::Relaxed);
         log.mark_read(end);
         Ok(())
     }
@@ -261,6 +272,7 @@ impl Hub {
         let (mut read, mut confirmed) = (log.read_watch(), log.confirmed_watch());
         let mut epochs = log.epochs_watch();
         let mut at = self.0.head.load(Ordering::Acquire);
+        let mut pace = Pace::new();
         loop {
             let mut is_new_life = false;
             tokio::select! {
@@ -271,6 +283,9 @@ impl Hub {
                 _ = epochs.changed() => is_new_life = true,
             }
             self.0.restless.wake_all().await;
+            if self.0.head.load(Ordering::Acquire) > at {
+                pace.keep(&self.0.pushed).await;
+            }
             let head = self.0.head.load(Ordering::Acquire);
             if is_new_life || head < at {
                 // Some must go back.
@@ -496,6 +511,33 @@ impl Hub {
     /// Whether an entry's text must not be shown any more.
     pub fn is_killed(&self, entry: &Entry) -> bool {
         self.0.log.killed().covers(entry.article_id(), entry.seq())
+    }
+}
+
+/// Keeps wake-ups apart while revisions come fast.
+struct Pace {
+    woken_at: Instant,
+    pushed: u64,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            woken_at: Instant::now(),
+            pushed: 0,
+        }
+    }
+
+    /// Waits until readers may be woken again.
+    async fn keep(&mut self, pushed: &AtomicU64) {
+        let (now, count) = (Instant::now(), pushed.load(Ordering::Relaxed));
+        let new = u32::try_from(count - self.pushed).unwrap_or(u32::MAX);
+        let took = now.duration_since(self.woken_at).as_secs_f64();
+        if f64::from(new) >= FAST_PER_SECOND * took {
+            sleep_until(self.woken_at + PACE).await;
+        }
+        self.woken_at = Instant::now();
+        self.pushed = pushed.load(Ordering::Relaxed);
     }
 }
 
