@@ -9,7 +9,7 @@ TEST_ENV = nats=$$(scripts/fetch-tools nats-server) && python=$$(scripts/fetch-t
 	BARID_TEST_NATS_SERVER="$$nats" BARID_TEST_PYTHON="$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help run tools build test check soak fmt clean
+.PHONY: help run tools build test check soak events fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,14 @@ check: ## Check format, proto files, licences, lints and docs
 
 soak: ## Run the model test for long, with many random steps
 	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it model
+
+# Apart from `test`, because it needs Node.js and npm; and Chromium, if that is to be checked, too.
+events: ## Check that other people's EventSource resumes exactly: npm's, and Chromium's if it is there
+	$(CARGO) build --locked
+	npm ci --silent --prefix tests/eventsource
+	nats=$$(scripts/fetch-tools nats-server) && nats=$$(realpath "$$nats") && \
+	node tests/eventsource/check.mjs "$${CARGO_TARGET_DIR:-$$PWD/target}/debug/barid" "$$nats" \
+		"$$(command -v chromium || true)"
 
 fmt: ## Format the Rust code
 	$(CARGO) fmt
