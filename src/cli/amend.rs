@@ -89,6 +89,7 @@ pub async fn correct(args: CorrectArgs) -> anyhow::Result<()> {
         expected_revision: args.expected_revision,
         action: proto::Action::Correct.into(),
         article: Some(article),
+        routing: proto::Routing::Unspecified.into(),
     };
     let client = Client::connect(&args.client).await?;
     send(&client, ids, request, args.client.output).await
@@ -113,6 +114,7 @@ pub async fn kill(args: KillArgs) -> anyhow::Result<()> {
             edition_note: args.note,
             ..proto::Article::default()
         }),
+        routing: proto::Routing::Unspecified.into(),
     };
     send(&client, IdChoice::Derived, request, args.client.output).await
 }

@@ -160,6 +160,7 @@ fn request(step: Step, run: &str, now: Timestamp) -> anyhow::Result<proto::Publi
         expected_revision: None,
         action: convert::action_to_proto(action).into(),
         article: Some(article),
+        routing: proto::Routing::Unspecified.into(),
     };
     IdChoice::Random.apply(&mut request);
     Ok(request)

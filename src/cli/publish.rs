@@ -255,6 +255,7 @@ impl Rules {
             expected_revision: self.expected_revision,
             action: action.into(),
             article: Some(parsed.article),
+            routing: proto::Routing::Unspecified.into(),
         };
         self.ids.apply(&mut publish);
         let request = proto::PublishStreamRequest {

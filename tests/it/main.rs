@@ -27,5 +27,6 @@ mod publishing;
 mod raw_log;
 mod reading;
 mod retention;
+mod routing;
 mod subscribing;
 mod tidy;
