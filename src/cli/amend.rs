@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, anyhow};
+use clap::ValueHint;
 use prost::Message as _;
 
 use crate::{
@@ -22,15 +23,15 @@ use crate::{
 /// The file holds the whole corrected story as one ninjs object.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  barid correct tag:wire.example,2026:1 story.json \
+    after_help = "Examples:\n  barid correct tag:wire.example,2026:1 story.json \
                         --note 'Second paragraph: 18 percent, not 38'"
 )]
 pub struct CorrectArgs {
     /// The story: its id or its uri
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other)]
     article: String,
     /// One ninjs object; - is stdin
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: String,
     /// What was wrong; shown to everybody [default: the file's edNote]
     #[arg(long, value_name = "TEXT")]
@@ -49,10 +50,10 @@ pub struct CorrectArgs {
 ///
 /// Its text is erased; what remains is the note. Nothing can bring the story back.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  barid kill tag:wire.example,2026:1 --note 'Forged statement'")]
+#[command(after_help = "Examples:\n  barid kill tag:wire.example,2026:1 --note 'Forged statement'")]
 pub struct KillArgs {
     /// The story: its id or its uri
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other)]
     article: String,
     /// Why; shown to everybody
     #[arg(long, value_name = "TEXT")]

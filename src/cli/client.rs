@@ -3,6 +3,7 @@
 use std::{fmt, fmt::Write as _, time::Duration};
 
 use anyhow::Context as _;
+use clap::ValueHint;
 use prost::Message as _;
 use tonic::{
     Code, Request, Status,
@@ -33,7 +34,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 pub struct ClientArgs {
     /// The server to talk to
     #[arg(long, env = "BARID_SERVER", default_value = "http://127.0.0.1:50051")]
-    #[arg(value_name = "URL")]
+    #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub server: String,
     /// Text for people, or one JSON object per line
     #[arg(

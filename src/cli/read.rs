@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anstyle::Style;
 use anyhow::Context as _;
+use clap::ValueHint;
 use prost::Message as _;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
@@ -30,7 +31,7 @@ const PAGE_MAX: u32 = 100;
                         barid get 0f3a9c1b-9d2c-4f0a-8a53-3f6f3c0e1b11 --output json")]
 pub struct GetArgs {
     /// The story: its id or its uri
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other)]
     article: String,
     /// All revisions that are kept, one line each, oldest first
     #[arg(long)]
@@ -41,7 +42,7 @@ pub struct GetArgs {
 
 /// List stories by their newest revision, latest first
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  barid list --topics ict --languages ar --limit 50")]
+#[command(after_help = "Examples:\n  barid list --topics ict --languages ar --limit 50")]
 pub struct ListArgs {
     /// How many at most
     #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 20)]
@@ -54,7 +55,7 @@ pub struct ListArgs {
 
 /// Show the topics that news is sorted into
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  barid topics --output json")]
+#[command(after_help = "Examples:\n  barid topics --output json")]
 pub struct TopicsArgs {
     #[command(flatten)]
     client: ClientArgs,
