@@ -21,6 +21,7 @@ pub mod log;
 pub mod manual;
 pub mod ninjs;
 pub mod out;
+pub mod printable;
 pub mod publish;
 pub mod read;
 pub mod serve;
@@ -133,7 +134,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<OutputClosed>() {
         return ExitCode::SUCCESS;
     }
-    anstream::eprintln!("barid: {error:#}");
+    out::say(&format!("barid: {error:#}"));
     let is_bad_use = error.is::<BadUse>()
         || error.is::<ConfigError>()
         || error

@@ -11,7 +11,7 @@ use crate::{
     cli::{
         BadUse,
         client::{CallError, Client, ClientArgs, article_id},
-        input, line,
+        input, line, out,
         publish::{self, IdChoice},
     },
     config::value::Output,
@@ -146,7 +146,7 @@ fn read_one(file: &str) -> anyhow::Result<proto::Article> {
         return Err(BadUse(message).into());
     }
     for warning in &parsed.warnings {
-        anstream::eprintln!("barid: {place}: {warning}");
+        out::say(&format!("barid: {place}: {warning}"));
     }
     Ok(parsed.article)
 }
@@ -160,8 +160,8 @@ async fn confirm(client: &Client, id: ArticleId) -> anyhow::Result<()> {
     let delivery = answer.map_err(CallError::from)?.into_inner().delivery;
     let delivery = delivery.context("the answer holds no article")?;
     let article = proto::Article::decode(delivery.article.clone())?;
-    let shown = line::of_delivery(&delivery, &article, &line::View::of_stdout());
-    anstream::eprintln!("{shown}");
+    let shown = line::of_delivery(&delivery, &article, &line::View::of_stdout(None));
+    out::say(&shown);
     anstream::eprint!("Kill this story for good? Its text is erased everywhere. [y/N] ");
     io::stderr().flush()?;
     let mut answer = String::new();

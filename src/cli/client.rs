@@ -5,6 +5,7 @@ use std::{fmt, fmt::Write as _, time::Duration};
 use anyhow::Context as _;
 use clap::ValueHint;
 use prost::Message as _;
+use rand::RngExt as _;
 use tonic::{
     Code, Request, Status,
     transport::{Channel, Endpoint},
@@ -27,6 +28,9 @@ use crate::{
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How long an idle connection may be silent before it is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// The wait before the first new try, at most.
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
 
 /// What all client commands take.
 #[derive(Clone, Debug, clap::Args)]
@@ -68,30 +72,28 @@ impl Client {
     /// The address is none ([`BadUse`]), or nobody answers there.
     pub async fn connect(args: &ClientArgs) -> anyhow::Result<Self> {
         let server = &args.server;
-        let endpoint = Endpoint::from_shared(server.clone())
-            .ok()
-            .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
-            .ok_or_else(|| {
-                let example = "http://127.0.0.1:50051";
-                BadUse(format!(
-                    "--server {server:?} is not an address such as {example}"
-                ))
-            })?;
-        let channel = endpoint
-            .connect_timeout(args.timeout.0)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .user_agent(concat!("barid/", env!("CARGO_PKG_VERSION")))
-            .context("the user agent")?
-            .connect()
-            .await
-            .with_context(|| {
-                format!("no server answers at {server}; is `barid serve` running? --server names another")
-            })?;
-        Ok(Self {
+        let connected = endpoint(args)?.connect().await;
+        let channel = connected.with_context(|| {
+            format!(
+                "no server answers at {server}; is `barid serve` running? --server names another"
+            )
+        })?;
+        Ok(Self::of(channel, args))
+    }
+
+    /// A client that connects with its first call, and again with each after a loss.
+    ///
+    /// # Errors
+    /// The address is none ([`BadUse`]).
+    pub fn lazy(args: &ClientArgs) -> anyhow::Result<Self> {
+        Ok(Self::of(endpoint(args)?.connect_lazy(), args))
+    }
+
+    fn of(channel: Channel, args: &ClientArgs) -> Self {
+        Self {
             channel,
             timeout: args.timeout.0,
-        })
+        }
     }
 
     /// A message to send with the deadline that was asked for.
@@ -122,6 +124,33 @@ impl Client {
     pub fn desk(&self) -> DeskServiceClient<Channel> {
         DeskServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
+}
+
+fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
+    let server = &args.server;
+    let endpoint = Endpoint::from_shared(server.clone())
+        .ok()
+        .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
+        .ok_or_else(|| {
+            let example = "http://127.0.0.1:50051";
+            BadUse(format!(
+                "--server {server:?} is not an address such as {example}"
+            ))
+        })?;
+    endpoint
+        .connect_timeout(args.timeout.0)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .user_agent(concat!("barid/", env!("CARGO_PKG_VERSION")))
+        .context("the user agent")
+}
+
+/// The wait before the next try: it doubles with each, up to `longest`, and is jittered over its
+/// upper half, so that all who lost one server do not come back at once.
+pub fn backoff(failed_count: u32, longest: Duration) -> Duration {
+    let factor = 2_u32.saturating_pow(failed_count);
+    let wait = BACKOFF_MIN.saturating_mul(factor).min(longest);
+    wait.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
 /// A call that the server refused, or that did not reach it.
@@ -232,5 +261,24 @@ pub fn article_id(text: &str) -> Result<ArticleId, BadUse> {
         Err(error) => Err(BadUse(format!(
             "{text:?} is neither an article's uri nor its id: {error}"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits double, stay bounded, and differ from each other.
+    #[test]
+    fn waits() {
+        let longest = Duration::from_secs(10);
+        for (failed_count, most) in [(0, BACKOFF_MIN), (2, BACKOFF_MIN * 4), (u32::MAX, longest)] {
+            let waits: Vec<Duration> = (0..20).map(|_| backoff(failed_count, longest)).collect();
+            assert!(
+                waits.iter().all(|wait| (most / 2..=most).contains(wait)),
+                "{waits:?}"
+            );
+            assert!(waits.iter().any(|wait| wait != &waits[0]));
+        }
     }
 }

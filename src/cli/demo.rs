@@ -16,6 +16,7 @@ use crate::{
         line::{self, View},
         ninjs::{self, Ninjs},
         out,
+        printable::printable,
         publish::{self, IdChoice},
     },
     config::value::Output,
@@ -109,7 +110,7 @@ async fn wait_for_server(args: &ClientArgs) -> anyhow::Result<Client> {
             Ok(client) => return Ok(client),
             Err(error) if error.is::<BadUse>() => return Err(error),
             Err(_) if tried == 0 => {
-                anstream::eprintln!("barid: waiting for the server at {}", args.server);
+                out::say(&format!("barid: waiting for the server at {}", args.server));
             }
             Err(_) => {}
         }
@@ -171,7 +172,7 @@ fn headline(article: &proto::Article) -> String {
     } else {
         &article.headline
     };
-    line::printable(text)
+    printable(text)
 }
 
 fn print(
@@ -183,7 +184,7 @@ fn print(
     match output {
         Output::Json => publish::print_published(output, action, published, None),
         Output::Text => {
-            let view = View::of_stdout();
+            let view = View::of_stdout(None);
             out::line(&line::of_publication(action, published, headline, &view))
         }
     }

@@ -18,9 +18,9 @@ use crate::{
         BadUse,
         client::{CallError, Client, ClientArgs},
         input::{self, Item, Place},
-        line,
         ninjs::PubStatus,
         out,
+        printable::printable,
     },
     config::value::Output,
     wire::proto::v1::{self as proto, publish_stream_response},
@@ -514,7 +514,7 @@ pub fn print_published(
             duplicate: *duplicate,
         });
     }
-    let topics = line::printable(&topics.join(", "));
+    let topics = printable(&topics.join(", "));
     let again = match (duplicate, action) {
         (false, _) => "",
         (true, proto::Action::Kill) => "  (was killed before)",
