@@ -1,6 +1,6 @@
 //! The connection to a server, and its errors in words.
 
-use std::{fmt, fmt::Write as _, time::Duration};
+use std::{fmt, time::Duration};
 
 use anyhow::Context as _;
 use clap::ValueHint;
@@ -14,7 +14,10 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     article::ArticleId,
-    cli::BadUse,
+    cli::{
+        BadUse,
+        printable::{paragraphs, printable},
+    },
     config::value::{Output, Span},
     wire::proto::v1::{
         article_service_client::ArticleServiceClient, desk_service_client::DeskServiceClient,
@@ -211,7 +214,14 @@ impl CallError {
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = format!("{}: {}", self.reason(), self.0.message());
+        write!(f, "{}: {}", printable(&self.reason()), self.words())
+    }
+}
+
+impl CallError {
+    /// What the server says, with its details, without the reason.
+    pub fn words(&self) -> String {
+        let mut text = self.0.message().to_owned();
         let violations = self.violations();
         match violations.as_slice() {
             [] => {}
@@ -219,7 +229,7 @@ impl fmt::Display for CallError {
             [(_, description)] if self.0.message().contains(description) => {}
             [..] => {
                 for (field, description) in violations {
-                    write!(text, "\n  {field}: {description}")?;
+                    text.push_str(&format!("\n  {field}: {description}"));
                 }
             }
         }
@@ -231,24 +241,18 @@ impl fmt::Display for CallError {
                 if text.contains(&value) {
                     continue;
                 }
-                write!(text, "\n  {key}: {value}")?;
+                text.push_str(&format!("\n  {key}: {value}"));
             }
         }
         if let Some(after) = self.retry_after() {
             let after = humantime::format_duration(after);
-            write!(text, "\n  try again in {after}")?;
+            text.push_str(&format!("\n  try again in {after}"));
         }
-        f.write_str(&line_by_line(&text))
+        paragraphs(&text)
     }
 }
 
 impl std::error::Error for CallError {}
-
-/// What a server says, without what could drive a terminal.
-fn line_by_line(text: &str) -> String {
-    let is_bad = |char: char| char.is_control() && char != '\n';
-    text.replace(is_bad, " ")
-}
 
 /// The article that an id or a uri names.
 ///
