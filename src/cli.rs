@@ -121,7 +121,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Log(command) => log::run(command, &variables).await,
             Command::Bench(command) => bench::run(command).await,
             Command::Config(command) => settings::config(command, &variables),
-            Command::Completions(args) => manual::completions(&args, Cli::command()),
+            Command::Completions(args) => manual::completions(&args, &Cli::command()),
             Command::Man(args) => manual::man(&args, Cli::command()),
             Command::NatsGuard(_) => Ok(()),
         }

@@ -201,6 +201,12 @@ impl CallError {
         status::reason(&self.0).unwrap_or_else(|| format!("{:?}", self.0.code()))
     }
 
+    /// How a connection was lost, in a few words: the server's reason, if it gave one.
+    pub fn loss(&self) -> String {
+        let reason = status::reason(&self.0).map(|reason| printable(&reason));
+        reason.unwrap_or_else(|| "the connection broke".to_owned())
+    }
+
     /// The fields at fault, with what is wrong.
     pub fn violations(&self) -> Vec<(String, String)> {
         let bad_request = self.0.get_details_bad_request();

@@ -48,7 +48,7 @@ pub struct ManArgs {
 ///
 /// # Errors
 /// Those of stdout.
-pub fn completions(args: &CompletionsArgs, command: Command) -> anyhow::Result<()> {
+pub fn completions(args: &CompletionsArgs, command: &Command) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut visible(command), "barid", &mut script);
     out::line(String::from_utf8(script)?.trim_end())
@@ -69,7 +69,7 @@ pub fn man(args: &ManArgs, command: Command) -> anyhow::Result<()> {
 }
 
 /// The command without what is not for people.
-fn visible(command: Command) -> Command {
+fn visible(command: &Command) -> Command {
     let shown: Vec<Command> = command
         .get_subcommands()
         .filter(|sub| !sub.is_hide_set())

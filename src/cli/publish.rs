@@ -264,7 +264,10 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The request of an item, or why there is none.
+    /// The request of an item.
+    ///
+    /// # Errors
+    /// Where the item is, and why it makes no request.
     pub fn apply(&self, item: Item) -> Result<Sending, (Place, String)> {
         let parsed = match item.parsed {
             Ok(parsed) => parsed,

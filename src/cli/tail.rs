@@ -284,7 +284,7 @@ impl Tail {
 
 fn lost_or_refused(error: CallError) -> anyhow::Result<End> {
     if error.is_lost() {
-        Ok(End::Lost(error.reason(), error.retry_after()))
+        Ok(End::Lost(error.loss(), error.retry_after()))
     } else {
         Err(error.into())
     }

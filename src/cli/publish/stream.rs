@@ -15,7 +15,6 @@ use crate::{
     cli::{
         client::{CallError, Client, backoff},
         input::{Item, Place},
-        printable::printable,
         publish::{PIPELINE, Rules, tally::Tally},
     },
     config::value::Span,
@@ -334,7 +333,7 @@ impl Again {
 
 fn lost_or_refused(error: CallError) -> anyhow::Result<End> {
     if error.is_lost() {
-        let why = format!("lost the server ({})", printable(&error.reason()));
+        let why = format!("lost the server ({})", error.loss());
         Ok(End::Lost(why, error.retry_after()))
     } else {
         Err(error.into())
