@@ -21,7 +21,7 @@ use crate::{
 /// Different sentences that the summary repeats for each reason; articles beyond are counted.
 const SENTENCES_SHOWN: usize = 20;
 /// Places that the summary names for each sentence; the others are counted.
-const PLACES_SHOWN: usize = 8;
+const PLACES_SHOWN: u64 = 8;
 /// The reason of what never left: it is no article.
 const UNREADABLE: &str = "not readable as an article";
 /// The reason of what failed without the server giving one.
@@ -209,13 +209,8 @@ impl Tally {
         for (reason, failures) in &self.reasons {
             lines.push(format!("  {reason} ({})", failures.count));
             for (sentence, places) in &failures.sentences {
-                let mut named: Vec<String> = places.shown.iter().map(Place::to_string).collect();
-                let more = places.count.saturating_sub(PLACES_SHOWN as u64);
-                if more > 0 {
-                    named.push(format!("{more} more"));
-                }
-                let sentence = sentence.replace('\n', "\n    ");
-                lines.push(format!("    {}: {sentence}", named.join(", ")));
+                lines.push(format!("    {}", sentence.replace('\n', "\n    ")));
+                lines.push(format!("      at {}", places.text()));
             }
             let shown: u64 = failures
                 .sentences
@@ -228,6 +223,28 @@ impl Tally {
             }
         }
         lines.join("\n")
+    }
+}
+
+impl Places {
+    /// `a.jsonl:2, :4, b.jsonl:1 and 3 more`: each file once in a row.
+    fn text(&self) -> String {
+        let (mut text, mut file) = (String::new(), "");
+        for place in &self.shown {
+            if !text.is_empty() {
+                text.push_str(", ");
+            }
+            let whole = place.to_string();
+            let short = whole
+                .strip_prefix(&place.file)
+                .filter(|_| place.file == file);
+            text.push_str(short.filter(|short| !short.is_empty()).unwrap_or(&whole));
+            file = &place.file;
+        }
+        match self.count.saturating_sub(PLACES_SHOWN) {
+            0 => text,
+            more => format!("{text} and {more} more"),
+        }
     }
 }
 
@@ -248,7 +265,7 @@ impl Failures {
         };
         if let Some((_, places)) = self.sentences.get_mut(index) {
             places.count += 1;
-            if places.shown.len() < PLACES_SHOWN {
+            if places.count <= PLACES_SHOWN {
                 places.shown.push(place.clone());
             }
         }

@@ -25,16 +25,19 @@ fn summary() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "51 of 51 articles were not accepted");
     assert_eq!(lines[1], "  not answered (30)");
-    assert_eq!(lines[2], "    a.jsonl:100: sentence 100");
+    assert_eq!(lines[2], "    sentence 100");
     assert_eq!(lines[3], "    and more");
-    assert_eq!(lines[42], "    and 10 more");
-    assert_eq!(lines[43], "  not readable as an article (21)");
-    assert_eq!(lines[44], "    a.jsonl:1: expected value");
-    assert!(
-        lines[45].ends_with("a.jsonl:9, 12 more: has no headline"),
-        "{text}"
+    assert_eq!(lines[4], "      at a.jsonl:100");
+    assert_eq!(lines[62], "    and 10 more");
+    assert_eq!(lines[63], "  not readable as an article (21)");
+    assert_eq!(lines[64], "    expected value");
+    assert_eq!(lines[65], "      at a.jsonl:1");
+    assert_eq!(lines[66], "    has no headline");
+    assert_eq!(
+        lines[67],
+        "      at a.jsonl:2, :3, :4, :5, :6, :7, :8, :9 and 12 more"
     );
-    assert_eq!(lines.len(), 46);
+    assert_eq!(lines.len(), 68);
 }
 
 /// Only invalid input is bad use; anything else is a failure.
