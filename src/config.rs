@@ -107,6 +107,21 @@ pub fn load(
     load_layers(flags, file::chosen(file), variables)
 }
 
+/// Decides every setting, and judges the variables of the client commands with them, so that one
+/// check finds everything.
+///
+/// # Errors
+/// As [`load`].
+pub fn check(file: Option<&Path>, variables: &[(String, String)]) -> Result<Settings, ConfigError> {
+    let loaded = load(Layer::default(), file, variables);
+    let client_problems = client_variables(variables);
+    match loaded {
+        Err(ConfigError(problems)) => Err(ConfigError([problems, client_problems].concat())),
+        Ok(_) if !client_problems.is_empty() => Err(ConfigError(client_problems)),
+        Ok(settings) => Ok(settings),
+    }
+}
+
 /// Decides every setting; without a file none is read.
 ///
 /// # Errors
@@ -122,7 +137,6 @@ fn load_layers(
         .map(|path| file::read(path, &mut problems))
         .unwrap_or_default();
     problems.extend(unknown_variables(variables));
-    problems.extend(client_variables(variables));
     let mut picker = Picker {
         flags,
         variables: from_variables(variables, &mut problems),
@@ -178,8 +192,7 @@ fn unknown_variables(variables: &[(String, String)]) -> Vec<Problem> {
         .collect()
 }
 
-/// The variables of the client commands, which clap reads where they are used: here only judged,
-/// so that one check finds everything.
+/// What is wrong with the variables of the client commands, which clap reads where they are used.
 fn client_variables(variables: &[(String, String)]) -> Vec<Problem> {
     let problem = |name: &str, message: String| Problem::Variable {
         name: name.to_owned(),

@@ -237,7 +237,7 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
             if let Err(failures) = tally.finish() {
                 out::say(&format!("barid: {failures:#}"));
             }
-            Err(error.context(advice))
+            Err(anyhow!("{error:#}; {advice}"))
         }
     }
 }
@@ -302,6 +302,7 @@ impl Rules {
                 publish: Some(publish),
             },
             read_bytes: item.read_bytes,
+            sent_count: 0,
         })
     }
 }

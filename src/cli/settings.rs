@@ -10,7 +10,7 @@ use crate::{
         out,
         serve::{ServeArgs, read_taxonomy},
     },
-    config::{self, Settings, layer::Layer, value::Output},
+    config::{self, Settings, value::Output},
 };
 
 /// Look at the settings of `barid serve`, check them, begin a file of them
@@ -75,7 +75,7 @@ pub fn config(command: ConfigCommand, variables: &[(String, String)]) -> anyhow:
             show(&settings)
         }
         ConfigCommand::Check(args) => {
-            let settings = config::load(Layer::default(), args.file.as_deref(), variables)?;
+            let settings = config::check(args.file.as_deref(), variables)?;
             if let Some(path) = &settings.serve.taxonomy {
                 read_taxonomy(path)?;
             }

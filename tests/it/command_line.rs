@@ -648,7 +648,9 @@ fn bash_completes(script: &Path) {
 /// Proves that what is asked wrongly is told with its name and a remedy, with exit code 2.
 #[test]
 fn bad_use_is_told() {
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 11] = [
+        (&["correct", "a:1", "/no/such", "--note", "x"], "/no/such"),
+        (&["correct", "a:1", "/", "--note", "x"], "can't read /"),
         (&["tail", "--from", "yesterday"], "last:20"),
         (&["tail", "--server", "localhost:1"], "--server"),
         (&["tail", "--urgency", "10"], "1..=9"),

@@ -24,6 +24,10 @@ use crate::{
 /// The longest wait before a new try.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// What becomes of a revision that a later one of its story may have passed: sent again, it would
+/// put an old text over a new one.
+const OVERTAKEN: &str = "not accepted, and a later revision of the story was sent meanwhile";
+
 /// An article on its way.
 #[derive(Debug)]
 pub struct Sending {
@@ -37,6 +41,8 @@ pub struct Sending {
     pub request: proto::PublishStreamRequest,
     /// Bytes of its file up to its end.
     pub read_bytes: u64,
+    /// How often it was sent.
+    pub sent_count: u32,
 }
 
 impl Sending {
@@ -70,6 +76,8 @@ pub struct Pipeline {
     patience: Duration,
     /// Sent and not answered, in order.
     pending: VecDeque<Sending>,
+    /// Refused for the moment; before what is pending.
+    again: Again,
     is_input_done: bool,
     /// Since when an answer is due.
     waiting_since: Instant,
@@ -90,6 +98,7 @@ impl Pipeline {
             rules,
             patience,
             pending: VecDeque::new(),
+            again: Again::default(),
             is_input_done: false,
             waiting_since: Instant::now(),
             failed_count: 0,
@@ -154,7 +163,7 @@ impl Pipeline {
     /// # Errors
     /// Those of stdout.
     pub fn give_up(&mut self, tally: &mut Tally) -> anyhow::Result<()> {
-        for sending in self.pending.drain(..) {
+        for sending in self.again.sendings.drain(..).chain(self.pending.drain(..)) {
             tally.fail(&sending.place, "sent, but not answered", None)?;
         }
         Ok(())
@@ -163,7 +172,8 @@ impl Pipeline {
     /// One stream: first what an earlier one left unanswered, then what comes.
     async fn stream(&mut self, tally: &mut Tally) -> anyhow::Result<End> {
         let (requests_in, requests) = mpsc::channel(PIPELINE);
-        for sending in &self.pending {
+        for sending in &mut self.pending {
+            sending.sent_count += 1;
             // There is room: no more are pending than the channel holds.
             requests_in
                 .try_send(sending.request.clone())
@@ -177,7 +187,27 @@ impl Pipeline {
             Ok(Err(status)) => return lost_or_refused(status.into()),
             Err(_) => return Ok(End::Lost("no answer".to_owned(), None)),
         };
-        self.pump(requests_in, &mut answers, tally).await
+        let end = self.pump(requests_in, &mut answers, tally).await?;
+        self.restore(tally)?;
+        Ok(end)
+    }
+
+    /// Puts what was refused for the moment before what has not been answered.
+    fn restore(&mut self, tally: &mut Tally) -> anyhow::Result<()> {
+        let is_under_way = |sending: &Sending| {
+            let id = sending.article_id();
+            id.is_some() && self.pending.iter().any(|later| later.article_id() == id)
+        };
+        // The later one may have been accepted, and its answer lost.
+        let (doubtful, again): (Vec<Sending>, Vec<Sending>) =
+            self.again.take().into_iter().partition(is_under_way);
+        for sending in doubtful {
+            tally.fail(&sending.place, OVERTAKEN, None)?;
+        }
+        let mut pending = VecDeque::from(again);
+        pending.append(&mut self.pending);
+        self.pending = pending;
+        Ok(())
     }
 
     async fn pump(
@@ -186,10 +216,9 @@ impl Pipeline {
         answers: &mut Streaming<proto::PublishStreamResponse>,
         tally: &mut Tally,
     ) -> anyhow::Result<End> {
-        let mut again = Again::default();
         loop {
             if self.pending.is_empty() {
-                if let Some(end) = again.end(&mut self.pending) {
+                if let Some(end) = self.again.end() {
                     return Ok(end);
                 }
                 if self.is_input_done {
@@ -198,21 +227,18 @@ impl Pipeline {
             }
             let is_waiting = !self.pending.is_empty();
             let takes_more =
-                !self.is_input_done && again.is_empty() && self.pending.len() < PIPELINE;
+                !self.is_input_done && self.again.is_empty() && self.pending.len() < PIPELINE;
             let answer = tokio::select! {
                 biased;
                 // Nothing is lost: an answer that was not taken stays in the stream.
                 answer = answers.message() => match answer {
                     Ok(Some(answer)) => answer,
                     Ok(None) if is_waiting => {
-                        return Ok(again.lost(&mut self.pending, "the server ended the stream", None));
+                        return Ok(End::Lost("the server ended the stream".to_owned(), None));
                     }
                     Ok(None) => return Ok(End::Idle),
                     Err(_) if !is_waiting => return Ok(End::Idle),
-                    Err(status) => {
-                        let end = lost_or_refused(status.into())?;
-                        return Ok(again.merge(&mut self.pending, end));
-                    }
+                    Err(status) => return lost_or_refused(status.into()),
                 },
                 // Nothing is lost: an item that was not taken stays in the channel.
                 item = self.items.recv(), if takes_more => {
@@ -222,7 +248,8 @@ impl Pipeline {
                     };
                     let before = self.pending.len();
                     self.push(item, tally)?;
-                    if let Some(sending) = self.pending.get(before) {
+                    if let Some(sending) = self.pending.get_mut(before) {
+                        sending.sent_count += 1;
                         // Refused only when the stream has broken, which its answers will tell.
                         let _broken = requests.try_send(sending.request.clone());
                     }
@@ -230,11 +257,11 @@ impl Pipeline {
                 }
                 // Nothing is lost: what is pending stays so.
                 () = time::sleep_until(self.waiting_since + self.patience), if is_waiting => {
-                    return Ok(again.lost(&mut self.pending, "no answer", None));
+                    return Ok(End::Lost("no answer".to_owned(), None));
                 }
             };
             let sending = self.pending.pop_front().context("an answer to nothing")?;
-            self.answer(sending, answer, &mut again, tally)?;
+            self.answer(sending, answer, tally)?;
         }
     }
 
@@ -242,21 +269,19 @@ impl Pipeline {
         &mut self,
         sending: Sending,
         answer: proto::PublishStreamResponse,
-        again: &mut Again,
         tally: &mut Tally,
     ) -> anyhow::Result<()> {
         let result = match answer.result {
             Some(Answer::Published(published)) => {
-                for overtaken in again.overtaken(&published.article_id) {
-                    let message = "a later revision was accepted while this one could not be";
-                    tally.fail(&overtaken.place, message, None)?;
+                for overtaken in self.again.overtaken(&published.article_id) {
+                    tally.fail(&overtaken.place, OVERTAKEN, None)?;
                 }
                 tally.accept(&sending, &published)
             }
             Some(Answer::Error(status)) => {
                 let error = CallError::from(status);
                 if error.is_lost() {
-                    again.push(sending, &error);
+                    self.again.push(sending, &error);
                     return Ok(());
                 }
                 tally.done(sending.read_bytes);
@@ -292,14 +317,18 @@ impl Again {
         self.sendings.is_empty()
     }
 
+    fn take(&mut self) -> VecDeque<Sending> {
+        self.hint = None;
+        std::mem::take(&mut self.sendings)
+    }
+
     fn push(&mut self, sending: Sending, error: &CallError) {
-        self.why = error.reason();
+        self.why = error.loss();
         self.hint = self.hint.max(error.retry_after());
         self.sendings.push_back(sending);
     }
 
-    /// Earlier revisions of an article of which a later one was accepted: sent again, they would
-    /// put an old text over a new one.
+    /// Takes out earlier revisions of an article of which a later one was accepted.
     fn overtaken(&mut self, article_id: &str) -> Vec<Sending> {
         let sendings = std::mem::take(&mut self.sendings);
         let (overtaken, left): (Vec<Sending>, Vec<Sending>) = sendings
@@ -310,24 +339,9 @@ impl Again {
     }
 
     /// The end of a stream of which all is answered, if anything has to be sent again.
-    fn end(&mut self, pending: &mut VecDeque<Sending>) -> Option<End> {
-        if self.is_empty() {
-            return None;
-        }
+    fn end(&self) -> Option<End> {
         let why = format!("the server can't take more for the moment ({})", self.why);
-        Some(self.lost(pending, &why, self.hint))
-    }
-
-    fn lost(&mut self, pending: &mut VecDeque<Sending>, why: &str, hint: Option<Duration>) -> End {
-        self.merge(pending, End::Lost(why.to_owned(), hint))
-    }
-
-    /// Puts them before what has not been answered.
-    fn merge(&mut self, pending: &mut VecDeque<Sending>, end: End) -> End {
-        let mut sendings = std::mem::take(&mut self.sendings);
-        sendings.append(pending);
-        *pending = sendings;
-        end
+        (!self.is_empty()).then_some(End::Lost(why, self.hint))
     }
 }
 
@@ -339,3 +353,6 @@ fn lost_or_refused(error: CallError) -> anyhow::Result<End> {
         Err(error.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

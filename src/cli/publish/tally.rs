@@ -86,12 +86,15 @@ impl Tally {
         sending: &Sending,
         published: &proto::PublishResponse,
     ) -> anyhow::Result<()> {
+        let mut published = published.clone();
+        // Sent again over a lost connection, it may be its own duplicate.
+        published.duplicate &= sending.sent_count == 1;
         self.accepted_count += 1;
         self.duplicate_count += u64::from(published.duplicate);
         self.done(sending.read_bytes);
         let place = Some(&sending.place);
         self.bar
-            .suspend(|| print_published(self.output, sending.action, published, place))
+            .suspend(|| print_published(self.output, sending.action, &published, place))
     }
 
     /// An article never left.
