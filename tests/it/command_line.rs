@@ -185,6 +185,14 @@ async fn tail_is_exact_over_kills_of_the_server() {
         }
     };
     assert_eq!(next["action"], "kill");
+    tail.child.kill().unwrap();
+    let said = tail.rest();
+    assert!(said.stderr.contains("no server answers"), "{said:?}");
+    assert_eq!(
+        said.stderr.matches("the server is back").count(),
+        3,
+        "{said:?}"
+    );
 }
 
 /// Proves that the scripts' `tail` gives up on a server that stays away, and says which.
