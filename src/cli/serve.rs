@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use clap::ValueHint;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +36,7 @@ use crate::{
 )]
 pub struct ServeArgs {
     /// The settings file [default: ./barid.toml if it is there]
-    #[arg(long, env = "BARID_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "BARID_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Every setting.
     #[command(flatten)]

@@ -15,6 +15,7 @@
 
 mod bad_input;
 mod clients;
+mod command_line;
 mod epochs;
 mod harness;
 mod kills;
