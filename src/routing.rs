@@ -234,13 +234,14 @@ fn inferred(score: &Score, taxonomy: &Taxonomy) -> Vec<(Topic, Reason)> {
 /// What the points of one topic come to; none where it has none.
 fn verdict(number: usize, score: &Score, taxonomy: &Taxonomy) -> Option<Verdict> {
     let points = score.total.get(number).copied().unwrap_or(0);
-    let strongest = score.own.iter().copied().max().unwrap_or(0);
     let settings = taxonomy.settings();
     if points <= 0 {
         None
-    } else if points < settings.threshold {
+    } else if points < settings.threshold || score.firm[number] <= 0 {
         Some(Verdict::BelowThreshold)
-    } else if i64::from(points) * 100 < i64::from(strongest) * i64::from(settings.share_percent) {
+    } else if i64::from(points) * 100
+        < i64::from(score.strongest) * i64::from(settings.share_percent)
+    {
         Some(Verdict::Outweighed)
     } else {
         Some(Verdict::Routed)

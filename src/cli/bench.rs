@@ -14,6 +14,7 @@ pub mod floor;
 pub mod load;
 pub mod node;
 pub mod publish;
+pub mod route;
 pub mod start;
 
 /// Measure this machine: ratios to what NATS alone does, in one run
@@ -26,6 +27,9 @@ pub enum BenchCommand {
                             --output json"
     )]
     Publish(publish::PublishArgs),
+    /// Routing: articles a second that one core routes
+    #[command(after_help = "Examples:\n  barid bench route\n  barid bench route --body-bytes 8192")]
+    Route(route::RouteArgs),
     /// Starting: from exec to ready, with an empty log and with a full one
     #[command(after_help = "Examples:\n  barid bench start\n  barid bench start --records 100000")]
     Start(start::StartArgs),
@@ -38,6 +42,7 @@ pub enum BenchCommand {
 pub async fn run(command: BenchCommand) -> anyhow::Result<()> {
     match command {
         BenchCommand::Publish(args) => publish::run(args).await,
+        BenchCommand::Route(args) => route::run(&args),
         BenchCommand::Start(args) => start::run(args).await,
     }
 }

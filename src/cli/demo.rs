@@ -173,6 +173,15 @@ async fn send(
     }
 }
 
+/// Every article of the demo, as it is published.
+///
+/// # Errors
+/// Never: the demo is tested.
+pub fn articles() -> anyhow::Result<Vec<proto::Article>> {
+    let article = |step: Step| Ok(step.article.into_article(&mut Vec::new())?);
+    steps()?.into_iter().map(article).collect()
+}
+
 fn steps() -> anyhow::Result<Vec<Step>> {
     let read = |(number, line): (usize, &str)| {
         serde_json::from_str(line).with_context(|| format!("line {number} of the demo"))

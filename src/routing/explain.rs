@@ -272,13 +272,16 @@ impl Explainer<'_> {
         let settings = self.taxonomy.settings();
         match verdict {
             Verdict::Routed => String::new(),
+            Verdict::BelowThreshold if points >= settings.threshold => {
+                format!("only hints speak for it: name {topic} in article.topics")
+            }
             Verdict::BelowThreshold => format!(
                 "{} more points are needed: say more of it, headline first, or name {topic} in \
                  article.topics",
                 settings.threshold - points
             ),
             Verdict::Outweighed => {
-                let strongest = self.score.own.iter().copied().max().unwrap_or(0);
+                let strongest = self.score.strongest;
                 format!(
                     "the strongest topic has {strongest} points, and this one less than {} % of \
                      that: name {topic} in article.topics",

@@ -100,6 +100,11 @@ pub struct Score {
     /// Those of each topic, and what phrases and rules give to the topics beneath it: hints do not
     /// add up, or a few words that are in all news would be the whole of a field.
     pub total: Vec<i32>,
+    /// The part of those that phrases and rules give: hints alone lead nowhere.
+    pub firm: Vec<i32>,
+    /// The most that phrases and hints alone give to any topic. Rules are left out: they say what a
+    /// story is about, not how much of it.
+    pub strongest: i32,
 }
 
 impl Findings {
@@ -187,6 +192,7 @@ impl Findings {
                 }
             }
         }
+        score.strongest = score.own.iter().copied().max().unwrap_or(0);
         for (number, rule) in taxonomy.rules().iter().enumerate() {
             if score.satisfies(rule, taxonomy) {
                 score.rules.push(number);
@@ -197,9 +203,11 @@ impl Findings {
             }
         }
         score.total.clone_from(&score.own);
+        score.firm.clone_from(&firm);
         for (topic, points) in firm.iter().enumerate().filter(|(_, points)| **points > 0) {
             for ancestor in taxonomy.ancestors(topic) {
                 score.total[ancestor] += points / BENEATH;
+                score.firm[ancestor] += points / BENEATH;
             }
         }
         score

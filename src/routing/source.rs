@@ -150,8 +150,8 @@ impl Default for Inference {
     fn default() -> Self {
         let number = |value| Spanned::new(0..0, value);
         Self {
-            threshold: number(12),
-            share_percent: number(30),
+            threshold: number(10),
+            share_percent: number(45),
             lead_words: number(45),
             headline: number(3),
             deck: number(2),

@@ -276,7 +276,7 @@ fn what_falls_short_is_told_what_it_lacks() {
     let short = &explanation.topics[1];
     assert_eq!(short.verdict, Verdict::BelowThreshold);
     assert!(
-        short.remedy.starts_with("6 more points"),
+        short.remedy.starts_with("4 more points"),
         "{}",
         short.remedy
     );
