@@ -41,6 +41,7 @@ use crate::{
 pub mod admin;
 pub mod batch;
 pub mod cache;
+mod connect;
 pub mod epoch;
 pub mod erase;
 pub mod group;
@@ -49,6 +50,7 @@ pub mod open;
 pub mod page;
 pub mod pulse;
 pub mod retain;
+pub mod servers;
 pub mod tail;
 
 /// How long one request to the leader may take before it is sent again.
