@@ -309,10 +309,11 @@ impl Ingest {
         let mut is_ours_possible = false;
         let mut race_count = 0;
         loop {
-            if let Some(answer) = self.answer(submission, is_sure).await? {
+            let answer = patiently(deadline, || self.answer(submission, is_sure)).await?;
+            if let Some(answer) = answer {
                 return self.answered(submission, &answer, is_ours_possible);
             }
-            let (head, is_read) = self.head(submission, is_sure).await?;
+            let (head, is_read) = patiently(deadline, || self.head(submission, is_sure)).await?;
             let draft = match self.plan(submission, head.as_deref()) {
                 Ok(Plan::Append(draft)) => draft,
                 Ok(Plan::Killed(published)) => return Ok(published),
@@ -554,5 +555,19 @@ fn action(submission: &Submission, head: Option<&Head>) -> Result<Action, Publis
             Ok(Action::Update)
         }
         (Some(Action::Publish | Action::Update | Action::Correct), _) => Ok(asked),
+    }
+}
+
+/// Reads again while the log has no leader and the caller still waits. Each read tries for a while by
+/// itself, so that this does not spin.
+async fn patiently<T, F>(deadline: Instant, read: impl Fn() -> F) -> Result<T, ReadError>
+where
+    F: Future<Output = Result<T, ReadError>>,
+{
+    loop {
+        match read().await {
+            Err(ReadError::Unavailable(_) | ReadError::Behind) if Instant::now() < deadline => {}
+            result => return result,
+        }
     }
 }

@@ -42,8 +42,10 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 const LINGER_MAX: Duration = Duration::from_millis(3);
 /// Reads of the leader that may be under way to explain a refusal.
 const CHECKS_MAX: usize = 64;
-/// Pause before the same groups are sent again.
+/// Pause before the same groups are sent again; it doubles each time up to the second figure: an
+/// election takes seconds, and each try is a whole batch.
 const RESEND_PAUSE: Duration = Duration::from_millis(20);
+const RESEND_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// A group that waits for its commit.
 #[derive(Debug)]
@@ -286,6 +288,7 @@ impl Writer {
     /// Commits a batch, in parts if need be, and answers every job.
     async fn commit(&self, batch: Vec<Job>) {
         let mut parts = vec![batch];
+        let mut pause = RESEND_PAUSE;
         while let Some(mut part) = parts.pop() {
             part = self.without_expired(part);
             if part.is_empty() {
@@ -295,7 +298,10 @@ impl Writer {
                 Ok(Sent { first_seq, read }) if first_seq <= read => {
                     self.succeed_after_loss(part, first_seq).await;
                 }
-                Ok(Sent { first_seq, .. }) => self.succeed(part, first_seq),
+                Ok(Sent { first_seq, .. }) => {
+                    self.succeed(part, first_seq);
+                    pause = RESEND_PAUSE;
+                }
                 Err(BatchError::Stale) if part.len() == 1 => stale(part),
                 Err(BatchError::Stale) => parts.extend(self.without_stale(part).await),
                 Err(BatchError::TooLarge) if part.len() > 1 => {
@@ -306,12 +312,15 @@ impl Writer {
                     fail(part, &AppendError::Refused("it is too large".into()));
                 }
                 Err(BatchError::Again(why)) => {
-                    tracing::warn!(why, group_count = part.len(), "sending a batch again");
-                    sleep(RESEND_PAUSE).await;
+                    if pause == RESEND_PAUSE {
+                        tracing::warn!(why, group_count = part.len(), "sending a batch again");
+                    }
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RESEND_PAUSE_MAX);
                     parts.push(part);
                 }
                 Err(BatchError::Away) => {
-                    // The pulse has told so already.
+                    // The pulse has told so already, and the try itself took a while.
                     sleep(RESEND_PAUSE).await;
                     parts.push(part);
                 }
@@ -398,6 +407,8 @@ impl Writer {
         }
         let read = self.log.read_up_to();
         let client = &self.log.0.connection.client;
+        let mut generation = self.log.0.connection.generation.clone();
+        generation.mark_unchanged();
         let batch_id = nuid();
         let last = part
             .iter()
@@ -430,16 +441,21 @@ impl Writer {
                     .headers(headers)
                     .payload(payload)
                     .timeout(Some(COMMIT_TIMEOUT));
-                let response = client
-                    .send_request(subject, request)
-                    .await
-                    .map_err(|error| match error.kind() {
-                        RequestErrorKind::MaxPayloadExceeded => BatchError::TooLarge,
-                        RequestErrorKind::InvalidSubject => BatchError::Refused(error.to_string()),
-                        RequestErrorKind::TimedOut
-                        | RequestErrorKind::NoResponders
-                        | RequestErrorKind::Other => BatchError::Again(error.to_string()),
-                    })?;
+                let response = tokio::select! {
+                    biased;
+                    response = client.send_request(subject, request) => response,
+                    // What is dropped here waits for an answer that the lost connection took along.
+                    _ = generation.changed() => {
+                        return Err(BatchError::Again("the connection was lost".to_owned()));
+                    }
+                };
+                let response = response.map_err(|error| match error.kind() {
+                    RequestErrorKind::MaxPayloadExceeded => BatchError::TooLarge,
+                    RequestErrorKind::InvalidSubject => BatchError::Refused(error.to_string()),
+                    RequestErrorKind::TimedOut
+                    | RequestErrorKind::NoResponders
+                    | RequestErrorKind::Other => BatchError::Again(error.to_string()),
+                })?;
                 let first_seq = committed(&response.payload, last)?;
                 return Ok(Sent { first_seq, read });
             }
