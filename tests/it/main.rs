@@ -15,6 +15,7 @@
 
 mod bad_input;
 mod clients;
+mod cluster;
 mod epochs;
 mod harness;
 mod kills;
@@ -22,6 +23,7 @@ mod managed_nats;
 mod model;
 mod native;
 mod nats;
+mod nats_cluster;
 mod outages;
 mod publishing;
 mod raw_log;
