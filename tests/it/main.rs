@@ -13,6 +13,7 @@
     reason = "a test may panic, look at the clock and be long"
 )]
 
+mod bad_clusters;
 mod bad_input;
 mod clients;
 mod cluster;
