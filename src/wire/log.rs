@@ -12,9 +12,9 @@ use std::{
 };
 
 use async_nats::jetstream::{
-    self, kv,
+    kv,
     message::StreamMessage,
-    stream::{InfoError, RawMessageError, RawMessageErrorKind},
+    stream::{RawMessageError, RawMessageErrorKind},
 };
 use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
@@ -45,6 +45,7 @@ mod connect;
 pub mod epoch;
 pub mod erase;
 pub mod group;
+mod info;
 pub mod killed;
 pub mod open;
 pub mod page;
@@ -313,15 +314,6 @@ impl Log {
     /// [`ReadError`].
     pub async fn last_seq(&self) -> Result<u64, ReadError> {
         Ok(self.info().await?.state.last_sequence)
-    }
-
-    async fn info(&self) -> Result<jetstream::stream::Info, ReadError> {
-        self.0
-            .connection
-            .stream
-            .get_info()
-            .await
-            .map_err(|error: InfoError| unavailable(error))
     }
 
     fn meta(&self) -> &kv::Store {
