@@ -17,6 +17,7 @@ mod bad_clusters;
 mod bad_input;
 mod clients;
 mod cluster;
+mod deploy;
 mod epochs;
 mod harness;
 mod kills;
