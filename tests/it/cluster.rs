@@ -16,7 +16,7 @@ use std::{
 
 use async_nats::jetstream::{self, consumer::DeliverPolicy};
 use barid::wire::proto::v1::{
-    Action, Delivery, PublishResponse, SubscribeRequest,
+    Action, Delivery, GapReason, PublishResponse, SubscribeRequest,
     publisher_service_client::PublisherServiceClient, subscribe_response::Frame,
     subscriber_service_client::SubscriberServiceClient,
 };
@@ -34,6 +34,7 @@ use tonic::{
 
 use crate::{
     harness::{Node, after, article, everything, filter, request, seq},
+    nats::{copy_folder, put_back},
     nats_cluster::{Cluster, LIMIT, SIZE, info},
 };
 
@@ -349,6 +350,51 @@ async fn check_log(client: &async_nats::Client, expected: &BTreeMap<u64, Publish
     assert_eq!(found, expected.len());
     let epochs = &stream.cached_info().config.metadata["barid.epochs"];
     assert!(!epochs.contains(','), "nothing was lost: {epochs}");
+}
+
+/// The whole cluster is put back to an earlier state under a running node: it waits long enough to tell
+/// that from a slow leader, and nothing gets in meanwhile under the cursors of what was lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_cluster_is_noticed() {
+    let mut cluster = Cluster::start().await;
+    let node = Node::start_with(&["--nats-url", &cluster.url(), "--replicas", "3"]);
+    let publish = async |name: &str| {
+        let mut call = Request::new(request(
+            Action::Publish,
+            article(&format!("test:{name}"), name),
+        ));
+        call.set_timeout(DEADLINE);
+        node.publisher().publish(call).await.unwrap().into_inner()
+    };
+    let restart = async |cluster: &mut Cluster| {
+        for index in 0..SIZE {
+            cluster.start_again(index);
+        }
+        for index in 0..SIZE {
+            cluster.healthy(index).await;
+        }
+    };
+    publish("kept").await;
+    (0..SIZE).for_each(|index| cluster.kill(index));
+    let backup = tempfile::TempDir::new().unwrap();
+    copy_folder(&cluster.stores(), backup.path());
+    restart(&mut cluster).await;
+    let lost = publish("lost").await;
+    let mut stayed = node.subscribe(after(&lost.cursor)).await.unwrap();
+    assert_eq!(stayed.history().await, []);
+
+    (0..SIZE).for_each(|index| cluster.kill(index));
+    put_back(backup.path(), &cluster.stores());
+    restart(&mut cluster).await;
+
+    let new = publish("new").await;
+    assert_eq!(seq(&new.cursor), seq(&lost.cursor), "the same place");
+    assert_ne!(new.cursor, lost.cursor);
+    match timeout(LIMIT, stayed.next()).await.unwrap().unwrap() {
+        Frame::Gap(gap) => assert_eq!(gap.reason(), GapReason::EpochLost),
+        other => panic!("not a gap: {other:?}"),
+    }
+    assert_eq!(stayed.delivery().await.cursor, new.cursor);
 }
 
 fn rounds() -> usize {

@@ -147,7 +147,7 @@ fn ports(dir: &Path) -> Option<u16> {
     url.rsplit_once(':')?.1.parse().ok()
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub fn copy_folder(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());

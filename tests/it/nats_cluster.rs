@@ -112,7 +112,7 @@ impl Cluster {
             .env("NATS_MONITOR_LISTEN", listen(server.monitor_port))
             .env("NATS_CLUSTER_LISTEN", listen(server.route_port))
             .env("NATS_ROUTES", format!("[{}]", routes.join(",")))
-            .env("NATS_STORE", self.dir.path().join(&name))
+            .env("NATS_STORE", self.dir.path().join("stores").join(&name))
             .env("NATS_STORE_MAX", &self.store_max)
             .env("NATS_NAME", name)
             .env("NATS_BARID_PASSWORD", "pbarid")
@@ -173,6 +173,11 @@ impl Cluster {
         let mut child = self.servers[index].child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Where everything is stored.
+    pub fn stores(&self) -> PathBuf {
+        self.dir.path().join("stores")
     }
 
     /// A stop by lame duck mode, waited for.
