@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use async_nats::{HeaderMap, StatusCode, jetstream::stream::Info};
+use async_nats::{StatusCode, jetstream::stream::Info};
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
@@ -135,7 +135,7 @@ impl Log {
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.map_err(unavailable)?;
         client
-            .publish_with_reply_and_headers(QUESTION, inbox, HeaderMap::new(), "{}".into())
+            .publish_with_reply(QUESTION, inbox, "{}".into())
             .await
             .map_err(unavailable)?;
         while servers.values().any(|server| server.version.is_none()) {
