@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub mod articles;
+pub mod explain;
 pub mod grpc;
 pub mod hub;
 pub mod index;

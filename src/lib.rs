@@ -9,7 +9,9 @@
 //!
 //! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`]: the words of the domain, their
 //!   limits, and no I/O.
-//! - [`routing`]: article and taxonomy to topics, a pure function.
+//! - [`routing`]: article and taxonomy to topics, a pure function. [`routing::source`] reads a
+//!   taxonomy file, [`routing::words`] and [`routing::phrases`] find its phrases in a text,
+//!   [`routing::findings`] counts points, [`routing::explain`] says why.
 //! - [`wire`]: everything that leaves the process. [`wire::proto`] is generated from `proto/`,
 //!   [`wire::convert`] checks every field once, [`wire::record`] is what the log stores, and
 //!   [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention.

@@ -3,8 +3,8 @@
 use std::{
     io,
     net::SocketAddr,
+    path::PathBuf,
     pin::pin,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -21,8 +21,8 @@ use crate::{
     delivery::{articles::Articles, grpc::Subscriber, hub::Hub},
     desk::Desk,
     ingest::{Ingest, grpc::Publisher},
-    routing::taxonomy::Taxonomy,
-    server::{incoming::connections, nats::ManagedNats},
+    routing::taxonomy::{LiveTaxonomy, Taxonomy},
+    server::{incoming::connections, nats::ManagedNats, reload::Reload},
     wire::{
         log::{Log, ReadError, batch::Writer, open},
         proto::v1::{
@@ -35,6 +35,7 @@ use crate::{
 
 pub mod incoming;
 pub mod nats;
+pub mod reload;
 
 /// Time between two HTTP/2 pings to a silent client.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -64,8 +65,10 @@ pub struct Options {
     pub retain: Option<Duration>,
     /// Over how long streams end at a stop.
     pub drain: Duration,
-    /// What to route by.
-    pub taxonomy: Arc<Taxonomy>,
+    /// What to route by at first.
+    pub taxonomy: Taxonomy,
+    /// The file that it is of, which is read again when it changes; none = built in.
+    pub taxonomy_file: Option<PathBuf>,
 }
 
 /// Which NATS a node runs on.
@@ -183,7 +186,7 @@ struct Node {
     log: Log,
     hub: Hub,
     ingest: Ingest,
-    taxonomy: Arc<Taxonomy>,
+    taxonomy: LiveTaxonomy,
     /// Publishes under way.
     publishes: TaskTracker,
     /// Streams end.
@@ -196,16 +199,16 @@ impl Node {
     fn new(log: Log, options: &Options) -> Self {
         let publishes = TaskTracker::new();
         let end_streams = CancellationToken::new();
-        let taxonomy = Arc::clone(&options.taxonomy);
+        let taxonomy = LiveTaxonomy::new(options.taxonomy.clone());
         let hub = Hub::new(
             log.clone(),
-            Arc::clone(&taxonomy),
+            taxonomy.clone(),
             options.drain,
             end_streams.clone(),
         );
         let ingest = Ingest::new(
             log.clone(),
-            Arc::clone(&taxonomy),
+            taxonomy.clone(),
             clock,
             end_streams.clone(),
             publishes.clone(),
@@ -230,7 +233,7 @@ impl Node {
         ready: impl FnOnce(),
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
-        let mut services = self.start_services(writer, options.retain);
+        let mut services = self.start_services(writer, options);
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
@@ -281,9 +284,7 @@ impl Node {
             )))
             .add_service(Subscriber::new(self.hub.clone()))
             .add_service(ArticleServiceServer::new(Articles::new(self.hub.clone())))
-            .add_service(DeskServiceServer::new(Desk::new(Arc::clone(
-                &self.taxonomy,
-            ))))
+            .add_service(DeskServiceServer::new(Desk::new(self.taxonomy.clone())))
             .serve_with_incoming_shutdown(incoming, self.end_streams.clone().cancelled_owned());
         let mut server = pin!(server);
         ready();
@@ -328,7 +329,7 @@ impl Node {
         sleep(LAST_WORDS).await;
     }
 
-    fn start_services(&self, writer: Writer, retain: Option<Duration>) -> Services {
+    fn start_services(&self, writer: Writer, options: &Options) -> Services {
         let mut services = Services::new();
         let stop = &self.end_services;
         let (hub, end) = (self.hub.clone(), stop.clone());
@@ -359,11 +360,19 @@ impl Node {
             }
             Ok("servers")
         });
-        if let Some(keep) = retain {
+        if let Some(keep) = options.retain {
             let (log, end) = (self.log.clone(), stop.clone());
             services.spawn(async move {
                 log.run_sweeper(keep, clock, end).await;
                 Ok("sweeper")
+            });
+        }
+        if let Some(file) = options.taxonomy_file.clone() {
+            let reload = Reload::new(file, self.taxonomy.clone());
+            let end = stop.clone();
+            services.spawn(async move {
+                reload.run(end).await;
+                Ok("taxonomy")
             });
         }
         services

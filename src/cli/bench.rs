@@ -18,6 +18,7 @@ pub mod start;
 
 /// Measure this machine: ratios to what NATS alone does, in one run
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  barid bench publish\n  barid bench start")]
 pub enum BenchCommand {
     /// Publishing: latency and throughput beside the same atomic batches by a bare NATS client
     #[command(

@@ -25,6 +25,9 @@ use crate::{
 ///
 /// Works beside a running service and without one; the settings say where the log is.
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  barid log status\n  barid log new-epoch --data-dir /var/lib/barid"
+)]
 pub enum LogCommand {
     /// Show the log's epochs, end and size
     #[command(
@@ -35,7 +38,7 @@ pub enum LogCommand {
     /// Begin a new epoch: run this once after restoring a backup of the log
     ///
     /// Readers whose cursor lies beyond the restored state are then told of the loss by a gap.
-    #[command(after_help = "Example:\n  barid log new-epoch --data-dir /var/lib/barid")]
+    #[command(after_help = "Examples:\n  barid log new-epoch --data-dir /var/lib/barid")]
     NewEpoch(Box<serve::ServeArgs>),
 }
 

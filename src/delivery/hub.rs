@@ -19,7 +19,7 @@ use crate::{
         index::{Index, Indexed},
     },
     filter::Filter,
-    routing::taxonomy::Taxonomy,
+    routing::taxonomy::{LiveTaxonomy, Taxonomy},
     wire::{
         log::{
             Log, ReadError,
@@ -51,7 +51,7 @@ pub struct Hub(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     log: Log,
-    taxonomy: Arc<Taxonomy>,
+    taxonomy: LiveTaxonomy,
     /// Over how long streams end when the process stops.
     drain: Duration,
     stop: CancellationToken,
@@ -80,12 +80,7 @@ pub enum Read {
 
 impl Hub {
     /// A hub over a log. `stop` makes its streams end, over the time `drain`.
-    pub fn new(
-        log: Log,
-        taxonomy: Arc<Taxonomy>,
-        drain: Duration,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(log: Log, taxonomy: LiveTaxonomy, drain: Duration, stop: CancellationToken) -> Self {
         let ring = Ring {
             after: 0,
             bytes: 0,
@@ -106,9 +101,9 @@ impl Hub {
         &self.0.log
     }
 
-    /// The taxonomy that filters are checked against.
-    pub fn taxonomy(&self) -> &Taxonomy {
-        &self.0.taxonomy
+    /// The taxonomy of now.
+    pub fn taxonomy(&self) -> Arc<Taxonomy> {
+        self.0.taxonomy.get()
     }
 
     /// Over how long streams end when the process stops.

@@ -371,3 +371,20 @@ async fn wait_for<T>(
         .await
         .is_ok_and(|found| found.is_ok())
 }
+
+/// Reads again while the log has no leader and the caller still waits. Each read tries for a while by
+/// itself, so that this does not spin.
+///
+/// # Errors
+/// [`ReadError`]: what the last try says at the deadline, or what no waiting mends.
+pub async fn patiently<T, F>(deadline: Instant, read: impl Fn() -> F) -> Result<T, ReadError>
+where
+    F: Future<Output = Result<T, ReadError>>,
+{
+    loop {
+        match read().await {
+            Err(ReadError::Unavailable(_) | ReadError::Behind) if Instant::now() < deadline => {}
+            result => return result,
+        }
+    }
+}

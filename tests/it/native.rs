@@ -381,6 +381,7 @@ fn group(uri: &str) -> Vec<Part> {
         urgencies_ever: 1 << 5,
         uri: uri.to_owned(),
         prior_revision_seq: 0,
+        routing: 0,
     };
     let mut record = record.encode_to_vec();
     let unknown = "a field of a later release".to_owned();
