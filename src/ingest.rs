@@ -24,7 +24,7 @@ use crate::{
     wire::{
         convert,
         log::{
-            Log, ReadError,
+            self, Log, ReadError,
             batch::AppendError,
             cache::{Head, Known},
             group::{Context, Group},
@@ -305,10 +305,12 @@ impl Ingest {
         let taxonomy = self.0.taxonomy.get();
         let mut findings = None;
         loop {
-            if let Some(answer) = self.answer(submission, is_sure).await? {
+            let answer = log::patiently(deadline, || self.answer(submission, is_sure)).await?;
+            if let Some(answer) = answer {
                 return self.answered(submission, &answer, is_ours_possible);
             }
-            let (head, is_read) = self.head(submission, is_sure).await?;
+            let (head, is_read) =
+                log::patiently(deadline, || self.head(submission, is_sure)).await?;
             if findings.is_none() {
                 findings = Some(read_text(submission, &taxonomy).await);
             }

@@ -349,6 +349,17 @@ impl Node {
             log.run_eraser(|| hub.ring_first(), end).await;
             Ok("eraser")
         });
+        let (log, end) = (self.log.clone(), stop.clone());
+        services.spawn(async move {
+            // Beside the start, which it must not delay: a server that is away answers late.
+            tokio::select! {
+                biased;
+                () = end.cancelled() => {}
+                // A question that is dropped only tells nobody.
+                () = log.warn_of_servers() => end.cancelled().await,
+            }
+            Ok("servers")
+        });
         if let Some(keep) = options.retain {
             let (log, end) = (self.log.clone(), stop.clone());
             services.spawn(async move {
