@@ -30,16 +30,20 @@ test: ## Run all tests
 	$(TEST_ENV) $(CARGO) test --locked
 
 # The quick ones first, then those that compile.
-check: ## Check format, proto files, licences, lints and docs
+check: ## Check format, proto files, licences, deploy/, lints and docs
 	$(CARGO) fmt --check
 	buf=$$(scripts/fetch-tools buf) && "$$buf" lint
 	scripts/check-licences --self-test
 	scripts/check-licences
+	scripts/check-deploy
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked --document-private-items
 
-soak: ## Run the model test for long, with many random steps
+# The cluster's tests one by one: they print how long a failover takes.
+soak: ## Run the model test for long, and measure failovers of a cluster
 	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it model
+	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it cluster:: -- \
+		--skip bad_clusters --nocapture --test-threads=1
 
 # Apart from `test`, because it needs Node.js and npm; and Chromium, if that is to be checked, too.
 events: ## Check that other people's EventSource resumes exactly: npm's, and Chromium's if it is there

@@ -194,6 +194,16 @@ impl Action {
     }
 }
 
+/// How a revision's own topics are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Routing {
+    /// By what the publisher states, and by the text.
+    #[default]
+    Inferred,
+    /// Only by what the publisher states: topics and subject codes.
+    Stated,
+}
+
 /// IPTC urgency, 1 (flash) to 9.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Urgency(u8);
@@ -442,6 +452,8 @@ pub struct Submission {
     pub action: Action,
     /// With what content.
     pub article: Article,
+    /// How its topics are found.
+    pub routing: Routing,
 }
 
 #[cfg(test)]

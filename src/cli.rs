@@ -3,11 +3,11 @@
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     cli::{client::CallError, out::OutputClosed},
-    config::{self, ConfigError},
+    config::{self, problem::ConfigError},
     server,
 };
 
@@ -18,7 +18,9 @@ pub mod demo;
 pub mod input;
 pub mod line;
 pub mod log;
+pub mod manual;
 pub mod out;
+pub mod printable;
 pub mod publish;
 pub mod read;
 pub mod serve;
@@ -35,7 +37,9 @@ const BAD_USE: u8 = 2;
 /// Exit codes: 0 done, 1 failed, 2 bad use, or refused by the server as invalid.
 #[derive(Debug, Parser)]
 #[command(name = "barid", version, propagate_version = true)]
-#[command(after_help = "Begin with:\n  barid serve\n  barid tail --from last:10\n  barid demo")]
+#[command(
+    after_help = "Examples:\n  barid serve\n  barid demo\n  barid tail --from last:10\n  barid publish story.json"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -58,6 +62,8 @@ enum Command {
     Log(log::LogCommand),
     #[command(subcommand)]
     Config(settings::ConfigCommand),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
     #[command(hide = true)]
     NatsGuard(GuardArgs),
 }
@@ -91,7 +97,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         return Err(error).with_context(|| format!("can't become {}", program.display()));
     }
     let variables = settings::variables();
-    config::check_variables(&variables)?;
+    match &cli.command {
+        // These look at the variables together with everything else.
+        Command::Serve(_) | Command::Log(_) | Command::Config(_) => {}
+        _ => config::check_variables(&variables)?,
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -110,6 +120,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Log(command) => log::run(command, &variables).await,
             Command::Bench(command) => bench::run(command).await,
             Command::Config(command) => settings::config(command, &variables),
+            Command::Completions(args) => manual::completions(&args, &Cli::command()),
+            Command::Man(args) => manual::man(&args, Cli::command()),
             Command::NatsGuard(_) => Ok(()),
         }
     })
@@ -121,7 +133,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if error.is::<OutputClosed>() {
         return ExitCode::SUCCESS;
     }
-    anstream::eprintln!("barid: {error:#}");
+    out::say(&format!("barid: {error:#}"));
     let is_bad_use = error.is::<BadUse>()
         || error.is::<ConfigError>()
         || error

@@ -1,23 +1,28 @@
 //! Settings of `barid serve`: flags, then `BARID_*` variables, then `barid.toml`, then defaults.
 
 use std::{
-    fmt, fs, io,
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::Deserialize as _;
+use url::Url;
 
 use crate::{
     config::{
         layer::{KEYS, Layer, flag_name, variable_name},
+        problem::{ConfigError, Origin, Place, Problem},
         value::{LogFormat, Output, Size, Span},
     },
     wire::log::open::without_credentials,
 };
 
+pub mod example;
+pub mod file;
 pub mod layer;
+pub mod problem;
 pub mod value;
 
 /// The file that is read when it is there and `--config` names no other.
@@ -79,30 +84,6 @@ pub struct Serve {
     pub output: Output,
 }
 
-/// Where a value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The command line; the flag with its dashes.
-    Flag(String),
-    /// The environment; the variable's name.
-    Variable(String),
-    /// A file; its path.
-    File(PathBuf),
-    /// Nobody named one.
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(name) => write!(f, "flag {name}"),
-            Self::Variable(name) => write!(f, "variable {name}"),
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
-
 /// One setting as `barid config show` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
@@ -125,86 +106,54 @@ pub struct Settings {
     pub file: Option<PathBuf>,
 }
 
-/// Why the settings can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file is named but not there, or not readable.
-    #[error("can't read the settings file {}", path.display())]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The file is not TOML, or has an unknown key or a value of the wrong kind.
-    #[error("{}:{line}:{column}: {message}{hint}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// From 1, in characters.
-        column: usize,
-        /// What is wrong.
-        message: String,
-        /// The nearest known key, as a clause of its own, or empty.
-        hint: String,
-    },
-    /// `BARID_*` variables that name no setting, each with the nearest one.
-    #[error("unknown variables: {}", list(names))]
-    UnknownVariables {
-        /// The variable and the one that is perhaps meant.
-        names: Vec<(String, String)>,
-    },
-    /// A variable's value is of the wrong kind.
-    #[error("{name}: {message}")]
-    Variable {
-        /// Which one.
-        name: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// A value breaks its rule, or two settings contradict each other.
-    #[error("{key} ({origin}): {message}")]
-    Rule {
-        /// The setting's name in the file.
-        key: &'static str,
-        /// Where its value comes from.
-        origin: Origin,
-        /// The rule and the remedy.
-        message: String,
-    },
-}
-
-fn list(names: &[(String, String)]) -> String {
-    let shown: Vec<String> = names
-        .iter()
-        .map(|(name, near)| format!("{name} (is {near} meant?)"))
-        .collect();
-    shown.join(", ")
-}
-
 /// Decides every setting. `file` is that of `--config`; without it, `barid.toml` is read if it is
 /// there. `variables` is the whole environment. Paths in the file are relative to the file.
 ///
 /// # Errors
-/// [`ConfigError`] names the setting, where its value comes from, and the remedy.
+/// [`ConfigError`] names each setting at fault, where its value comes from, and the remedy.
 pub fn load(
     flags: Layer,
     file: Option<&Path>,
     variables: &[(String, String)],
 ) -> Result<Settings, ConfigError> {
-    check_variables(variables)?;
-    let (path, from_file) = match file {
-        Some(path) => (Some(path.to_owned()), read_file(path)?),
-        None if Path::new(FILE).exists() => (Some(FILE.into()), read_file(Path::new(FILE))?),
-        None => (None, Layer::default()),
-    };
+    load_layers(flags, file::chosen(file), variables)
+}
+
+/// Decides every setting, and judges the variables of the client commands with them, so that one
+/// check finds everything.
+///
+/// # Errors
+/// As [`load`].
+pub fn check(file: Option<&Path>, variables: &[(String, String)]) -> Result<Settings, ConfigError> {
+    let loaded = load(Layer::default(), file, variables);
+    let client_problems = client_variables(variables);
+    match loaded {
+        Err(ConfigError(problems)) => Err(ConfigError([problems, client_problems].concat())),
+        Ok(_) if !client_problems.is_empty() => Err(ConfigError(client_problems)),
+        Ok(settings) => Ok(settings),
+    }
+}
+
+/// Decides every setting; without a file none is read.
+///
+/// # Errors
+/// As [`load`].
+fn load_layers(
+    flags: Layer,
+    path: Option<PathBuf>,
+    variables: &[(String, String)],
+) -> Result<Settings, ConfigError> {
+    let mut problems = Vec::new();
+    let from_file = path
+        .as_deref()
+        .map(|path| file::read(path, &mut problems))
+        .unwrap_or_default();
+    problems.extend(unknown_variables(variables));
     let mut picker = Picker {
         flags,
-        variables: from_variables(variables)?,
-        from_file,
-        path: path.clone(),
+        variables: from_variables(variables, &mut problems),
+        from_file: from_file.layer,
+        places: from_file.places,
         shown: Vec::new(),
     };
     let serve = picker.serve();
@@ -219,32 +168,61 @@ pub fn load(
         shown: picker.shown,
         file: path,
     };
-    settings.check(danger)?;
-    Ok(settings)
+    settings.check(danger, &mut problems);
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(ConfigError(problems))
+    }
 }
 
 /// Refuses `BARID_*` variables that nothing reads: they are typos.
 ///
 /// # Errors
-/// [`ConfigError::UnknownVariables`] names all of them.
+/// [`Problem::UnknownVariable`] for each of them.
 pub fn check_variables(variables: &[(String, String)]) -> Result<(), ConfigError> {
+    let problems = unknown_variables(variables);
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigError(problems))
+    }
+}
+
+fn unknown_variables(variables: &[(String, String)]) -> Vec<Problem> {
     let known: Vec<String> = (KEYS.iter().map(|key| variable_name(key)))
         .chain(CLIENT_VARIABLES.map(str::to_owned))
         .collect();
-    let names: Vec<(String, String)> = variables
+    variables
         .iter()
         .map(|(name, _)| name)
         .filter(|name| name.starts_with("BARID_") && !known.contains(*name))
-        .map(|name| {
-            let near = nearest(name, known.iter().map(String::as_str));
-            (name.clone(), near.to_owned())
+        .map(|name| Problem::UnknownVariable {
+            name: name.clone(),
+            nearest: nearest(name, known.iter().map(String::as_str)).to_owned(),
         })
-        .collect();
-    if names.is_empty() {
-        Ok(())
-    } else {
-        Err(ConfigError::UnknownVariables { names })
+        .collect()
+}
+
+/// What is wrong with the variables of the client commands, which clap reads where they are used.
+fn client_variables(variables: &[(String, String)]) -> Vec<Problem> {
+    let problem = |name: &str, message: String| Problem::Variable {
+        name: name.to_owned(),
+        message,
+    };
+    let mut problems = Vec::new();
+    for (name, text) in variables {
+        if name == "BARID_TIMEOUT"
+            && let Err(error) = text.parse::<Span>()
+        {
+            problems.push(problem(name, error.to_string()));
+        }
+        if name == "BARID_SERVER" && Url::parse(text).map_or(true, |url| url.scheme() != "http") {
+            let message = format!("{text:?} is not an address such as http://127.0.0.1:50051");
+            problems.push(problem(name, message));
+        }
     }
+    problems
 }
 
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
@@ -254,7 +232,7 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
         .unwrap_or_default()
 }
 
-fn from_variables(variables: &[(String, String)]) -> Result<Layer, ConfigError> {
+fn from_variables(variables: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
     let mut table = toml::Table::new();
     for key in KEYS {
         let name = variable_name(key);
@@ -267,49 +245,19 @@ fn from_variables(variables: &[(String, String)]) -> Result<Layer, ConfigError> 
             _ => None,
         };
         let value = value.unwrap_or_else(|| toml::Value::String(text.clone()));
-        // One by one, so that an error can name the variable.
+        // One by one, so that an error can name the variable, and hides no other's.
         let only = toml::Table::from_iter([(key.to_owned(), value.clone())]);
-        Layer::deserialize(only).map_err(|error| ConfigError::Variable {
-            name,
-            message: error.message().to_owned(),
-        })?;
-        table.insert(key.to_owned(), value);
-    }
-    Ok(Layer::deserialize(table).expect("each entry was read by itself"))
-}
-
-fn read_file(path: &Path) -> Result<Layer, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let mut layer: Layer = toml::from_str(&text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start);
-        let before = text.get(..start).unwrap_or_default();
-        let message = error.message().to_owned();
-        ConfigError::File {
-            path: path.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before
-                .chars()
-                .rev()
-                .take_while(|char| *char != '\n')
-                .count()
-                + 1,
-            hint: unknown_key(&message).map_or(String::new(), |key| {
-                format!("; is {} meant?", nearest(key, KEYS.into_iter()))
+        match Layer::deserialize(only) {
+            Ok(_) => {
+                table.insert(key.to_owned(), value);
+            }
+            Err(error) => problems.push(Problem::Variable {
+                name,
+                message: error.message().to_owned(),
             }),
-            message,
         }
-    })?;
-    layer.relative_to(path.parent().unwrap_or(Path::new("")));
-    Ok(layer)
-}
-
-/// The key in serde's "unknown field `x`, expected one of …".
-fn unknown_key(message: &str) -> Option<&str> {
-    let rest = message.strip_prefix("unknown field `")?;
-    Some(rest.split_once('`')?.0)
+    }
+    Layer::deserialize(table).expect("each entry was read by itself")
 }
 
 /// Takes each setting from the first layer that has it, and remembers which.
@@ -317,7 +265,7 @@ struct Picker {
     flags: Layer,
     variables: Layer,
     from_file: Layer,
-    path: Option<PathBuf>,
+    places: BTreeMap<&'static str, Place>,
     shown: Vec<Shown>,
 }
 
@@ -446,82 +394,88 @@ impl Picker {
             return Some((value, Origin::Variable(variable_name(key))));
         }
         let value = get(&self.from_file)?;
-        let path = self.path.clone().unwrap_or_default();
-        Some((value, Origin::File(path)))
+        let place = self.places.get(key)?.clone();
+        Some((value, Origin::File(place)))
     }
 }
 
 impl Settings {
-    fn check(&self, danger: bool) -> Result<(), ConfigError> {
+    fn check(&self, danger: bool, problems: &mut Vec<Problem>) {
+        // Two settings are compared only where both are as they were meant.
+        let is_whole = problems.is_empty();
         let serve = &self.serve;
         if !(1..=REPLICAS_MAX).contains(&serve.replicas) {
             let message = format!("{} is not 1 to {REPLICAS_MAX}", serve.replicas);
-            return Err(self.rule("replicas", message));
+            problems.push(self.rule("replicas", message));
         }
         if let Some(retain) = serve.retain
             && retain < RETAIN_MIN
         {
             let shown = humantime::format_duration(retain);
             let message = format!("{shown} is less than 1s, the least that is kept");
-            return Err(self.rule("retain", message));
+            problems.push(self.rule("retain", message));
         }
         if serve.drain > DRAIN_MAX {
             let shown = humantime::format_duration(serve.drain);
             let message = format!("{shown} is more than 1h, the longest that a stop may take");
-            return Err(self.rule("drain", message));
+            problems.push(self.rule("drain", message));
         }
         if serve.patience < PATIENCE_MIN {
             let shown = humantime::format_duration(serve.patience);
             let message = format!("{shown} is less than 1s, in which any network may pause");
-            return Err(self.rule("patience", message));
+            problems.push(self.rule("patience", message));
         }
         if let Some(bytes) = serve.log_bytes_max
             && i64::try_from(bytes).is_err()
         {
             let message = format!("{bytes} is more than JetStream can count; leave it out");
-            return Err(self.rule("log_bytes_max", message));
+            problems.push(self.rule("log_bytes_max", message));
         }
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&serve.log) {
             let message = format!("is not a filter such as info or barid=debug: {error}");
-            return Err(self.rule("log", message));
+            problems.push(self.rule("log", message));
         }
-        self.check_nats()?;
+        if is_whole {
+            self.check_nats(problems);
+            self.check_listeners(danger, problems);
+        }
+    }
+
+    fn check_listeners(&self, danger: bool, problems: &mut Vec<Problem>) {
+        let serve = &self.serve;
         let nats = serve.nats_listen;
         let public = [
             ("grpc_listen", serve.grpc_listen),
             ("http_listen", serve.http_listen),
         ];
         let is_open = |(_, address): &(_, SocketAddr)| !address.ip().is_loopback();
-        if let Some((key, address)) = public.into_iter().find(is_open)
-            && !danger
-        {
+        for (key, address) in public.into_iter().filter(is_open).filter(|_| !danger) {
             let message = format!(
                 "{address} can be reached from other machines, and this release has neither TLS nor \
                  authentication; listen on 127.0.0.1 behind a proxy that has, or accept it with \
                  --danger-listen-without-authentication"
             );
-            return Err(self.rule(key, message));
+            problems.push(self.rule(key, message));
         }
         if serve.nats_url.is_none() && !nats.ip().is_loopback() {
             let message = format!(
                 "{nats} can be reached from other machines, but managed NATS is for this one; \
                  listen on 127.0.0.1, or name a cluster with --nats-url"
             );
-            return Err(self.rule("nats_listen", message));
+            problems.push(self.rule("nats_listen", message));
         }
-        Ok(())
     }
 
-    fn check_nats(&self) -> Result<(), ConfigError> {
+    fn check_nats(&self, problems: &mut Vec<Problem>) {
         let Some(urls) = &self.serve.nats_url else {
             if self.serve.replicas > 1 {
                 let message = "more than one replica needs a cluster; name it with --nats-url";
-                return Err(self.rule("replicas", message.to_owned()));
+                problems.push(self.rule("replicas", message.to_owned()));
             }
-            return Ok(());
+            return;
         };
         if let Err(message) = value::check_nats_urls(urls) {
-            return Err(self.rule("nats_url", message));
+            problems.push(self.rule("nats_url", message));
         }
         for key in ["nats_listen", "data_dir", "nats_server"] {
             if self.origin(key) != Origin::Default {
@@ -530,14 +484,13 @@ impl Settings {
                     "is for the NATS server that Barid manages, but nats_url ({other}) names \
                      another; give one of them"
                 );
-                return Err(self.rule(key, message));
+                problems.push(self.rule(key, message));
             }
         }
-        Ok(())
     }
 
-    fn rule(&self, key: &'static str, message: String) -> ConfigError {
-        ConfigError::Rule {
+    fn rule(&self, key: &'static str, message: String) -> Problem {
+        Problem::Rule {
             key,
             origin: self.origin(key),
             message,

@@ -20,6 +20,7 @@ use crate::{
 
 pub mod articles;
 pub mod chunk;
+pub mod explain;
 pub mod group;
 pub mod grpc;
 pub mod history;

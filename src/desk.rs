@@ -1,11 +1,10 @@
 //! `barid.v1.DeskService`: administration.
 
-use std::sync::Arc;
-
 use tonic::{Request, Response, Status};
 
 use crate::{
-    routing::taxonomy::Taxonomy,
+    routing::taxonomy::LiveTaxonomy,
+    topic,
     wire::proto::v1::{
         ListTopicsRequest, ListTopicsResponse, Topic, desk_service_server::DeskService,
     },
@@ -14,12 +13,12 @@ use crate::{
 /// The desk's service.
 #[derive(Clone, Debug)]
 pub struct Desk {
-    taxonomy: Arc<Taxonomy>,
+    taxonomy: LiveTaxonomy,
 }
 
 impl Desk {
     /// The service over a node's taxonomy.
-    pub fn new(taxonomy: Arc<Taxonomy>) -> Self {
+    pub fn new(taxonomy: LiveTaxonomy) -> Self {
         Self { taxonomy }
     }
 }
@@ -30,14 +29,21 @@ impl DeskService for Desk {
         &self,
         _: Request<ListTopicsRequest>,
     ) -> Result<Response<ListTopicsResponse>, Status> {
-        let entries = self.taxonomy.entries().iter();
-        let topics = entries.map(|entry| Topic {
+        let taxonomy = self.taxonomy.get();
+        let aliases = |meant: &topic::Topic| {
+            let aliases = taxonomy.aliases().iter();
+            let aliases = aliases.filter(|(_, topic)| *topic == meant);
+            aliases.map(|(alias, _)| alias.to_string()).collect()
+        };
+        let topics = taxonomy.entries().iter().map(|entry| Topic {
             path: entry.topic.to_string(),
             names: entry.names.clone(),
             subjects: entry.subjects.clone(),
+            aliases: aliases(&entry.topic),
         });
         Ok(Response::new(ListTopicsResponse {
             topics: topics.collect(),
+            version: taxonomy.version().to_owned(),
         }))
     }
 }

@@ -4,20 +4,28 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    article::{Action, Article, ArticleId, Revision, Submission, Urgencies, Urgency, check::shown},
+    article::{
+        Action, Article, ArticleId, BodyType, Revision, Routing, Submission, Urgencies, Urgency,
+        check::shown,
+    },
     fault::{Fault, Kind},
-    routing::{self, RouteError, taxonomy::Taxonomy},
+    routing::{
+        self, RouteError,
+        findings::Findings,
+        taxonomy::{LiveTaxonomy, Taxonomy},
+    },
     telemetry::Metrics,
     topic::Topic,
     wire::{
         convert,
         log::{
-            Log, ReadError,
+            self, Log, ReadError,
             batch::AppendError,
             cache::{Head, Known},
             group::{Context, Group},
@@ -37,6 +45,8 @@ const RACES_MAX: u32 = 16;
 
 /// Bytes that requests at work may take; others wait, then are told to come back.
 const ROOM_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of HTML that are read for routing by the caller's own task.
+const INLINE_HTML_BYTES_MAX: usize = 4 * 1024;
 /// How many times its own size a request takes until its commit: as article, record and copies.
 const ROOM_PER_BYTE: usize = 4;
 
@@ -47,7 +57,7 @@ pub struct Ingest(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     log: Log,
-    taxonomy: Arc<Taxonomy>,
+    taxonomy: LiveTaxonomy,
     clock: fn() -> SystemTime,
     turns: Turns,
     stop: CancellationToken,
@@ -173,24 +183,7 @@ impl PublishError {
                 "article.language",
                 format!("is fixed at {stored}; publish a translation as another article"),
             ),
-            Self::Route(RouteError::Unknown {
-                index,
-                unknown,
-                nearest,
-            }) => Fault::field(
-                "TOPIC_UNKNOWN",
-                &format!("article.topics[{index}]"),
-                format!("{unknown} is not in the taxonomy; the nearest topic is {nearest}"),
-            )
-            .with("topic", unknown.to_string())
-            .with("nearest", nearest.to_string()),
-            Self::Route(RouteError::TooMany { count }) => {
-                let message = format!(
-                    "the article would go to {count} topics with those of earlier revisions; at \
-                     most 64 are allowed: name fewer new ones"
-                );
-                Fault::new(Kind::Precondition, "TOPICS_TOO_MANY", message)
-            }
+            Self::Route(error) => error.fault(),
             Self::Read(error) => error.fault(),
             Self::Append(error) => error.fault(),
             Self::Stopping => Fault::unavailable(
@@ -221,7 +214,7 @@ impl Ingest {
     /// A gateway in front of a log. After `stop` it takes no more; `under_way` counts what it is at.
     pub fn new(
         log: Log,
-        taxonomy: Arc<Taxonomy>,
+        taxonomy: LiveTaxonomy,
         clock: fn() -> SystemTime,
         stop: CancellationToken,
         under_way: TaskTracker,
@@ -314,12 +307,21 @@ impl Ingest {
         let mut is_sure = false;
         let mut is_ours_possible = false;
         let mut race_count = 0;
+        // One taxonomy throughout, whatever is loaded meanwhile.
+        let taxonomy = self.0.taxonomy.get();
+        let mut findings = None;
         loop {
-            if let Some(answer) = self.answer(submission, is_sure).await? {
+            let answer = log::patiently(deadline, || self.answer(submission, is_sure)).await?;
+            if let Some(answer) = answer {
                 return self.answered(submission, &answer, is_ours_possible);
             }
-            let (head, is_read) = self.head(submission, is_sure).await?;
-            let draft = match self.plan(submission, head.as_deref()) {
+            let (head, is_read) =
+                log::patiently(deadline, || self.head(submission, is_sure)).await?;
+            if findings.is_none() {
+                findings = Some(read_text(submission, &taxonomy).await);
+            }
+            let routes = (findings.as_ref().expect("read above"), &*taxonomy);
+            let draft = match self.plan(submission, head.as_deref(), routes) {
                 Ok(Plan::Append(draft)) => draft,
                 Ok(Plan::Killed(published)) => return Ok(published),
                 Err(_) if !(is_sure && is_read) => {
@@ -415,7 +417,12 @@ impl Ingest {
         Ok((Some(Arc::new(head)), true))
     }
 
-    fn plan(&self, submission: &Submission, head: Option<&Head>) -> Result<Plan, PublishError> {
+    fn plan(
+        &self,
+        submission: &Submission,
+        head: Option<&Head>,
+        (findings, taxonomy): (&Findings, &Taxonomy),
+    ) -> Result<Plan, PublishError> {
         if let Some(head) = head
             && head.action == Action::Kill
         {
@@ -431,7 +438,7 @@ impl Ingest {
         let article = self.article(submission, head, action)?;
         let inherited = head.map_or(&[][..], |head| &head.topics);
         let published_at = time_of(self.now());
-        let route = routing::route(&article, action, inherited, &self.0.taxonomy)?;
+        let route = routing::route(&article, action, inherited, findings, taxonomy)?;
         if head.is_none() && route.reasons == [routing::Reason::Rest] {
             self.0.log.metrics().routed_to_general.inc();
             tracing::debug!(article = %submission.article_id, "routed to general");
@@ -456,6 +463,7 @@ impl Ingest {
                 .with(urgency),
             uri,
             prior_revision_seq: head.map_or(0, |head| head.seq),
+            routing: submission.routing,
         };
         Ok(Plan::Append(Box::new(Draft {
             record,
@@ -543,6 +551,26 @@ impl Ingest {
         });
         published
     }
+}
+
+/// What the text of a submission has of the taxonomy's phrases, if that counts.
+async fn read_text(submission: &Submission, taxonomy: &Arc<Taxonomy>) -> Findings {
+    let is_inferred = match submission.routing {
+        Routing::Inferred => !submission.action.is_notice(),
+        Routing::Stated => false,
+    };
+    let article = &submission.article;
+    if !is_inferred {
+        return Findings::default();
+    }
+    // Of plain text only a beginning is read; HTML must be parsed first, which takes milliseconds.
+    if article.body_type == BodyType::Text || article.body.len() <= INLINE_HTML_BYTES_MAX {
+        return Findings::read(article, taxonomy);
+    }
+    let (article, taxonomy) = (article.clone(), Arc::clone(taxonomy));
+    spawn_blocking(move || Findings::read(&article, &taxonomy))
+        .await
+        .expect("reading a text does not panic")
 }
 
 /// What the revision does, by the state that the article is in.

@@ -9,7 +9,9 @@
 //!
 //! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`]: the words of the domain, their
 //!   limits, and no I/O.
-//! - [`routing`]: article and taxonomy to topics, a pure function.
+//! - [`routing`]: article and taxonomy to topics, a pure function. [`routing::source`] reads a
+//!   taxonomy file, [`routing::words`] and [`routing::phrases`] find its phrases in a text,
+//!   [`routing::findings`] counts points, [`routing::explain`] says why.
 //! - [`telemetry`]: what is measured of a node.
 //! - [`wire`]: everything that leaves the process. [`wire::proto`] is generated from `proto/`,
 //!   [`wire::convert`] checks every field once, [`wire::record`] is what the log stores,
@@ -35,12 +37,13 @@
 //! buffer. Who is behind the ring reads pages of the log, which all share that read the same part.
 //!
 //! # Invariants, and the tests that fail without them
-//! 1. **Accepted is durable**: `model`, `outages` (kill -9 of NATS and of the service), and the
-//!    golden configuration of managed NATS (`server::nats`: every write is synced).
+//! 1. **Accepted is durable**: `model`, `outages` (kill -9 of NATS and of the service), `cluster`
+//!    (of the leader, a follower, a node), and the configurations (`server::nats`, `deploy`: every
+//!    write is synced; `bad_clusters`: a server that does not is told).
 //! 2. **All or nothing**: `model` compares every message of the log with what was accepted;
 //!    `native::an_uncommitted_batch…` for what readers of NATS see.
-//! 3. **Once**: `model` (retries over crashes), `publishing`.
-//! 4. **In order**: `model`, `subscribing`.
+//! 3. **Once**: `model` (retries over crashes), `cluster` (over elections), `publishing`.
+//! 4. **In order**: `model`, `cluster`, `subscribing`.
 //! 5. **Exactly the matching**: `model` and `filter` (against naive matchers), `subscribing`.
 //! 6. **No silent loss**: `epochs`, `retention`.
 //! 7. **Bounded**: `bad_input` (a subscriber that never reads), `subscribing::stalled`,

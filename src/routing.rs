@@ -1,27 +1,43 @@
 //! Routing: which topics a revision goes to, and why. A pure function of article, taxonomy and
 //! what earlier revisions went to.
 
-use std::fmt;
+use std::{cmp::Reverse, fmt};
 
 use crate::{
     article::{Action, Article, OWN_TOPICS_MAX},
+    fault::{Fault, Kind},
     topic::Topic,
 };
 
+pub mod explain;
+pub mod findings;
+pub mod phrases;
+pub mod source;
 pub mod taxonomy;
+pub mod words;
 
+use findings::{Findings, Score};
 use taxonomy::Taxonomy;
 
 /// Most topics of a revision, inherited ones included.
 pub const TOPICS_MAX: usize = 64;
+/// Phrases and rules that a reason names.
+const CAUSES_MAX: usize = 3;
 
 /// Why a revision goes to a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The publisher named it.
-    Named,
+    /// The publisher named it, or this alias of it.
+    Named(Topic),
     /// This IPTC media topic code leads to it.
     Subject(String),
+    /// The text speaks for it.
+    Text {
+        /// With so many points.
+        points: i32,
+        /// By these phrases and rules, strongest first, at most three.
+        causes: Vec<String>,
+    },
     /// An earlier revision went there.
     Inherited,
     /// Nothing else was found.
@@ -31,8 +47,9 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Named => f.write_str("named"),
+            Self::Named(name) => write!(f, "named {name}"),
             Self::Subject(code) => write!(f, "subject medtop:{code}"),
+            Self::Text { points, causes } => write!(f, "text {points}: {}", causes.join("; ")),
             Self::Inherited => f.write_str("inherited"),
             Self::Rest => f.write_str("rest"),
         }
@@ -71,7 +88,50 @@ pub enum RouteError {
     },
 }
 
-/// Decides the topics of a revision. `inherited` is where earlier revisions went, in their order.
+impl RouteError {
+    /// What the publisher can do.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Unknown {
+                index,
+                unknown,
+                nearest,
+            } => Fault::field(
+                "TOPIC_UNKNOWN",
+                &format!("article.topics[{index}]"),
+                format!("{unknown} is not in the taxonomy; the nearest topic is {nearest}"),
+            )
+            .with("topic", unknown.to_string())
+            .with("nearest", nearest.to_string()),
+            Self::TooMany { count } => {
+                let message = format!(
+                    "the article would go to {count} topics with those of earlier revisions; at \
+                     most {TOPICS_MAX} are allowed: name fewer new ones"
+                );
+                Fault::new(Kind::Precondition, "TOPICS_TOO_MANY", message)
+            }
+        }
+    }
+}
+
+/// What came of a topic that something speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The revision goes there.
+    Routed,
+    /// Too few points.
+    BelowThreshold,
+    /// Far fewer points than the strongest topic.
+    Outweighed,
+    /// A topic beneath it is there too.
+    Yields,
+    /// A revision has as many topics of its own as it can have.
+    TooMany,
+}
+
+/// Decides the topics of a revision. `inherited` is where earlier revisions went, in their order;
+/// `findings` are those of the very article and taxonomy, or empty if only what the publisher
+/// states counts.
 ///
 /// # Errors
 /// [`RouteError`]; a withdrawal adds no topics and never fails.
@@ -79,36 +139,15 @@ pub fn route(
     article: &Article,
     action: Action,
     inherited: &[Topic],
+    findings: &Findings,
     taxonomy: &Taxonomy,
 ) -> Result<Route, RouteError> {
-    let mut own: Vec<(Topic, Reason)> = Vec::new();
-    if !action.is_notice() {
-        for (index, topic) in article.topics.iter().enumerate() {
-            if !taxonomy.contains(topic) && !inherited.contains(topic) {
-                let nearest = taxonomy.nearest(topic.as_str()).clone();
-                return Err(RouteError::Unknown {
-                    index,
-                    unknown: topic.clone(),
-                    nearest,
-                });
-            }
-            own.push((topic.clone(), Reason::Named));
-        }
-        for code in &article.subjects {
-            let topics = taxonomy.of_subject(code).iter().cloned();
-            own.extend(topics.map(|topic| (topic, Reason::Subject(code.clone()))));
-        }
-    }
     let mut route = Route::default();
-    for (topic, reason) in &own {
-        let has_descendant = own
-            .iter()
-            .any(|(other, _)| topic != other && topic.covers(other));
-        if !has_descendant && !route.topics.contains(topic) && route.own_count < OWN_TOPICS_MAX {
-            route.topics.push(topic.clone());
-            route.reasons.push(reason.clone());
-            route.own_count += 1;
-        }
+    if !action.is_notice() {
+        let mut wanted = stated(article, inherited, taxonomy)?;
+        let score = findings.score(article.language.as_ref(), taxonomy);
+        wanted.extend(inferred(&score, taxonomy));
+        route.add_own(&wanted);
     }
     for topic in inherited {
         if !route.topics.contains(topic) {
@@ -122,11 +161,118 @@ pub fn route(
         route.own_count = 1;
     }
     let count = route.topics.len();
-    if count > TOPICS_MAX {
+    if count > TOPICS_MAX && !action.is_notice() {
         Err(RouteError::TooMany { count })
     } else {
         Ok(route)
     }
+}
+
+impl Route {
+    /// Takes what is wanted, but for what is said more precisely, is there already or is too much.
+    fn add_own(&mut self, wanted: &[(Topic, Reason)]) {
+        for (topic, reason) in wanted {
+            if !has_descendant(topic, wanted)
+                && !self.topics.contains(topic)
+                && self.own_count < OWN_TOPICS_MAX
+            {
+                self.topics.push(topic.clone());
+                self.reasons.push(reason.clone());
+                self.own_count += 1;
+            }
+        }
+    }
+}
+
+fn has_descendant(topic: &Topic, wanted: &[(Topic, Reason)]) -> bool {
+    wanted
+        .iter()
+        .any(|(other, _)| topic != other && topic.covers(other))
+}
+
+/// What the publisher states: the topics that it names, then those of its subject codes.
+fn stated(
+    article: &Article,
+    inherited: &[Topic],
+    taxonomy: &Taxonomy,
+) -> Result<Vec<(Topic, Reason)>, RouteError> {
+    let mut stated = Vec::new();
+    for (index, named) in article.topics.iter().enumerate() {
+        let lost = || inherited.iter().find(|topic| *topic == named);
+        let Some(topic) = taxonomy.resolve(named).or_else(lost) else {
+            return Err(RouteError::Unknown {
+                index,
+                unknown: named.clone(),
+                nearest: taxonomy.nearest(named.as_str()).clone(),
+            });
+        };
+        stated.push((topic.clone(), Reason::Named(named.clone())));
+    }
+    for code in &article.subjects {
+        let topics = taxonomy.of_subject(code).iter().cloned();
+        stated.extend(topics.map(|topic| (topic, Reason::Subject(code.clone()))));
+    }
+    Ok(stated)
+}
+
+/// The topics to which the text leads, most points first.
+fn inferred(score: &Score, taxonomy: &Taxonomy) -> Vec<(Topic, Reason)> {
+    let mut numbers: Vec<usize> = (0..score.total.len())
+        .filter(|number| verdict(*number, score, taxonomy) == Some(Verdict::Routed))
+        .collect();
+    numbers.sort_by_key(|number| Reverse(score.total[*number]));
+    let reason = |number: usize| Reason::Text {
+        points: score.total[number],
+        causes: causes(number, score, taxonomy),
+    };
+    numbers
+        .into_iter()
+        .map(|number| (taxonomy.entries()[number].topic.clone(), reason(number)))
+        .collect()
+}
+
+/// What the points of one topic come to; none where it has none.
+fn verdict(number: usize, score: &Score, taxonomy: &Taxonomy) -> Option<Verdict> {
+    let points = score.total.get(number).copied().unwrap_or(0);
+    let settings = taxonomy.settings();
+    if points <= 0 {
+        None
+    } else if points < settings.threshold || score.firm[number] <= 0 {
+        Some(Verdict::BelowThreshold)
+    } else if i64::from(points) * 100
+        < i64::from(score.strongest) * i64::from(settings.share_percent)
+    {
+        Some(Verdict::Outweighed)
+    } else {
+        Some(Verdict::Routed)
+    }
+}
+
+/// What gives a topic its points: phrases and rules, strongest first; where it has none by itself,
+/// the topics beneath it.
+fn causes(number: usize, score: &Score, taxonomy: &Taxonomy) -> Vec<String> {
+    let rules = score.rules.iter().map(|rule| &taxonomy.rules()[*rule]);
+    let rules = rules.filter(|rule| rule.topics.contains(&number) && rule.points > 0);
+    let mut causes: Vec<(i32, &str)> = rules.map(|rule| (rule.points, &*rule.name)).collect();
+    causes.extend(score.tallies.iter().filter_map(|tally| {
+        let cue = &taxonomy.phrasebook().cues()[tally.cue];
+        let points = cue.target.points_for(number)?;
+        Some((points * tally.weight, &*cue.text))
+    }));
+    if causes.is_empty() {
+        let beneath = (0..score.own.len()).filter(|other| {
+            taxonomy
+                .ancestors(*other)
+                .any(|ancestor| ancestor == number)
+        });
+        causes = beneath
+            .filter(|other| score.own[*other] > 0)
+            .map(|other| (score.own[other], taxonomy.entries()[other].topic.as_str()))
+            .collect();
+    }
+    causes.sort_by_key(|(points, _)| Reverse(*points));
+    let causes = causes.into_iter().take(CAUSES_MAX);
+    causes.map(|(_, cause)| cause.to_owned()).collect()
 }
 
 #[cfg(test)]

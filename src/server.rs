@@ -3,8 +3,8 @@
 use std::{
     io,
     net::SocketAddr,
+    path::PathBuf,
     pin::pin,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -26,10 +26,11 @@ use crate::{
     },
     desk::Desk,
     ingest::{Ingest, grpc::Publisher},
-    routing::taxonomy::Taxonomy,
+    routing::taxonomy::{LiveTaxonomy, Taxonomy},
     server::{
         http::{Phase, Web},
         nats::ManagedNats,
+        reload::Reload,
     },
     telemetry::Metrics,
     wire::{
@@ -46,6 +47,7 @@ pub mod grpc;
 pub mod http;
 pub mod incoming;
 pub mod nats;
+pub mod reload;
 
 /// How long the log may take to be ready to serve.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
@@ -75,8 +77,10 @@ pub struct Options {
     pub ring_bytes_max: usize,
     /// After how long without any progress a subscriber's stream is ended.
     pub patience: Duration,
-    /// What to route by.
-    pub taxonomy: Arc<Taxonomy>,
+    /// What to route by at first.
+    pub taxonomy: Taxonomy,
+    /// The file that it is of, which is read again when it changes; none = built in.
+    pub taxonomy_file: Option<PathBuf>,
 }
 
 /// Which NATS a node runs on.
@@ -221,7 +225,7 @@ struct Node {
     log: Log,
     hub: Hub,
     ingest: Ingest,
-    taxonomy: Arc<Taxonomy>,
+    taxonomy: LiveTaxonomy,
     /// What the web side says of the node.
     phase: watch::Sender<Phase>,
     /// HTTP connections.
@@ -238,9 +242,9 @@ impl Node {
     fn new(log: Log, options: &Options) -> Self {
         let publishes = TaskTracker::new();
         let end_streams = CancellationToken::new();
-        let taxonomy = Arc::clone(&options.taxonomy);
+        let taxonomy = LiveTaxonomy::new(options.taxonomy.clone());
         let hub_options = hub::Options {
-            taxonomy: Arc::clone(&taxonomy),
+            taxonomy: taxonomy.clone(),
             ring_bytes_max: options.ring_bytes_max,
             patience: options.patience,
             drain: options.drain,
@@ -248,7 +252,7 @@ impl Node {
         let hub = Hub::new(log.clone(), hub_options, end_streams.clone());
         let ingest = Ingest::new(
             log.clone(),
-            Arc::clone(&taxonomy),
+            taxonomy.clone(),
             clock,
             end_streams.clone(),
             publishes.clone(),
@@ -275,7 +279,7 @@ impl Node {
         ready: impl FnOnce(),
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
-        let mut services = self.start_services(writer, options.retain);
+        let mut services = self.start_services(writer, options);
         // From here on it can be asked whether the node is ready.
         self.start_web(listeners.http, &mut services);
         let result = tokio::select! {
@@ -322,9 +326,7 @@ impl Node {
             )))
             .add_service(Subscriber::new(self.hub.clone()))
             .add_service(ArticleServiceServer::new(Articles::new(self.hub.clone())))
-            .add_service(DeskServiceServer::new(Desk::new(Arc::clone(
-                &self.taxonomy,
-            ))));
+            .add_service(DeskServiceServer::new(Desk::new(self.taxonomy.clone())));
         let (connections, end_connections) = (TaskTracker::new(), CancellationToken::new());
         let server = grpc::run(
             listener,
@@ -394,7 +396,7 @@ impl Node {
         });
     }
 
-    fn start_services(&self, writer: Writer, retain: Option<Duration>) -> Services {
+    fn start_services(&self, writer: Writer, options: &Options) -> Services {
         let mut services = Services::new();
         let stop = &self.end_services;
         let (hub, end) = (self.hub.clone(), stop.clone());
@@ -424,11 +426,30 @@ impl Node {
             log.run_eraser(|| hub.ring_first(), end).await;
             Ok("eraser")
         });
-        if let Some(keep) = retain {
+        let (log, end) = (self.log.clone(), stop.clone());
+        services.spawn(async move {
+            // Beside the start, which it must not delay: a server that is away answers late.
+            tokio::select! {
+                biased;
+                () = end.cancelled() => {}
+                // A question that is dropped only tells nobody.
+                () = log.warn_of_servers() => end.cancelled().await,
+            }
+            Ok("servers")
+        });
+        if let Some(keep) = options.retain {
             let (log, end) = (self.log.clone(), stop.clone());
             services.spawn(async move {
                 log.run_sweeper(keep, clock, end).await;
                 Ok("sweeper")
+            });
+        }
+        if let Some(file) = options.taxonomy_file.clone() {
+            let reload = Reload::new(file, self.taxonomy.clone());
+            let end = stop.clone();
+            services.spawn(async move {
+                reload.run(end).await;
+                Ok("taxonomy")
             });
         }
         services

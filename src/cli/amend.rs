@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, anyhow};
+use clap::ValueHint;
 use prost::Message as _;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     cli::{
         BadUse,
         client::{CallError, Client, ClientArgs, article_id},
-        input, line,
+        input, line, out,
         publish::{self, IdChoice},
     },
     config::value::Output,
@@ -22,15 +23,15 @@ use crate::{
 /// The file holds the whole corrected story as one ninjs object.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  barid correct tag:wire.example,2026:1 story.json \
+    after_help = "Examples:\n  barid correct tag:wire.example,2026:1 story.json \
                         --note 'Second paragraph: 18 percent, not 38'"
 )]
 pub struct CorrectArgs {
     /// The story: its id or its uri
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other)]
     article: String,
     /// One ninjs object; - is stdin
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: String,
     /// What was wrong; shown to everybody [default: the file's edNote]
     #[arg(long, value_name = "TEXT")]
@@ -49,10 +50,10 @@ pub struct CorrectArgs {
 ///
 /// Its text is erased; what remains is the note. Nothing can bring the story back.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  barid kill tag:wire.example,2026:1 --note 'Forged statement'")]
+#[command(after_help = "Examples:\n  barid kill tag:wire.example,2026:1 --note 'Forged statement'")]
 pub struct KillArgs {
     /// The story: its id or its uri
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other)]
     article: String,
     /// Why; shown to everybody
     #[arg(long, value_name = "TEXT")]
@@ -89,6 +90,7 @@ pub async fn correct(args: CorrectArgs) -> anyhow::Result<()> {
         expected_revision: args.expected_revision,
         action: proto::Action::Correct.into(),
         article: Some(article),
+        routing: proto::Routing::Unspecified.into(),
     };
     let client = Client::connect(&args.client).await?;
     send(&client, ids, request, args.client.output).await
@@ -113,6 +115,7 @@ pub async fn kill(args: KillArgs) -> anyhow::Result<()> {
             edition_note: args.note,
             ..proto::Article::default()
         }),
+        routing: proto::Routing::Unspecified.into(),
     };
     send(&client, IdChoice::Derived, request, args.client.output).await
 }
@@ -131,7 +134,8 @@ async fn send(
 }
 
 fn read_one(file: &str) -> anyhow::Result<proto::Article> {
-    let reader = input::open(file).with_context(|| format!("can't read {file}"))?;
+    let reader =
+        input::open(file).map_err(|error| BadUse(format!("can't read {file}: {error}")))?;
     let mut items = input::items(file, reader);
     let Some(item) = items.next() else {
         return Err(BadUse(format!("{file} holds no ninjs object")).into());
@@ -145,7 +149,7 @@ fn read_one(file: &str) -> anyhow::Result<proto::Article> {
         return Err(BadUse(message).into());
     }
     for warning in &parsed.warnings {
-        anstream::eprintln!("barid: {place}: {warning}");
+        out::say(&format!("barid: {place}: {warning}"));
     }
     Ok(parsed.article)
 }
@@ -159,8 +163,8 @@ async fn confirm(client: &Client, id: ArticleId) -> anyhow::Result<()> {
     let delivery = answer.map_err(CallError::from)?.into_inner().delivery;
     let delivery = delivery.context("the answer holds no article")?;
     let article = proto::Article::decode(delivery.article.clone())?;
-    let shown = line::of_delivery(&delivery, &article, &line::View::of_stdout());
-    anstream::eprintln!("{shown}");
+    let shown = line::of_delivery(&delivery, &article, &line::View::of_stdout(None));
+    out::say(&shown);
     anstream::eprint!("Kill this story for good? Its text is erased everywhere. [y/N] ");
     io::stderr().flush()?;
     let mut answer = String::new();

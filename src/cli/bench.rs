@@ -15,10 +15,12 @@ pub mod floor;
 pub mod load;
 pub mod node;
 pub mod publish;
+pub mod route;
 pub mod start;
 
 /// Measure this machine: ratios to what NATS alone does, in one run
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  barid bench publish\n  barid bench start")]
 pub enum BenchCommand {
     /// Publishing: latency and throughput beside the same atomic batches by a bare NATS client
     #[command(
@@ -26,6 +28,9 @@ pub enum BenchCommand {
                             --output json"
     )]
     Publish(publish::PublishArgs),
+    /// Routing: articles a second that one core routes
+    #[command(after_help = "Examples:\n  barid bench route\n  barid bench route --body-bytes 8192")]
+    Route(route::RouteArgs),
     /// Starting: from exec to ready, with an empty log and with a full one
     #[command(after_help = "Examples:\n  barid bench start\n  barid bench start --records 100000")]
     Start(start::StartArgs),
@@ -51,6 +56,7 @@ pub enum BenchCommand {
 pub async fn run(command: BenchCommand) -> anyhow::Result<()> {
     match command {
         BenchCommand::Publish(args) => publish::run(args).await,
+        BenchCommand::Route(args) => route::run(&args),
         BenchCommand::Start(args) => start::run(args).await,
         BenchCommand::Fanout(args) => fanout::run(*args).await,
         BenchCommand::FanoutFloor(args) => fanout::run_floor(args).await,

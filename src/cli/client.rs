@@ -1,9 +1,11 @@
 //! The connection to a server, and its errors in words.
 
-use std::{fmt, fmt::Write as _, time::Duration};
+use std::{fmt, time::Duration};
 
 use anyhow::Context as _;
+use clap::ValueHint;
 use prost::Message as _;
+use rand::RngExt as _;
 use tonic::{
     Code, Request, Status,
     transport::{Channel, Endpoint},
@@ -12,7 +14,10 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     article::ArticleId,
-    cli::BadUse,
+    cli::{
+        BadUse,
+        printable::{paragraphs, printable},
+    },
     config::value::{Output, Span},
     wire::proto::v1::{
         article_service_client::ArticleServiceClient, desk_service_client::DeskServiceClient,
@@ -27,13 +32,16 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How long an idle connection may be silent before it is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// The wait before the first new try, at most.
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
+
 /// What all client commands take.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Server and output")]
 pub struct ClientArgs {
     /// The server to talk to
     #[arg(long, env = "BARID_SERVER", default_value = "http://127.0.0.1:50051")]
-    #[arg(value_name = "URL")]
+    #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub server: String,
     /// Text for people, or one JSON object per line
     #[arg(
@@ -67,30 +75,28 @@ impl Client {
     /// The address is none ([`BadUse`]), or nobody answers there.
     pub async fn connect(args: &ClientArgs) -> anyhow::Result<Self> {
         let server = &args.server;
-        let endpoint = Endpoint::from_shared(server.clone())
-            .ok()
-            .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
-            .ok_or_else(|| {
-                let example = "http://127.0.0.1:50051";
-                BadUse(format!(
-                    "--server {server:?} is not an address such as {example}"
-                ))
-            })?;
-        let channel = endpoint
-            .connect_timeout(args.timeout.0)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .user_agent(concat!("barid/", env!("CARGO_PKG_VERSION")))
-            .context("the user agent")?
-            .connect()
-            .await
-            .with_context(|| {
-                format!("no server answers at {server}; is `barid serve` running? --server names another")
-            })?;
-        Ok(Self {
+        let connected = endpoint(args)?.connect().await;
+        let channel = connected.with_context(|| {
+            format!(
+                "no server answers at {server}; is `barid serve` running? --server names another"
+            )
+        })?;
+        Ok(Self::of(channel, args))
+    }
+
+    /// A client that connects with its first call, and again with each after a loss.
+    ///
+    /// # Errors
+    /// The address is none ([`BadUse`]).
+    pub fn lazy(args: &ClientArgs) -> anyhow::Result<Self> {
+        Ok(Self::of(endpoint(args)?.connect_lazy(), args))
+    }
+
+    fn of(channel: Channel, args: &ClientArgs) -> Self {
+        Self {
             channel,
             timeout: args.timeout.0,
-        })
+        }
     }
 
     /// A message to send with the deadline that was asked for.
@@ -121,6 +127,33 @@ impl Client {
     pub fn desk(&self) -> DeskServiceClient<Channel> {
         DeskServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
+}
+
+fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
+    let server = &args.server;
+    let endpoint = Endpoint::from_shared(server.clone())
+        .ok()
+        .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
+        .ok_or_else(|| {
+            let example = "http://127.0.0.1:50051";
+            BadUse(format!(
+                "--server {server:?} is not an address such as {example}"
+            ))
+        })?;
+    endpoint
+        .connect_timeout(args.timeout.0)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .user_agent(concat!("barid/", env!("CARGO_PKG_VERSION")))
+        .context("the user agent")
+}
+
+/// The wait before the next try: it doubles with each, up to `longest`, and is jittered over its
+/// upper half, so that all who lost one server do not come back at once.
+pub fn backoff(failed_count: u32, longest: Duration) -> Duration {
+    let factor = 2_u32.saturating_pow(failed_count);
+    let wait = BACKOFF_MIN.saturating_mul(factor).min(longest);
+    wait.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
 /// A call that the server refused, or that did not reach it.
@@ -168,6 +201,12 @@ impl CallError {
         status::reason(&self.0).unwrap_or_else(|| format!("{:?}", self.0.code()))
     }
 
+    /// How a connection was lost, in a few words: the server's reason, if it gave one.
+    pub fn loss(&self) -> String {
+        let reason = status::reason(&self.0).map(|reason| printable(&reason));
+        reason.unwrap_or_else(|| "the connection broke".to_owned())
+    }
+
     /// The fields at fault, with what is wrong.
     pub fn violations(&self) -> Vec<(String, String)> {
         let bad_request = self.0.get_details_bad_request();
@@ -181,7 +220,14 @@ impl CallError {
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = format!("{}: {}", self.reason(), self.0.message());
+        write!(f, "{}: {}", printable(&self.reason()), self.words())
+    }
+}
+
+impl CallError {
+    /// What the server says, with its details, without the reason.
+    pub fn words(&self) -> String {
+        let mut text = self.0.message().to_owned();
         let violations = self.violations();
         match violations.as_slice() {
             [] => {}
@@ -189,7 +235,7 @@ impl fmt::Display for CallError {
             [(_, description)] if self.0.message().contains(description) => {}
             [..] => {
                 for (field, description) in violations {
-                    write!(text, "\n  {field}: {description}")?;
+                    text.push_str(&format!("\n  {field}: {description}"));
                 }
             }
         }
@@ -201,24 +247,18 @@ impl fmt::Display for CallError {
                 if text.contains(&value) {
                     continue;
                 }
-                write!(text, "\n  {key}: {value}")?;
+                text.push_str(&format!("\n  {key}: {value}"));
             }
         }
         if let Some(after) = self.retry_after() {
             let after = humantime::format_duration(after);
-            write!(text, "\n  try again in {after}")?;
+            text.push_str(&format!("\n  try again in {after}"));
         }
-        f.write_str(&line_by_line(&text))
+        paragraphs(&text)
     }
 }
 
 impl std::error::Error for CallError {}
-
-/// What a server says, without what could drive a terminal.
-fn line_by_line(text: &str) -> String {
-    let is_bad = |char: char| char.is_control() && char != '\n';
-    text.replace(is_bad, " ")
-}
 
 /// The article that an id or a uri names.
 ///
@@ -231,5 +271,24 @@ pub fn article_id(text: &str) -> Result<ArticleId, BadUse> {
         Err(error) => Err(BadUse(format!(
             "{text:?} is neither an article's uri nor its id: {error}"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits double, stay bounded, and differ from each other.
+    #[test]
+    fn waits() {
+        let longest = Duration::from_secs(10);
+        for (failed_count, most) in [(0, BACKOFF_MIN), (2, BACKOFF_MIN * 4), (u32::MAX, longest)] {
+            let waits: Vec<Duration> = (0..20).map(|_| backoff(failed_count, longest)).collect();
+            assert!(
+                waits.iter().all(|wait| (most / 2..=most).contains(wait)),
+                "{waits:?}"
+            );
+            assert!(waits.iter().any(|wait| wait != &waits[0]));
+        }
     }
 }

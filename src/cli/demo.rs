@@ -5,16 +5,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::time;
+use tokio::time::{self, Instant};
 use uuid::Uuid;
 
 use crate::{
     article::{Action, ArticleId},
     cli::{
         BadUse,
-        client::{CallError, Client, ClientArgs},
+        client::{CallError, Client, ClientArgs, backoff},
         line::{self, View},
         out,
+        printable::printable,
         publish::{self, IdChoice},
     },
     config::value::Output,
@@ -27,16 +28,24 @@ use crate::{
 
 /// The day's publications, one per line.
 const NEWS: &str = include_str!("demo/news.jsonl");
+/// How the day's own uris begin.
+const OWN_URIS: &str = "tag:wire.example,2026:";
+/// The longest wait for a lost server before a new try.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// How often a server is tried that is not there yet, a quarter of a second apart.
 const TRIES: u32 = 40;
 /// The wait between two tries.
 const TRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// Publish a made-up news day: stories, updates, corrections and kills in Arabic and English
+/// Publish a made-up news day in Arabic, English, French and Urdu, about a minute long
 ///
-/// Each round is a fresh set of stories. Watch it with `barid tail` in a second terminal.
+/// Stories with updates, corrections, a withholding and kills. Each round is a fresh set of stories.
+/// A server that is not there yet, or goes away, is waited for. Watch it with `barid tail` in a
+/// second terminal.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  barid demo\n  barid demo --forever --speed 0.5")]
+#[command(
+    after_help = "Examples:\n  barid demo\n  barid demo --speed 20\n  barid demo --forever --speed 0.5"
+)]
 pub struct DemoArgs {
     /// Begin a new round after each
     #[arg(long)]
@@ -112,7 +121,7 @@ async fn wait_for_server(args: &ClientArgs) -> anyhow::Result<Client> {
             Ok(client) => return Ok(client),
             Err(error) if error.is::<BadUse>() => return Err(error),
             Err(_) if tried == 0 => {
-                anstream::eprintln!("barid: waiting for the server at {}", args.server);
+                out::say(&format!("barid: waiting for the server at {}", args.server));
             }
             Err(_) => {}
         }
@@ -132,12 +141,48 @@ async fn round(args: &DemoArgs, client: &Client) -> anyhow::Result<()> {
             request.article.as_ref().map(headline).unwrap_or_default(),
             request.action(),
         );
-        let answer = client.publisher().publish(client.request(request)).await;
-        let published = answer.map_err(CallError::from)?.into_inner();
+        let published = send(&request, client, args.client.timeout.0).await?;
         print(args.client.output, action, &published, &headline)?;
         time::sleep(pause).await;
     }
     Ok(())
+}
+
+/// Publishes one step, again with the same request id where the server was lost.
+async fn send(
+    request: &proto::PublishRequest,
+    client: &Client,
+    patience: Duration,
+) -> anyhow::Result<proto::PublishResponse> {
+    let begin = Instant::now();
+    let mut failed_count = 0;
+    loop {
+        let answer = client
+            .publisher()
+            .publish(client.request(request.clone()))
+            .await;
+        let error = match answer {
+            Ok(published) => return Ok(published.into_inner()),
+            Err(status) => CallError::from(status),
+        };
+        if !error.is_lost() || begin.elapsed() > patience {
+            return Err(error.into());
+        }
+        if failed_count == 0 {
+            out::say("barid: lost the server; waiting for it");
+        }
+        time::sleep(backoff(failed_count, BACKOFF_MAX)).await;
+        failed_count += 1;
+    }
+}
+
+/// Every article of the demo, as it is published.
+///
+/// # Errors
+/// Never: the demo is tested.
+pub fn articles() -> anyhow::Result<Vec<proto::Article>> {
+    let article = |step: Step| Ok(step.article.into_article(&mut Vec::new())?);
+    steps()?.into_iter().map(article).collect()
 }
 
 fn steps() -> anyhow::Result<Vec<Step>> {
@@ -153,6 +198,13 @@ fn request(step: Step, run: &str, now: Timestamp) -> anyhow::Result<proto::Publi
     let mut article = step.article.into_article(&mut warnings)?;
     article.uri = format!("{}/{run}", article.uri);
     article.id = ArticleId::from_uri(&article.uri).to_string();
+    for link in &mut article.links {
+        if link.href.starts_with(OWN_URIS) {
+            let uri = format!("{}/{run}", link.href);
+            link.article_id = ArticleId::from_uri(&uri).to_string();
+            link.href.clear();
+        }
+    }
     let action = step.action.action();
     if action == Action::Publish {
         article.first_created = Some(ninjs::time_to_proto(now));
@@ -163,6 +215,7 @@ fn request(step: Step, run: &str, now: Timestamp) -> anyhow::Result<proto::Publi
         expected_revision: None,
         action: convert::action_to_proto(action).into(),
         article: Some(article),
+        routing: proto::Routing::Unspecified.into(),
     };
     IdChoice::Random.apply(&mut request);
     Ok(request)
@@ -174,7 +227,7 @@ fn headline(article: &proto::Article) -> String {
     } else {
         &article.headline
     };
-    line::printable(text)
+    printable(text)
 }
 
 fn print(
@@ -186,8 +239,11 @@ fn print(
     match output {
         Output::Json => publish::print_published(output, action, published, None),
         Output::Text => {
-            let view = View::of_stdout();
+            let view = View::of_stdout(None);
             out::line(&line::of_publication(action, published, headline, &view))
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,18 @@
-//! Files of ninjs: one object, or JSON Lines, and the line that each object begins at.
+//! Files of ninjs: one object, many one after another, or a list, and where each object begins.
 
 use std::{
     fmt,
     fs::File,
-    io::{self, BufRead, BufReader, Read as _},
+    io::{self, BufRead, BufReader},
     path::Path,
 };
-
-use serde::de::IgnoredAny;
 
 use crate::wire::ninjs::{self, NinjsError, Parsed};
 
 /// Most bytes of one object: an article of 900 KiB with every character escaped, and some room.
-const OBJECT_BYTES_MAX: u64 = 8 << 20;
+const OBJECT_BYTES_MAX: usize = 8 << 20;
+/// Most objects in a row that can't be read, before the file is taken for something else.
+const REFUSED_IN_A_ROW_MAX: usize = 100;
 
 /// Where in which file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct Item {
     pub place: Place,
     /// What it says.
     pub parsed: Result<Parsed, String>,
+    /// Bytes of the file up to its end.
+    pub read_bytes: u64,
 }
 
 /// Opens a file; `-` is stdin.
@@ -61,14 +63,33 @@ pub fn open(file: &str) -> io::Result<Box<dyn BufRead>> {
     Ok(Box::new(BufReader::new(File::open(file)?)))
 }
 
-/// Every object of a file. After an error of the file itself nothing more comes.
+/// Every object of a file: one after another, however they are laid out, or as the elements of one
+/// list. One that is wrong is told, and the next ones are read; after an error of the file itself,
+/// and after many wrong ones in a row, nothing more comes.
 pub fn items<R: BufRead>(file: &str, reader: R) -> Items<R> {
     Items {
         file: file.to_owned(),
         reader,
-        line: 0,
+        line: 1,
+        column: 1,
+        read_bytes: 0,
+        form: Form::Unknown,
+        refused_count: 0,
         is_done: false,
     }
+}
+
+/// How the objects of a file are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Nothing has been read yet.
+    Unknown,
+    /// One after another.
+    Lines,
+    /// Elements of a list, of which none has been read since the last comma.
+    ListBefore,
+    /// Elements of a list, right after one.
+    ListAfter,
 }
 
 /// The objects of one file.
@@ -76,7 +97,13 @@ pub fn items<R: BufRead>(file: &str, reader: R) -> Items<R> {
 pub struct Items<R> {
     file: String,
     reader: R,
+    /// Where the next byte stands.
     line: usize,
+    column: usize,
+    read_bytes: u64,
+    form: Form,
+    /// Refused ones since the last good one.
+    refused_count: usize,
     is_done: bool,
 }
 
@@ -84,95 +111,232 @@ impl<R: BufRead> Iterator for Items<R> {
     type Item = Item;
 
     fn next(&mut self) -> Option<Item> {
-        loop {
-            if self.is_done {
-                return None;
-            }
-            self.line += 1;
-            let text = match self.read_line() {
-                Ok(text) => text,
-                Err(error) => {
-                    self.is_done = true;
-                    return Some(self.refuse(error.to_string()));
-                }
-            };
-            if text.is_empty() {
+        if self.is_done {
+            return None;
+        }
+        let item = match self.read() {
+            Ok(None) => {
                 self.is_done = true;
                 return None;
             }
-            let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
-            if !text.trim().is_empty() {
-                return Some(self.item(text.to_owned()));
+            Ok(Some(item)) => item,
+            Err(error) => {
+                self.is_done = true;
+                let place = self.place();
+                self.refuse(place, format!("can't read on: {error}"))
             }
+        };
+        self.refused_count = match item.parsed {
+            Ok(_) => 0,
+            Err(_) => self.refused_count + 1,
+        };
+        if self.refused_count > REFUSED_IN_A_ROW_MAX && !self.is_done {
+            self.is_done = true;
+            let message = format!(
+                "is no ninjs either, like the {REFUSED_IN_A_ROW_MAX} before it; the rest of the \
+                 file is left out"
+            );
+            return Some(self.refuse(item.place, message));
         }
+        Some(item)
     }
 }
 
 impl<R: BufRead> Items<R> {
-    /// A line with its end; empty at the end of the file.
-    fn read_line(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        let mut limited = self.reader.by_ref().take(OBJECT_BYTES_MAX + 1);
-        limited.read_line(&mut line)?;
-        bounded(line)
+    /// The next object; none at the end of the file.
+    fn read(&mut self) -> io::Result<Option<Item>> {
+        loop {
+            let place = self.place();
+            let next = self.peek()?;
+            let wrong = match (next, self.form) {
+                (Some(b' ' | b'\t' | b'\r' | b'\n'), _) => {
+                    self.take(&mut None)?;
+                    continue;
+                }
+                // A byte order mark.
+                (Some(0xEF), _) if self.read_bytes == 0 => {
+                    for expected in [0xEF, 0xBB, 0xBF] {
+                        if self.peek()? == Some(expected) {
+                            self.take(&mut None)?;
+                        }
+                    }
+                    self.column = 1;
+                    continue;
+                }
+                (None, Form::Unknown | Form::Lines) => return Ok(None),
+                (None, Form::ListBefore | Form::ListAfter) => "the list does not end",
+                (Some(b'['), Form::Unknown) => {
+                    self.take(&mut None)?;
+                    self.form = Form::ListBefore;
+                    continue;
+                }
+                (Some(b','), Form::ListAfter) => {
+                    self.take(&mut None)?;
+                    self.form = Form::ListBefore;
+                    continue;
+                }
+                (Some(b']'), Form::ListBefore | Form::ListAfter) => {
+                    self.take(&mut None)?;
+                    self.form = Form::Lines;
+                    continue;
+                }
+                (Some(_), Form::ListAfter) => "a comma is missing in the list",
+                (Some(b','), Form::ListBefore) => "a comma without an object before it",
+                (Some(_), Form::Unknown) => {
+                    self.form = Form::Lines;
+                    continue;
+                }
+                (Some(_), Form::Lines | Form::ListBefore) => return self.object(place).map(Some),
+            };
+            // Within a list there is no line to go on from.
+            self.is_done = true;
+            return Ok(Some(self.refuse(place, wrong.to_owned())));
+        }
     }
 
-    fn item(&mut self, mut text: String) -> Item {
-        if text.trim_start().starts_with('[') {
-            self.is_done = true;
-            let message = "is a list; write one object per line instead (JSON Lines)";
-            return self.refuse(message.to_owned());
+    fn object(&mut self, place: Place) -> io::Result<Item> {
+        let is_list = self.form == Form::ListBefore;
+        if is_list {
+            self.form = Form::ListAfter;
         }
-        // A line that is no whole value is the beginning of an object over several lines, which
-        // then fills the file. Any other mistake is that line's own.
-        let whole = serde_json::from_str::<IgnoredAny>(&text);
-        if whole.is_err_and(|error| error.is_eof()) {
-            self.is_done = true;
-            let mut limited = self.reader.by_ref().take(OBJECT_BYTES_MAX + 1);
-            let read = limited.read_to_string(&mut text);
-            match read.and_then(|_| bounded(text)) {
-                Ok(all) => text = all,
-                Err(error) => return self.refuse(error.to_string()),
+        let mut bytes = Some(Vec::new());
+        match self.peek()? {
+            Some(b'{' | b'[') => self.take_object(&mut bytes)?,
+            // No object: a word, a number, junk, up to where another may begin.
+            _ => {
+                while let Some(byte) = self.peek()?
+                    && !(byte == b'\n' || is_list && matches!(byte, b',' | b']'))
+                {
+                    self.take(&mut bytes)?;
+                }
             }
         }
-        match ninjs::parse(&text) {
+        let Some(bytes) = bytes else {
+            self.skip_line()?;
+            let message = format!("one object has more than {OBJECT_BYTES_MAX} bytes");
+            return Ok(self.refuse(place, message));
+        };
+        let Ok(text) = String::from_utf8(bytes) else {
+            return Ok(self.refuse(place, "is not UTF-8; save the file as UTF-8".to_owned()));
+        };
+        Ok(match ninjs::parse(&text) {
             Ok(parsed) => Item {
-                place: self.place(0, 0),
+                place: Place { column: 0, ..place },
                 parsed: Ok(parsed),
+                read_bytes: self.read_bytes,
             },
-            Err(error) => self.refuse_ninjs(&error),
+            Err(error) => self.refuse(place_in(place, &text, &error), error.to_string()),
+        })
+    }
+
+    /// Takes an object or list as far as it goes: to its end, or to where it is surely cut short,
+    /// so that the objects after it are read.
+    fn take_object(&mut self, bytes: &mut Option<Vec<u8>>) -> io::Result<()> {
+        let mut open = Vec::new();
+        let (mut is_text, mut is_escaped, mut last) = (false, false, b' ');
+        while let Some(byte) = self.peek()? {
+            match byte {
+                // JSON has no line end within a text.
+                b'\n' if is_text => return Ok(()),
+                _ if is_text => {
+                    is_text = byte != b'"' || is_escaped;
+                    is_escaped = byte == b'\\' && !is_escaped;
+                }
+                b'"' => is_text = true,
+                // Another object where only a key could stand.
+                b'{' if open.last() == Some(&b'{') && last != b':' => return Ok(()),
+                b'{' | b'[' => open.push(byte),
+                b'}' | b']' => {
+                    open.pop();
+                }
+                _ => {}
+            }
+            if !byte.is_ascii_whitespace() {
+                last = byte;
+            }
+            self.take(bytes)?;
+            if open.is_empty() || bytes.is_none() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn peek(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            match self.reader.fill_buf() {
+                Ok(buffer) => return Ok(buffer.first().copied()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
-    fn refuse_ninjs(&self, error: &NinjsError) -> Item {
-        Item {
-            place: self.place(error.line.saturating_sub(1), error.column),
-            parsed: Err(error.to_string()),
+    /// Takes the byte that was peeked at into an object, which becomes none if it is too long.
+    fn take(&mut self, object: &mut Option<Vec<u8>>) -> io::Result<()> {
+        let Some(byte) = self.peek()? else {
+            return Ok(());
+        };
+        self.reader.consume(1);
+        self.read_bytes += 1;
+        if byte == b'\n' {
+            (self.line, self.column) = (self.line + 1, 1);
+        } else if byte & 0xC0 != 0x80 {
+            // Characters and not bytes: no continuation of UTF-8.
+            self.column += 1;
         }
+        if let Some(bytes) = object {
+            bytes.push(byte);
+            if bytes.len() > OBJECT_BYTES_MAX {
+                *object = None;
+            }
+        }
+        Ok(())
     }
 
-    fn refuse(&self, message: String) -> Item {
+    fn skip_line(&mut self) -> io::Result<()> {
+        while self.peek()?.is_some_and(|byte| byte != b'\n') {
+            self.take(&mut None)?;
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, place: Place, message: String) -> Item {
         Item {
-            place: self.place(0, 0),
+            place,
             parsed: Err(message),
+            read_bytes: self.read_bytes,
         }
     }
 
-    fn place(&self, lines_below: usize, column: usize) -> Place {
+    fn place(&self) -> Place {
         Place {
             file: self.file.clone(),
-            line: self.line + lines_below,
-            column,
+            line: self.line,
+            column: self.column,
         }
     }
 }
 
-fn bounded(text: String) -> io::Result<String> {
-    if u64::try_from(text.len()).is_ok_and(|len| len <= OBJECT_BYTES_MAX) {
-        Ok(text)
-    } else {
-        let message = format!("one object has more than {OBJECT_BYTES_MAX} bytes");
-        Err(io::Error::new(io::ErrorKind::InvalidData, message))
+/// The place of an error within an object that begins somewhere.
+fn place_in(begin: Place, text: &str, error: &NinjsError) -> Place {
+    if error.line == 0 {
+        return begin;
+    }
+    let line = text.split('\n').nth(error.line - 1).unwrap_or_default();
+    // serde_json counts bytes; people and editors count characters.
+    let before = line
+        .as_bytes()
+        .get(..error.column)
+        .unwrap_or(line.as_bytes());
+    let column = String::from_utf8_lossy(before).chars().count().max(1);
+    Place {
+        line: begin.line + error.line - 1,
+        column: match error.line {
+            1 => begin.column + column - 1,
+            _ => column,
+        },
+        ..begin
     }
 }
 

@@ -1,66 +1,109 @@
-//! One delivery as one line of text: cut to the terminal, whole in a pipe.
+//! One delivery as one line of text: columns on a terminal, whole fields in a pipe.
 
 use anstyle::{AnsiColor, Color, Style};
 use jiff::{Timestamp, tz::TimeZone};
-use unicode_segmentation::UnicodeSegmentation as _;
-use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
     article::Action,
-    cli::out,
+    cli::{
+        out,
+        printable::{cell, cut, isolated, printable, width_of},
+    },
     wire::{convert, ninjs, proto::v1 as proto},
 };
 
-/// Fewest columns of a headline, before topics give way to it.
-const HEADLINE_COLUMNS_MIN: usize = 30;
+/// Columns of an action's word.
+const ACTION_COLUMNS: usize = 8;
+/// Columns of an age, `364d ago`.
+const AGE_COLUMNS: usize = 8;
 /// Characters of an article's id that tell it from its neighbours.
 const SHORT_ID_LEN: usize = 8;
-/// Isolates a text from the direction of what stands around it (Unicode FSI and PDI).
-const ISOLATE: (char, char) = ('\u{2068}', '\u{2069}');
+
+/// How times are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TimeForm {
+    /// How long ago, 5m ago; a terminal's default
+    Relative,
+    /// The clock: local on a terminal, RFC 3339 in UTC in a pipe; a pipe's default
+    Absolute,
+}
 
 /// Where lines go.
 #[derive(Clone, Debug)]
 pub struct View {
     /// Columns of the terminal; none for a pipe, which gets whole lines.
     pub columns: Option<usize>,
+    /// How times are shown.
+    pub time: TimeForm,
     /// The time zone of the reader.
     pub zone: TimeZone,
-    /// The reader's day shows times without dates on a terminal.
+    /// What ages are counted from.
     pub now: Timestamp,
 }
 
 impl View {
     /// That of stdout, as it is now: a window may have been resized.
-    pub fn of_stdout() -> Self {
+    pub fn of_stdout(time: Option<TimeForm>) -> Self {
+        let columns = out::columns();
+        let usual = match columns {
+            Some(_) => TimeForm::Relative,
+            None => TimeForm::Absolute,
+        };
         Self {
-            columns: out::columns(),
+            columns,
+            time: time.unwrap_or(usual),
             zone: TimeZone::system(),
             now: Timestamp::now(),
         }
     }
 
-    /// A time of the reader's clock.
+    /// A time in the view's form.
     pub fn time(&self, time: Timestamp) -> String {
+        match self.time {
+            TimeForm::Relative => self.age(time),
+            TimeForm::Absolute => self.clock(time),
+        }
+    }
+
+    /// How long ago; a clock that is a little ahead of ours makes no future.
+    pub fn age(&self, time: Timestamp) -> String {
+        let seconds = self.now.as_second().saturating_sub(time.as_second());
+        match seconds {
+            ..5 => "now".to_owned(),
+            5..60 => format!("{seconds}s ago"),
+            60..3_600 => format!("{}m ago", seconds / 60),
+            3_600..86_400 => format!("{}h ago", seconds / 3_600),
+            86_400..31_536_000 => format!("{}d ago", seconds / 86_400),
+            _ => format!("{}y ago", seconds / 31_536_000),
+        }
+    }
+
+    /// The reader's clock, with the date if it is another day; RFC 3339 in a pipe.
+    pub fn clock(&self, time: Timestamp) -> String {
+        if self.columns.is_none() {
+            return format!("{time:.3}");
+        }
         let zoned = time.to_zoned_datetime(self.zone.clone());
         let is_today = zoned.date() == self.now.to_zoned_datetime(self.zone.clone()).date();
-        let format = match self.columns {
-            Some(_) if is_today => "%H:%M:%S",
-            Some(_) | None => "%Y-%m-%d %H:%M:%S",
+        let format = if is_today {
+            "%H:%M:%S"
+        } else {
+            "%Y-%m-%d %H:%M"
         };
         zoned.strftime(format).to_string()
     }
 
-    /// A text that may run right to left, so that it does not turn its line around.
+    /// A printable text, isolated where its direction could turn the line around.
     pub fn isolated(&self, text: &str) -> String {
-        if self.columns.is_some() && text.chars().any(is_right_to_left) {
-            format!("{}{text}{}", ISOLATE.0, ISOLATE.1)
-        } else {
-            text.to_owned()
+        match self.columns {
+            Some(_) => isolated(text),
+            None => text.to_owned(),
         }
     }
 }
 
-/// The line of a delivery: time, urgency, action, language, headline, topics, id.
+/// The line of a delivery: time, urgency, action, language, headline, topics, id. A narrow terminal
+/// goes without the last of them, then without language and time.
 pub fn of_delivery(delivery: &proto::Delivery, article: &proto::Article, view: &View) -> String {
     let action = convert::action_from_proto(delivery.action).unwrap_or(Action::Publish);
     let published_at = ninjs::time_from_proto(delivery.published_at.as_ref());
@@ -71,41 +114,38 @@ pub fn of_delivery(delivery: &proto::Delivery, article: &proto::Article, view: &
     };
     let language = printable(&article.language);
     let word = action.as_str();
-    let before_columns = time.width() + 2 + 1 + 2 + 8 + 2 + language.width().max(2) + 2;
-    let short_id: String = article.id.chars().take(SHORT_ID_LEN).collect();
-
-    let headline = headline(article, action);
-    let mut topics = printable(&delivery.topics.join(", "));
-    let headline = match view.columns {
-        None => headline,
-        Some(columns) => {
-            // The last column stays free: some terminals wrap after it.
-            let room = |topics: &str| {
-                let taken = before_columns + 2 + topics.width() + 2 + SHORT_ID_LEN + 1;
-                columns.saturating_sub(taken)
-            };
-            let wanted = headline.width().min(HEADLINE_COLUMNS_MIN);
-            if room(&topics) < wanted {
-                topics = short_topics(&delivery.topics);
-            }
-            cut(&headline, room(&topics).max(1))
-        }
+    let text = headline(article, action);
+    let Some(columns) = view.columns else {
+        let (topics, id) = (
+            printable(&delivery.topics.join(", ")),
+            printable(&article.id),
+        );
+        return format!("{time}  {urgency}  {word:<8}  {language:<2}  {text}  {topics}  {id}");
     };
-    let (urgency_style, action_style) = (urgency_style(urgency), action_style(action));
     let quiet = Style::new().dimmed();
-    let headline = view.isolated(&headline);
-    let text_style = match urgency {
-        1 | 2 => Style::new().bold(),
-        _ => Style::new(),
-    };
-    format!(
-        "{quiet}{time}{quiet:#}  {urgency_style}{urgency}{urgency_style:#}  \
-         {action_style}{word:<8}{action_style:#}  {language:<2}  \
-         {text_style}{headline}{text_style:#}  {topics}  {quiet}{short_id}{quiet:#}"
-    )
+    let mut before = Vec::new();
+    if columns >= 48 {
+        before.push((quiet, format!("{time:>AGE_COLUMNS$}")));
+    }
+    before.push((urgency_style(urgency), urgency.to_string()));
+    before.push((action_style(action), format!("{word:<ACTION_COLUMNS$}")));
+    if columns >= 56 {
+        before.push((Style::new(), cell(&language, language_columns(columns))));
+    }
+    let mut after = Vec::new();
+    if columns >= 72 {
+        let width = topics_columns(columns);
+        after.push((Style::new(), cell(&short(&delivery.topics, width), width)));
+    }
+    if columns >= 110 {
+        let id: String = printable(&article.id).chars().take(SHORT_ID_LEN).collect();
+        after.push((quiet, id));
+    }
+    let style = headline_style(action, urgency);
+    row(&before, (style, &text), &after, columns)
 }
 
-/// The line of what the demo has just published.
+/// The line of what has just been published: action, revision, headline, topics.
 pub fn of_publication(
     action: proto::Action,
     published: &proto::PublishResponse,
@@ -113,22 +153,60 @@ pub fn of_publication(
     view: &View,
 ) -> String {
     let action = convert::action_from_proto(action.into()).unwrap_or(Action::Publish);
-    let (word, revision) = (action.as_str(), published.revision);
-    let topics = match view.columns {
-        None => printable(&published.topics.join(", ")),
-        Some(_) => short_topics(&published.topics),
+    let (word, revision) = (action.as_str(), format!("rev{}", published.revision));
+    let Some(columns) = view.columns else {
+        let topics = printable(&published.topics.join(", "));
+        return format!("{word:<8}  {revision}  {headline}  {topics}");
     };
-    let before_columns = 8 + 2 + 3 + revision.to_string().len() + 2;
-    let headline = match view.columns {
-        None => headline.to_owned(),
-        Some(columns) => {
-            let room = columns.saturating_sub(before_columns + 2 + topics.width() + 1);
-            cut(headline, room.max(1))
-        }
+    let before = [
+        (action_style(action), format!("{word:<ACTION_COLUMNS$}")),
+        (Style::new().dimmed(), revision),
+    ];
+    let mut after = Vec::new();
+    if columns >= 72 {
+        let width = topics_columns(columns);
+        after.push((Style::new(), cell(&short(&published.topics, width), width)));
+    }
+    row(&before, (Style::new(), headline), &after, columns)
+}
+
+/// One row of a terminal: cells, with the headline in what they leave. The last column stays free:
+/// some terminals wrap after it.
+fn row(
+    before: &[(Style, String)],
+    (style, text): (Style, &str),
+    after: &[(Style, String)],
+    columns: usize,
+) -> String {
+    let taken: usize = before
+        .iter()
+        .chain(after)
+        .map(|(_, text)| width_of(text) + 2)
+        .sum();
+    let room = columns.saturating_sub(taken + 1);
+    let headline = match after {
+        [] => isolated(&cut(text, room)),
+        [..] => cell(text, room),
     };
-    let style = action_style(action);
-    let headline = view.isolated(&headline);
-    format!("{style}{word:<8}{style:#}  rev{revision}  {headline}  {topics}")
+    let cells: Vec<String> = (before.iter().map(|(style, text)| (*style, text)))
+        .chain([(style, &headline)])
+        .chain(after.iter().map(|(style, text)| (*style, text)))
+        .map(|(style, text)| format!("{style}{text}{style:#}"))
+        .collect();
+    cells.join("  ").trim_end().to_owned()
+}
+
+fn language_columns(columns: usize) -> usize {
+    if columns >= 100 { 5 } else { 2 }
+}
+
+fn topics_columns(columns: usize) -> usize {
+    match columns {
+        0..90 => 20,
+        90..130 => 28,
+        130..170 => 36,
+        _ => 48,
+    }
 }
 
 /// What a line says of a story: its headline, or why it is taken back.
@@ -142,49 +220,23 @@ fn headline(article: &proto::Article, action: Action) -> String {
     printable(&text)
 }
 
-/// One line without what could drive a terminal or disguise text.
-pub fn printable(text: &str) -> String {
-    let is_bad = |char: char| {
-        char.is_control() || matches!(char, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-    };
-    text.replace(is_bad, " ").trim().to_owned()
-}
-
-/// A text in so many columns, with an ellipsis where it was cut.
-fn cut(text: &str, columns: usize) -> String {
-    if text.width() <= columns {
-        return text.to_owned();
-    }
-    let mut kept = String::new();
-    let mut width = 0;
-    for grapheme in text.graphemes(true) {
-        width += grapheme.width();
-        if width + 1 > columns {
-            break;
-        }
-        kept.push_str(grapheme);
-    }
-    format!("{}…", kept.trim_end())
-}
-
-/// The first topic, and how many more there are.
-fn short_topics(topics: &[String]) -> String {
+/// All topics where they have room, or else the first and how many more there are.
+fn short(topics: &[String], columns: usize) -> String {
+    let all = printable(&topics.join(", "));
     match topics {
-        [] => String::new(),
-        [only] => printable(only),
-        [first, rest @ ..] => format!("{} +{}", printable(first), rest.len()),
+        [first, rest @ ..] if width_of(&all) > columns && !rest.is_empty() => {
+            let more = format!(" +{}", rest.len());
+            let room = columns.saturating_sub(width_of(&more));
+            format!("{}{more}", cut(&printable(first), room))
+        }
+        _ => all,
     }
-}
-
-fn is_right_to_left(char: char) -> bool {
-    matches!(char,
-        '\u{0590}'..='\u{08FF}' | '\u{FB1D}'..='\u{FDFF}' | '\u{FE70}'..='\u{FEFF}'
-        | '\u{10800}'..='\u{10FFF}' | '\u{1E800}'..='\u{1EFFF}')
 }
 
 fn urgency_style(urgency: u32) -> Style {
     match urgency {
-        1 | 2 => colour(AnsiColor::Red).bold(),
+        1 => loud(),
+        2 => colour(AnsiColor::Red).bold(),
         3 | 4 => colour(AnsiColor::Yellow),
         5 => Style::new(),
         _ => Style::new().dimmed(),
@@ -198,6 +250,15 @@ fn action_style(action: Action) -> Style {
         Action::Correct => colour(AnsiColor::Yellow).bold(),
         Action::Withhold => colour(AnsiColor::Magenta).bold(),
         Action::Kill => loud(),
+    }
+}
+
+fn headline_style(action: Action, urgency: u32) -> Style {
+    match (action, urgency) {
+        (Action::Kill, _) => colour(AnsiColor::Red),
+        (Action::Withhold, _) => colour(AnsiColor::Magenta),
+        (Action::Publish | Action::Update | Action::Correct, 1 | 2) => Style::new().bold(),
+        (Action::Publish | Action::Update | Action::Correct, _) => Style::new(),
     }
 }
 

@@ -14,13 +14,21 @@ use crate::{
         nats::{ManagedNats, StartError, running_url},
     },
     telemetry::Metrics,
-    wire::log::{Log, admin::LogStatus, open},
+    wire::log::{
+        Log,
+        admin::LogStatus,
+        open,
+        servers::{Server, Sync},
+    },
 };
 
 /// Look at the log, or begin a new epoch after a restore
 ///
 /// Works beside a running service and without one; the settings say where the log is.
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  barid log status\n  barid log new-epoch --data-dir /var/lib/barid"
+)]
 pub enum LogCommand {
     /// Show the log's epochs, end and size
     #[command(
@@ -31,7 +39,7 @@ pub enum LogCommand {
     /// Begin a new epoch: run this once after restoring a backup of the log
     ///
     /// Readers whose cursor lies beyond the restored state are then told of the loss by a gap.
-    #[command(after_help = "Example:\n  barid log new-epoch --data-dir /var/lib/barid")]
+    #[command(after_help = "Examples:\n  barid log new-epoch --data-dir /var/lib/barid")]
     NewEpoch(Box<serve::ServeArgs>),
 }
 
@@ -45,6 +53,30 @@ struct StatusJson<'a> {
     bytes: u64,
     replicas: usize,
     erasures_pending: usize,
+    servers: Vec<ServerJson<'a>>,
+}
+
+/// A server of NATS that keeps the log.
+#[derive(Serialize)]
+struct ServerJson<'a> {
+    name: &'a str,
+    version: Option<&'a str>,
+    /// Whether what it acknowledges is on disk; none = it did not say.
+    sync_always: Option<bool>,
+}
+
+impl<'a> From<&'a Server> for ServerJson<'a> {
+    fn from(server: &'a Server) -> Self {
+        Self {
+            name: &server.name,
+            version: server.version.as_deref(),
+            sync_always: match server.sync {
+                Sync::Always => Some(true),
+                Sync::Later => Some(false),
+                Sync::Unknown => None,
+            },
+        }
+    }
 }
 
 /// Runs `barid log`.
@@ -105,6 +137,7 @@ fn show(status: &LogStatus, output: Output) -> anyhow::Result<()> {
         bytes,
         replicas,
         erasures_pending,
+        servers,
     } = status;
     if output == Output::Json {
         return out::json(&StatusJson {
@@ -115,6 +148,7 @@ fn show(status: &LogStatus, output: Output) -> anyhow::Result<()> {
             bytes: *bytes,
             replicas: *replicas,
             erasures_pending: *erasures_pending,
+            servers: servers.iter().map(ServerJson::from).collect(),
         });
     }
     out::line(&format!("epochs            {}", epochs.replace(',', ", ")))?;
@@ -123,5 +157,18 @@ fn show(status: &LogStatus, output: Output) -> anyhow::Result<()> {
     out::line(&format!("messages          {message_count}"))?;
     out::line(&format!("bytes             {bytes}"))?;
     out::line(&format!("replicas          {replicas}"))?;
-    out::line(&format!("erasures pending  {erasures_pending}"))
+    out::line(&format!("erasures pending  {erasures_pending}"))?;
+    for server in servers {
+        let version = server.version.as_deref().unwrap_or("does not answer");
+        let sync = match server.sync {
+            Sync::Always => "syncs each write",
+            Sync::Later => "does NOT sync each write: set sync_interval: always",
+            Sync::Unknown => "not known whether it syncs each write: see deploy/nats/accounts.conf",
+        };
+        out::line(&format!(
+            "server            {} ({version}): {sync}",
+            server.name
+        ))?;
+    }
+    Ok(())
 }

@@ -30,6 +30,11 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string(value)?)
 }
 
+/// Says something to people, on stderr. Nobody may be there to hear it, which is no failure.
+pub fn say(text: &str) {
+    let _unheard = writeln!(anstream::stderr().lock(), "{text}");
+}
+
 /// Columns of the terminal that stdout is; none for a pipe or a file.
 pub fn columns() -> Option<usize> {
     let stdout = io::stdout();

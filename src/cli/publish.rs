@@ -1,55 +1,62 @@
 //! `barid publish`: ninjs files, pipelined.
 
-use std::{iter, thread, time::Duration};
+use std::{iter, thread};
 
 use anyhow::{Context as _, anyhow};
-use clap::ValueEnum;
-use futures_util::stream;
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::{ValueEnum, ValueHint};
 use prost::Message as _;
 use serde::Serialize;
-use tokio::{sync::mpsc, time};
-use tonic::Streaming;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
-    article::RequestId,
+    article::{ARTICLE_BYTES_MAX, RequestId},
     cli::{
         BadUse,
-        client::{CallError, Client, ClientArgs},
+        client::{Client, ClientArgs},
         input::{self, Item, Place},
-        line, out,
+        out::{self, OutputClosed},
+        printable::printable,
+        publish::{
+            stream::{Pipeline, Sending},
+            tally::Tally,
+        },
     },
     config::value::Output,
-    wire::{
-        ninjs::PubStatus,
-        proto::v1::{self as proto, publish_stream_response},
-    },
+    wire::{ninjs::PubStatus, proto::v1 as proto},
 };
+
+pub mod stream;
+pub mod tally;
 
 /// Articles that are read ahead, and that may be under way. Full: reading waits.
 const PIPELINE: usize = 256;
-/// Failures whose words the summary repeats; the others are counted.
-const FAILURES_SHOWN: usize = 100;
+/// Most bytes of a request: 4 MiB with its frame.
+const REQUEST_BYTES_MAX: usize = (4 << 20) - 1024;
 /// The namespace of request ids that are derived from what a request says.
 const REQUEST_NAMESPACE: Uuid = Uuid::from_u128(0x7d0b_0f4e_52b7_4c1e_9a36_b2c5_7e1d_90a4);
 
 /// Publish articles from ninjs files
 ///
-/// A file holds one ninjs 3.1 object, or one per line (JSON Lines). pubStatus decides what happens:
-/// usable publishes or updates, withheld takes the story back for now, canceled kills it.
+/// A file holds ninjs 3.1 objects: one, many one after another (JSON Lines), or a list of them.
+/// pubStatus decides what happens: usable publishes or updates, withheld takes the story back for
+/// now, canceled kills it.
 ///
 /// The request id is derived from the content, so that running the same command again is harmless:
 /// what was accepted is not published twice. Publishing an earlier state anew, after something
-/// else, therefore needs --again.
+/// else, therefore needs --again. A server that goes away is waited for: what it has not answered is
+/// sent again, until it has answered nothing for as long as --timeout says.
+///
+/// Exit codes: 0 all accepted, 2 all that was not accepted is invalid, 1 anything else failed.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  barid publish story.json\n  producer | barid publish -\n  \
+    after_help = "Examples:\n  barid publish story.json\n  barid publish archive/2026-07.jsonl \
+                        --timeout 5m\n  producer | barid publish -\n  \
                         barid publish --action correct --expected-revision 2 story.json"
 )]
 pub struct PublishArgs {
     /// Files of ninjs; - is stdin
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     files: Vec<String>,
     /// What to do, whatever pubStatus says
     #[arg(long, value_name = "ACTION")]
@@ -145,12 +152,6 @@ impl IdChoice {
     }
 }
 
-/// A request on its way, in the order of the answers.
-enum Sent {
-    Request(Place, proto::Action, Vec<String>),
-    Refused(Place, String),
-}
-
 /// An accepted article as `--output json` prints it.
 #[derive(Serialize)]
 struct PublishedJson<'a> {
@@ -186,12 +187,18 @@ struct ViolationJson {
 /// Bad use, no server, or at least one article that was not accepted.
 pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
     let ids = args.ids()?;
+    let advice = match ids {
+        IdChoice::Derived | IdChoice::Given(_) => {
+            "run the same command again: what was accepted is not published twice"
+        }
+        IdChoice::Random => "--again would publish those a second time",
+    };
     let is_for_one = args.expected_revision.is_some() || args.request_id.is_some();
     let client = Client::connect(&args.client).await?;
     let mut items = read_ahead(args.files.clone())?;
-    let mut first = Vec::new();
+    let mut first = None;
     if is_for_one {
-        first.extend(items.recv().await);
+        first = items.recv().await;
         if let Some(second) = items.recv().await {
             let place = second.place;
             return Err(BadUse(format!(
@@ -201,20 +208,37 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
             .into());
         }
     }
-    let mut tally = Tally::new(args.client.output, &ids);
-    let (sent_in, sent) = mpsc::channel(PIPELINE);
+    let mut tally = Tally::new(args.client.output, &args.files);
     let rules = Rules {
         ids,
         action: args.action,
         expected_revision: args.expected_revision,
         strict: args.strict,
     };
-    let requests = requests(first, items, rules, sent_in);
-    let mut publisher = client.publisher();
-    let answers = publisher.publish_stream(requests).await;
-    let answers = answers.map_err(CallError::from)?.into_inner();
-    tally.take(answers, sent, args.client.timeout.0).await?;
-    tally.finish()
+    let mut pipeline = Pipeline::new(client, items, rules, args.client.timeout.0);
+    if let Some(item) = first {
+        pipeline.push(item, &mut tally)?;
+    }
+    let ended = tokio::select! {
+        biased;
+        // Nothing is lost: what was not answered is told.
+        stop = tokio::signal::ctrl_c() => Err(match stop {
+            Ok(()) => anyhow!("stopped by Ctrl-C"),
+            Err(error) => anyhow!(error).context("can't wait for Ctrl-C"),
+        }),
+        ended = pipeline.run(&mut tally) => ended,
+    };
+    match ended {
+        Ok(()) => tally.finish(),
+        Err(error) if error.is::<OutputClosed>() => Err(error),
+        Err(error) => {
+            pipeline.give_up(&mut tally)?;
+            if let Err(failures) = tally.finish() {
+                out::say(&format!("barid: {failures:#}"));
+            }
+            Err(anyhow!("{error:#}; {advice}"))
+        }
+    }
 }
 
 impl PublishArgs {
@@ -231,7 +255,7 @@ impl PublishArgs {
 }
 
 /// How items become requests.
-struct Rules {
+pub struct Rules {
     ids: IdChoice,
     action: Option<ActionArg>,
     expected_revision: Option<u32>,
@@ -239,13 +263,17 @@ struct Rules {
 }
 
 impl Rules {
-    fn apply(&self, item: Item) -> (Sent, Option<proto::PublishStreamRequest>) {
+    /// The request of an item.
+    ///
+    /// # Errors
+    /// Where the item is, and why it makes no request.
+    pub fn apply(&self, item: Item) -> Result<Sending, (Place, String)> {
         let parsed = match item.parsed {
             Ok(parsed) => parsed,
-            Err(message) => return (Sent::Refused(item.place, message), None),
+            Err(message) => return Err((item.place, message)),
         };
         if self.strict && !parsed.warnings.is_empty() {
-            return (Sent::Refused(item.place, parsed.warnings.join("; ")), None);
+            return Err((item.place, parsed.warnings.join("; ")));
         }
         let action = self
             .action
@@ -256,15 +284,26 @@ impl Rules {
             expected_revision: self.expected_revision,
             action: action.into(),
             article: Some(parsed.article),
+            routing: proto::Routing::Unspecified.into(),
         };
+        let len_bytes = publish.encoded_len();
+        if len_bytes > REQUEST_BYTES_MAX {
+            // The server would end the whole stream over it.
+            let message =
+                format!("has {len_bytes} bytes; an article has {ARTICLE_BYTES_MAX} at most");
+            return Err((item.place, message));
+        }
         self.ids.apply(&mut publish);
-        let request = proto::PublishStreamRequest {
-            publish: Some(publish),
-        };
-        (
-            Sent::Request(item.place, action, parsed.warnings),
-            Some(request),
-        )
+        Ok(Sending {
+            place: item.place,
+            action,
+            warnings: parsed.warnings,
+            request: proto::PublishStreamRequest {
+                publish: Some(publish),
+            },
+            read_bytes: item.read_bytes,
+            sent_count: 0,
+        })
     }
 }
 
@@ -275,17 +314,22 @@ fn read_ahead(files: Vec<String>) -> anyhow::Result<mpsc::Receiver<Item>> {
     thread::Builder::new()
         .name("reader".to_owned())
         .spawn(move || {
+            let mut before_bytes = 0;
             for file in files {
                 let items: Box<dyn Iterator<Item = Item>> = match input::open(&file) {
                     Ok(reader) => Box::new(input::items(&file, reader)),
                     Err(error) => Box::new(iter::once(unreadable(file, &error))),
                 };
-                for item in items {
+                let mut read_bytes = before_bytes;
+                for mut item in items {
+                    item.read_bytes += before_bytes;
+                    read_bytes = item.read_bytes;
                     if items_in.blocking_send(item).is_err() {
                         // Nobody takes them any more: the command is ending.
                         return;
                     }
                 }
+                before_bytes = read_bytes;
             }
         })
         .context("can't start the reader")?;
@@ -300,189 +344,7 @@ fn unreadable(file: String, error: &std::io::Error) -> Item {
             column: 0,
         },
         parsed: Err(format!("can't read the file: {error}")),
-    }
-}
-
-/// The requests in order; `sent` hears of each before it leaves, so that answers find it.
-fn requests(
-    first: Vec<Item>,
-    items: mpsc::Receiver<Item>,
-    rules: Rules,
-    sent: mpsc::Sender<Sent>,
-) -> impl futures_util::Stream<Item = proto::PublishStreamRequest> + Send + 'static {
-    let state = (first.into_iter(), items, rules, sent);
-    stream::unfold(state, |(mut first, mut items, rules, sent)| async move {
-        loop {
-            let item = match first.next() {
-                Some(item) => item,
-                None => items.recv().await?,
-            };
-            let (note, request) = rules.apply(item);
-            sent.send(note).await.ok()?;
-            if let Some(request) = request {
-                return Some((request, (first, items, rules, sent)));
-            }
-        }
-    })
-}
-
-/// What became of the articles.
-struct Tally {
-    output: Output,
-    /// What to do when the stream breaks.
-    advice: &'static str,
-    bar: ProgressBar,
-    accepted_count: u64,
-    failed_count: u64,
-    failures: Vec<String>,
-}
-
-impl Tally {
-    fn new(output: Output, ids: &IdChoice) -> Self {
-        // Drawn on stderr, and only if that is a terminal.
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} articles, {per_sec}") {
-            bar.set_style(style);
-        }
-        Self {
-            output,
-            advice: match ids {
-                IdChoice::Derived | IdChoice::Given(_) => {
-                    "run the same command again: what was accepted is not published twice"
-                }
-                IdChoice::Random => "--again would publish those a second time",
-            },
-            bar,
-            accepted_count: 0,
-            failed_count: 0,
-            failures: Vec::new(),
-        }
-    }
-
-    async fn take(
-        &mut self,
-        mut answers: Streaming<proto::PublishStreamResponse>,
-        mut sent: mpsc::Receiver<Sent>,
-        patience: Duration,
-    ) -> anyhow::Result<()> {
-        while let Some(next) = sent.recv().await {
-            self.bar.inc(1);
-            let (place, action) = match next {
-                Sent::Refused(place, message) => {
-                    self.fail(&place, &message, None)?;
-                    continue;
-                }
-                Sent::Request(place, action, warnings) => {
-                    self.warn(&place, &warnings);
-                    (place, action)
-                }
-            };
-            let lost = match time::timeout(patience, answers.message()).await {
-                Ok(Ok(Some(answer))) => {
-                    self.answer(&place, action, answer)?;
-                    continue;
-                }
-                Ok(Ok(None)) => anyhow!("the server ended the stream"),
-                Ok(Err(status)) => CallError::from(status).into(),
-                Err(_) => anyhow!("no answer within {}", humantime::format_duration(patience)),
-            };
-            sent.close();
-            return self.lose(&place, sent, lost).await;
-        }
-        Ok(())
-    }
-
-    fn answer(
-        &mut self,
-        place: &Place,
-        action: proto::Action,
-        answer: proto::PublishStreamResponse,
-    ) -> anyhow::Result<()> {
-        match answer.result {
-            Some(publish_stream_response::Result::Published(published)) => {
-                self.accepted_count += 1;
-                let place = Some(place);
-                self.bar
-                    .suspend(|| print_published(self.output, action, &published, place))
-            }
-            Some(publish_stream_response::Result::Error(status)) => {
-                let error = CallError::from(status);
-                self.fail(place, &error.to_string(), Some(&error))
-            }
-            None => self.fail(place, "the answer is empty; is the server newer?", None),
-        }
-    }
-
-    /// The stream broke: what had been sent has no answer, what was not read stays where it is.
-    async fn lose(
-        &mut self,
-        place: &Place,
-        mut sent: mpsc::Receiver<Sent>,
-        lost: anyhow::Error,
-    ) -> anyhow::Result<()> {
-        self.fail(place, "sent, but not answered", None)?;
-        while let Some(next) = sent.recv().await {
-            match next {
-                Sent::Refused(place, message) => self.fail(&place, &message, None)?,
-                Sent::Request(place, ..) => self.fail(&place, "sent, but not answered", None)?,
-            }
-        }
-        self.summary();
-        Err(lost.context(format!(
-            "stopped after {} articles; {}",
-            self.accepted_count, self.advice
-        )))
-    }
-
-    fn fail(
-        &mut self,
-        place: &Place,
-        message: &str,
-        error: Option<&CallError>,
-    ) -> anyhow::Result<()> {
-        self.failed_count += 1;
-        if self.failures.len() < FAILURES_SHOWN {
-            self.failures.push(format!("{place}: {message}"));
-        }
-        if self.output == Output::Text {
-            return Ok(());
-        }
-        let violations = error.map_or_else(Vec::new, CallError::violations);
-        let json = FailedJson {
-            result: "failed",
-            place: place.to_string(),
-            reason: error.map(CallError::reason),
-            message,
-            violations: (violations.into_iter())
-                .map(|(field, message)| ViolationJson { field, message })
-                .collect(),
-        };
-        self.bar.suspend(|| out::json(&json))
-    }
-
-    fn warn(&self, place: &Place, warnings: &[String]) {
-        self.bar.suspend(|| {
-            for warning in warnings {
-                anstream::eprintln!("barid: {place}: {warning}");
-            }
-        });
-    }
-
-    fn summary(&self) {
-        self.bar.finish_and_clear();
-        for failure in &self.failures {
-            anstream::eprintln!("barid: {failure}");
-        }
-    }
-
-    fn finish(self) -> anyhow::Result<()> {
-        self.summary();
-        let all = self.accepted_count + self.failed_count;
-        match (all, self.failed_count) {
-            (0, _) => Err(BadUse("there is no article in the files".to_owned()).into()),
-            (_, 0) => Ok(()),
-            (all, failed) => Err(anyhow!("{failed} of {all} articles were not accepted")),
-        }
+        read_bytes: 0,
     }
 }
 
@@ -515,7 +377,7 @@ pub fn print_published(
             duplicate: *duplicate,
         });
     }
-    let topics = line::printable(&topics.join(", "));
+    let topics = printable(&topics.join(", "));
     let again = match (duplicate, action) {
         (false, _) => "",
         (true, proto::Action::Kill) => "  (was killed before)",

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use anstyle::Style;
 use anyhow::Context as _;
+use clap::ValueHint;
 use prost::Message as _;
 use serde::Serialize;
-use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
     article::{Action, BodyType, text},
     cli::{
         client::{CallError, Client, ClientArgs, article_id},
-        line::{self, View, printable},
+        line::{self, TimeForm, View},
         out,
+        printable::{paragraphs, printable, width_of},
         wanted::WantedArgs,
     },
     config::value::Output,
@@ -33,7 +34,7 @@ const PAGE_MAX: u32 = 100;
                         barid get 0f3a9c1b-9d2c-4f0a-8a53-3f6f3c0e1b11 --output json")]
 pub struct GetArgs {
     /// The story: its id or its uri
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_hint = ValueHint::Other)]
     article: String,
     /// All revisions that are kept, one line each, oldest first
     #[arg(long)]
@@ -44,11 +45,14 @@ pub struct GetArgs {
 
 /// List stories by their newest revision, latest first
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  barid list --topics ict --languages ar --limit 50")]
+#[command(after_help = "Examples:\n  barid list --topics ict --languages ar --limit 50")]
 pub struct ListArgs {
     /// How many at most
     #[arg(long, short = 'n', value_name = "NUMBER", default_value_t = 20)]
     limit: u32,
+    /// How times are shown [default: relative on a terminal, absolute in a pipe]
+    #[arg(long, value_name = "FORM")]
+    time: Option<TimeForm>,
     #[command(flatten)]
     wanted: WantedArgs,
     #[command(flatten)]
@@ -57,7 +61,7 @@ pub struct ListArgs {
 
 /// Show the topics that news is sorted into
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  barid topics --output json")]
+#[command(after_help = "Examples:\n  barid topics --output json")]
 pub struct TopicsArgs {
     #[command(flatten)]
     client: ClientArgs,
@@ -102,7 +106,7 @@ async fn revisions(client: &Client, article_id: String, output: Output) -> anyho
         let answer = client.articles().list_revisions(request).await;
         let page = answer.map_err(CallError::from)?.into_inner();
         for delivery in &page.deliveries {
-            print_one(delivery, output)?;
+            print_one(delivery, output, None)?;
         }
         if page.next_page_token.is_empty() {
             return Ok(());
@@ -128,7 +132,7 @@ pub async fn list(args: ListArgs) -> anyhow::Result<()> {
         let answer = client.articles().list_articles(request).await;
         let page = answer.map_err(CallError::from)?.into_inner();
         for delivery in &page.deliveries {
-            print_one(delivery, args.client.output)?;
+            print_one(delivery, args.client.output, args.time)?;
         }
         // A page may be empty and still name a next one, where much of the log was searched.
         left = left.saturating_sub(u32::try_from(page.deliveries.len())?);
@@ -140,12 +144,20 @@ pub async fn list(args: ListArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_one(delivery: &proto::Delivery, output: Output) -> anyhow::Result<()> {
+fn print_one(
+    delivery: &proto::Delivery,
+    output: Output,
+    time: Option<TimeForm>,
+) -> anyhow::Result<()> {
     match output {
         Output::Json => out::json(&Ninjs::from_delivery(delivery)?),
         Output::Text => {
             let article = proto::Article::decode(delivery.article.clone())?;
-            out::line(&line::of_delivery(delivery, &article, &View::of_stdout()))
+            out::line(&line::of_delivery(
+                delivery,
+                &article,
+                &View::of_stdout(time),
+            ))
         }
     }
 }
@@ -153,7 +165,7 @@ fn print_one(delivery: &proto::Delivery, output: Output) -> anyhow::Result<()> {
 /// A story as a page of text.
 fn page(delivery: &proto::Delivery) -> anyhow::Result<String> {
     let article = proto::Article::decode(delivery.article.clone())?;
-    let view = View::of_stdout();
+    let view = View::of_stdout(None);
     let (bold, quiet) = (Style::new().bold(), Style::new().dimmed());
     let action = convert::action_from_proto(delivery.action).unwrap_or(Action::Publish);
     let mut lines = Vec::new();
@@ -202,7 +214,10 @@ fn facts(
     view: &View,
 ) -> [(&'static str, String); 19] {
     let time = |time: Option<&prost_types::Timestamp>| {
-        ninjs::time_from_proto(time).map_or(String::new(), |time| view.time(time))
+        ninjs::time_from_proto(time).map_or(String::new(), |time| match view.columns {
+            Some(_) => format!("{} ({})", view.clock(time), view.age(time)),
+            None => view.clock(time),
+        })
     };
     let places: Vec<&str> = article.places.iter().map(|place| &*place.name).collect();
     let urgency = match article.urgency {
@@ -225,7 +240,11 @@ fn facts(
         ("accepted", time(delivery.published_at.as_ref())),
         ("created", time(article.first_created.as_ref())),
         ("written", time(article.version_created.as_ref())),
-        ("expires", time(article.expires.as_ref())),
+        (
+            "expires",
+            ninjs::time_from_proto(article.expires.as_ref())
+                .map_or(String::new(), |time| view.clock(time)),
+        ),
         ("topics", delivery.topics.join(", ")),
         ("subjects", article.subjects.join(", ")),
         ("urgency", urgency.to_string()),
@@ -245,9 +264,7 @@ fn body(article: &proto::Article) -> String {
         proto::BodyType::Html => BodyType::Html,
         proto::BodyType::Unspecified | proto::BodyType::Text => BodyType::Text,
     };
-    let plain = text::plain(&article.body, body_type);
-    let is_bad = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
-    plain.trim_end().replace(is_bad, " ")
+    paragraphs(&text::plain(&article.body, body_type))
 }
 
 /// Shows the taxonomy.
@@ -267,14 +284,14 @@ pub async fn topics(args: TopicsArgs) -> anyhow::Result<()> {
     let name_of = |topic: &proto::Topic, language: &str| {
         printable(topic.names.get(language).map_or("", String::as_str))
     };
-    let paths_width = topics.iter().map(|topic| indented(topic).width()).max();
+    let paths_width = topics.iter().map(|topic| width_of(&indented(topic))).max();
     let paths_width = paths_width.unwrap_or(0);
     let names_width = topics
         .iter()
-        .map(|topic| name_of(topic, "en").width())
+        .map(|topic| width_of(&name_of(topic, "en")))
         .max();
     let names_width = names_width.unwrap_or(0);
-    let view = View::of_stdout();
+    let view = View::of_stdout(None);
     for topic in topics {
         if args.client.output == Output::Json {
             out::json(&TopicJson {

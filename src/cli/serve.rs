@@ -5,10 +5,10 @@ use std::{
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     pin::pin,
-    sync::Arc,
 };
 
 use anyhow::{Context as _, anyhow};
+use clap::ValueHint;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,7 @@ use crate::{
 )]
 pub struct ServeArgs {
     /// The settings file [default: ./barid.toml if it is there]
-    #[arg(long, env = "BARID_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "BARID_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Every setting.
     #[command(flatten)]
@@ -92,10 +92,7 @@ pub fn read_taxonomy(path: &Path) -> Result<Taxonomy, BadUse> {
     let shown = path.display();
     let text = fs::read_to_string(path)
         .map_err(|error| BadUse(format!("can't read the taxonomy {shown}: {error}")))?;
-    Taxonomy::parse(&text).map_err(|error| {
-        let error = anyhow::Error::new(error);
-        BadUse(format!("taxonomy {shown}: {error:#}"))
-    })
+    Taxonomy::parse(&text).map_err(|error| BadUse(format!("{shown}:{error}")))
 }
 
 fn options(serve: &Serve, taxonomy: Taxonomy) -> anyhow::Result<server::Options> {
@@ -108,7 +105,8 @@ fn options(serve: &Serve, taxonomy: Taxonomy) -> anyhow::Result<server::Options>
         drain: serve.drain,
         ring_bytes_max: usize::try_from(serve.ring_bytes).unwrap_or(usize::MAX),
         patience: serve.patience,
-        taxonomy: Arc::new(taxonomy),
+        taxonomy,
+        taxonomy_file: serve.taxonomy.clone(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::{env, path::PathBuf};
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueHint};
 use serde::Serialize;
 
 use crate::{
@@ -10,25 +10,39 @@ use crate::{
         out,
         serve::{ServeArgs, read_taxonomy},
     },
-    config::{self, Settings, layer::Layer, value::Output},
+    config::{self, Settings, value::Output},
 };
 
-/// Look at the settings
+/// Look at the settings of `barid serve`, check them, begin a file of them
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  barid config example > barid.toml\n  barid config check barid.toml\n  \
+                        barid config show"
+)]
 pub enum ConfigCommand {
     /// Show each setting, and where its value comes from
-    #[command(after_help = "Example:\n  barid config show --retain 30d")]
+    #[command(
+        after_help = "Examples:\n  barid config show\n  barid config show --retain 30d\n  \
+                        barid config show --config /etc/barid/barid.toml --output json"
+    )]
     Show(Box<ServeArgs>),
-    /// Check a settings file and the variables
-    #[command(after_help = "Example:\n  barid config check /etc/barid/barid.toml")]
+    /// Check a settings file and the variables: every problem at once, with line and column
+    #[command(
+        after_help = "Examples:\n  barid config check\n  barid config check /etc/barid/barid.toml"
+    )]
     Check(CheckArgs),
+    /// Print a settings file with every setting, explained
+    ///
+    /// Each line is a comment: unchanged, the file changes nothing.
+    #[command(after_help = "Examples:\n  barid config example > barid.toml")]
+    Example,
 }
 
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// The settings file [default: ./barid.toml if it is there]
-    #[arg(env = "BARID_CONFIG", value_name = "FILE")]
+    #[arg(env = "BARID_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
 }
 
@@ -61,16 +75,17 @@ pub fn config(command: ConfigCommand, variables: &[(String, String)]) -> anyhow:
             show(&settings)
         }
         ConfigCommand::Check(args) => {
-            let settings = config::load(Layer::default(), args.file.as_deref(), variables)?;
+            let settings = config::check(args.file.as_deref(), variables)?;
             if let Some(path) = &settings.serve.taxonomy {
                 read_taxonomy(path)?;
             }
-            let file = settings.file.map_or_else(
+            let said = settings.file.map_or_else(
                 || "no file; variables and defaults are good".to_owned(),
                 |file| format!("{} is good", file.display()),
             );
-            out::line(&file)
+            out::line(&said)
         }
+        ConfigCommand::Example => out::line(config::example::text()?.trim_end()),
     }
 }
 

@@ -1,9 +1,13 @@
 //! `barid tail`: the wire as it comes, across lost connections.
 
-use std::time::Duration;
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
 
 use anstyle::Style;
 use anyhow::{Context as _, anyhow};
+use clap::ValueHint;
 use jiff::Timestamp;
 use prost::Message as _;
 use serde::Serialize;
@@ -13,12 +17,13 @@ use tonic::{Request, Streaming};
 use crate::{
     article::Action,
     cli::{
-        client::{CallError, Client, ClientArgs},
-        line::{self, View},
+        client::{CallError, Client, ClientArgs, backoff},
+        line::{self, TimeForm, View},
         out,
+        printable::{cell, printable, width_of},
         wanted::WantedArgs,
     },
-    config::value::Output,
+    config::value::{Output, Span},
     wire::{
         begin::Begin,
         convert,
@@ -27,30 +32,33 @@ use crate::{
     },
 };
 
-/// The wait before the first new try; it doubles with each.
-const BACKOFF_MIN: Duration = Duration::from_millis(250);
-/// The longest wait.
+/// The longest wait before a new try.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// The server beats every 15 s when there is nothing; three missing ones are a dead connection.
 const SILENCE_MAX: Duration = Duration::from_secs(50);
 
 /// Show news as it comes
 ///
-/// One line each. When the server goes away, tail goes on after the last line as soon as it is
-/// back; Ctrl-C ends it. The cursors in the JSON output are places to go on from.
+/// One line each. When the server is not there or goes away, tail waits for it and goes on after
+/// the last line: nothing is missing and nothing comes twice. Ctrl-C ends it. The cursors in the
+/// JSON output are places to go on from.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  barid tail --topics ict,economy.trade --languages ar,en\n  \
-                        barid tail --from last:20 --urgency 3\n  \
+                        barid tail --from last:20 --urgency 3 --time absolute\n  \
                         barid tail --from earliest --until-caught-up --output json"
 )]
 pub struct TailArgs {
     /// now, earliest, last:N, a time such as 2026-07-01T08:00:00Z, or a cursor
-    #[arg(long, value_name = "BEGINNING", default_value = "now")]
+    #[arg(long, value_name = "BEGINNING", default_value = "now", value_hint = ValueHint::Other)]
     from: Begin,
-    /// End when everything up to now has been shown, as scripts want it
+    /// End when everything up to now has been shown, as scripts want it; a server that stays away
+    /// for longer than --timeout is then a failure
     #[arg(long)]
     until_caught_up: bool,
+    /// How times are shown [default: relative on a terminal, absolute in a pipe]
+    #[arg(long, value_name = "FORM")]
+    time: Option<TimeForm>,
     #[command(flatten)]
     wanted: WantedArgs,
     #[command(flatten)]
@@ -88,63 +96,118 @@ struct Tail {
     /// Where the next subscription begins.
     from: From,
     filter: proto::Filter,
+    server: String,
     output: Output,
+    time: Option<TimeForm>,
     ends_when_caught_up: bool,
+    /// Whether people have been told that history has ended.
+    is_live: bool,
+    /// Whether a frame ever came.
+    was_there: bool,
     /// Tries since the last frame.
     failed_count: u32,
+    /// Since when there has been no server.
+    lost_at: Option<Instant>,
 }
 
 /// How a subscription ended.
 enum End {
     /// Everything was shown that was asked for.
     Done,
-    /// The connection broke.
+    /// The connection broke, or there is none yet.
     Lost(String, Option<Duration>),
 }
 
 /// Shows the wire until Ctrl-C.
 ///
 /// # Errors
-/// Bad use, no server at the start, a refusal, or, with `--until-caught-up`, a server that stays
-/// away.
+/// Bad use, a refusal, or, with `--until-caught-up`, a server that stays away.
 pub async fn run(args: TailArgs) -> anyhow::Result<()> {
-    let client = Client::connect(&args.client).await?;
+    let client = Client::lazy(&args.client)?;
     let mut tail = Tail {
         from: args.from.0,
         filter: args.wanted.filter(),
+        server: args.client.server,
         output: args.client.output,
+        time: args.time,
         ends_when_caught_up: args.until_caught_up,
+        is_live: false,
+        was_there: false,
         failed_count: 0,
+        lost_at: None,
     };
     tokio::select! {
         biased;
         // Nothing is lost: what was printed is all that was promised.
-        stop = tokio::signal::ctrl_c() => stop.context("can't wait for Ctrl-C"),
-        ended = tail.follow(&client, args.client.timeout.0) => ended,
+        stop = tokio::signal::ctrl_c() => stop.context("can't wait for Ctrl-C")?,
+        ended = tail.follow(&client, args.client.timeout.0) => return ended,
     }
+    tail.say_where();
+    Ok(())
 }
 
 impl Tail {
     async fn follow(&mut self, client: &Client, patience: Duration) -> anyhow::Result<()> {
-        let mut lost_at = None;
         loop {
             let (why, hint) = match self.subscribe(client).await? {
                 End::Done => return Ok(()),
                 End::Lost(why, hint) => (why, hint),
             };
-            if self.failed_count == 0 {
-                lost_at = None;
-            }
-            let lost_at = *lost_at.get_or_insert_with(Instant::now);
+            let is_first = self.lost_at.is_none();
+            let lost_at = *self.lost_at.get_or_insert_with(Instant::now);
             if self.ends_when_caught_up && lost_at.elapsed() > patience {
-                return Err(anyhow!("the server stays away: {why}"));
+                let server = &self.server;
+                return Err(anyhow!(
+                    "no server at {server} for {}: {why}",
+                    Span(patience)
+                ));
             }
-            let wait = backoff(self.failed_count).max(hint.unwrap_or_default());
-            if self.failed_count == 0 {
-                anstream::eprintln!("barid: lost the server ({why}); waiting for it");
+            if is_first {
+                self.say_lost(&why);
             }
+            let wait = backoff(self.failed_count, BACKOFF_MAX).max(hint.unwrap_or_default());
             self.failed_count = self.failed_count.saturating_add(1);
             time::sleep(wait.min(BACKOFF_MAX)).await;
+        }
+    }
+
+    fn say_lost(&self, why: &str) {
+        let server = &self.server;
+        if self.was_there {
+            out::say(&format!("barid: lost the server ({why}); waiting for it"));
+        } else {
+            out::say(&format!(
+                "barid: no server answers at {server} yet; waiting for it (--server names another)"
+            ));
+        }
+    }
+
+    fn say_back(&mut self) {
+        self.failed_count = 0;
+        let was_there = std::mem::replace(&mut self.was_there, true);
+        let Some(lost_at) = self.lost_at.take() else {
+            return;
+        };
+        let away = humantime::format_duration(Duration::from_secs(lost_at.elapsed().as_secs()));
+        out::say(&match (was_there, &self.from) {
+            (true, From::After(cursor)) => {
+                let cursor = printable(cursor);
+                format!("barid: the server is back after {away}; going on after {cursor}")
+            }
+            (true, _) => format!("barid: the server is back after {away}"),
+            (false, _) => "barid: the server is there".to_owned(),
+        });
+    }
+
+    /// Where to go on, for people who have just stopped.
+    fn say_where(&self) {
+        if let From::After(cursor) = &self.from
+            && io::stderr().is_terminal()
+        {
+            let cursor = printable(cursor);
+            out::say(&format!(
+                "barid: stopped; --from {cursor} goes on from here"
+            ));
         }
     }
 
@@ -178,10 +241,7 @@ impl Tail {
                 Ok(Err(status)) => return lost_or_refused(status.into()),
                 Err(_) => return Ok(End::Lost("no heartbeat".to_owned(), None)),
             };
-            if self.failed_count > 0 {
-                anstream::eprintln!("barid: the server is back");
-                self.failed_count = 0;
-            }
+            self.say_back();
             let Some(frame) = frame else {
                 continue;
             };
@@ -199,25 +259,36 @@ impl Tail {
         }
     }
 
-    fn print(&self, frame: &Frame) -> anyhow::Result<()> {
-        match self.output {
-            Output::Json => out::json(&frame_json(frame)?),
-            Output::Text => print_text(frame),
+    fn print(&mut self, frame: &Frame) -> anyhow::Result<()> {
+        if self.output == Output::Json {
+            return out::json(&frame_json(frame)?);
+        }
+        let view = View::of_stdout(self.time);
+        match frame {
+            Frame::Delivery(delivery) => {
+                let article = proto::Article::decode(delivery.article.clone())?;
+                out::line(&line::of_delivery(delivery, &article, &view))
+            }
+            // Once, and for people alone: after a lost connection they know.
+            Frame::CaughtUp(_) if !self.is_live => {
+                self.is_live = true;
+                match view.columns {
+                    Some(columns) => out::line(&live(columns)),
+                    None => Ok(()),
+                }
+            }
+            Frame::CaughtUp(_) | Frame::Heartbeat(_) => Ok(()),
+            Frame::Gap(gap) => out::line(&gap_text(gap, view.columns)),
         }
     }
 }
 
 fn lost_or_refused(error: CallError) -> anyhow::Result<End> {
     if error.is_lost() {
-        Ok(End::Lost(error.reason(), error.retry_after()))
+        Ok(End::Lost(error.loss(), error.retry_after()))
     } else {
         Err(error.into())
     }
-}
-
-fn backoff(failed_count: u32) -> Duration {
-    let factor = 2_u32.saturating_pow(failed_count);
-    BACKOFF_MIN.saturating_mul(factor).min(BACKOFF_MAX)
 }
 
 fn frame_json(frame: &Frame) -> anyhow::Result<FrameJson<'_>> {
@@ -241,30 +312,38 @@ fn frame_json(frame: &Frame) -> anyhow::Result<FrameJson<'_>> {
     })
 }
 
-fn print_text(frame: &Frame) -> anyhow::Result<()> {
-    match frame {
-        Frame::Delivery(delivery) => {
-            let article = proto::Article::decode(delivery.article.clone())?;
-            out::line(&line::of_delivery(delivery, &article, &View::of_stdout()))
+/// Between history and live.
+fn live(columns: usize) -> String {
+    let quiet = Style::new().dimmed();
+    let rule = "─".repeat(columns.saturating_sub(width_of("── live ") + 1));
+    format!("{quiet}── live {rule}{quiet:#}")
+}
+
+/// What can't be shown, so that nobody takes it for a line of news: on a terminal in bands of its
+/// own, as wide as it is.
+fn gap_text(gap: &proto::Gap, columns: Option<usize>) -> String {
+    let (from, to) = (printable(&gap.from), printable(&gap.to));
+    let why = reason(gap).1;
+    let text = format!("revisions after {from} up to {to} may be missing: {why}");
+    let Some(columns) = columns else {
+        return format!("GAP  {text}");
+    };
+    let loud = line::loud();
+    let width = columns.saturating_sub(1);
+    let mut rows = vec![cell(" GAP", width)];
+    let mut row = String::new();
+    for word in text.split(' ') {
+        if !row.is_empty() && width_of(&row) + 1 + width_of(word) + 1 > width {
+            rows.push(cell(&std::mem::take(&mut row), width));
         }
-        Frame::CaughtUp(_) => {
-            // Between history and live, for people alone.
-            if out::columns().is_some() {
-                let quiet = Style::new().dimmed();
-                out::line(&format!("{quiet}-- live from here --{quiet:#}"))?;
-            }
-            Ok(())
-        }
-        Frame::Heartbeat(_) => Ok(()),
-        Frame::Gap(gap) => {
-            let loud = line::loud();
-            let (from, to) = (line::printable(&gap.from), line::printable(&gap.to));
-            let why = reason(gap).1;
-            out::line(&format!(
-                "{loud}GAP{loud:#}  revisions after {from} up to {to} may be missing: {why}"
-            ))
-        }
+        row = format!("{row} {word}");
     }
+    rows.push(cell(&row, width));
+    let rows: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{loud}{row}{loud:#}"))
+        .collect();
+    rows.join("\n")
 }
 
 fn action(delivery: &proto::Delivery) -> Action {

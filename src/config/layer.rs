@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::ValueHint;
 use serde::Deserialize;
 
 use crate::config::value::{LogFormat, Output, Size, Span};
@@ -31,42 +32,54 @@ pub const KEYS: [&str; 17] = [
     "danger_listen_without_authentication",
 ];
 
+/// What the example file gives for settings that are unset by default, as TOML.
+pub const EXAMPLES: [(&str, &str); 5] = [
+    ("nats_server", "\"/usr/local/bin/nats-server\""),
+    (
+        "nats_url",
+        "\"nats://a.example:4222,nats://b.example:4222,nats://c.example:4222\"",
+    ),
+    ("taxonomy", "\"taxonomy.toml\""),
+    ("retain", "\"90d\""),
+    ("log_bytes_max", "\"64GiB\""),
+];
+
 /// What one source says. Each setting is also a flag, `BARID_<NAME>` and a key of `barid.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Layer {
     /// Where gRPC listens [default: 127.0.0.1:50051]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::Other)]
     pub grpc_listen: Option<SocketAddr>,
     /// Where HTTP listens: event streams, health, metrics [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub http_listen: Option<SocketAddr>,
     /// Where the NATS server that Barid manages listens [default: 127.0.0.1:4222]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::Other)]
     pub nats_listen: Option<SocketAddr>,
     /// The nats-server to start [default: .barid/bin/nats-server, then the PATH]
-    #[arg(long, value_name = "PROGRAM")]
+    #[arg(long, value_name = "PROGRAM", value_hint = ValueHint::ExecutablePath)]
     pub nats_server: Option<PathBuf>,
     /// An existing NATS cluster with JetStream, instead of a managed server: nats://a,nats://b
-    #[arg(long, value_name = "URLS")]
+    #[arg(long, value_name = "URLS", value_hint = ValueHint::Other)]
     pub nats_url: Option<String>,
     /// On how many servers of the cluster the log is kept, 1 to 5 [default: 1]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_hint = ValueHint::Other)]
     pub replicas: Option<u8>,
     /// Where the managed NATS server keeps the log [default: ./barid-data]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub data_dir: Option<PathBuf>,
     /// A taxonomy file [default: the built-in one]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub taxonomy: Option<PathBuf>,
     /// How long old revisions are kept, such as 30d, at least 1s [default: for ever]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_hint = ValueHint::Other)]
     pub retain: Option<Span>,
     /// Most bytes of the log, such as 64GiB; a full log takes no more articles [default: no bound]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_hint = ValueHint::Other)]
     pub log_bytes_max: Option<Size>,
     /// Over how long open streams are ended at a stop [default: 3s]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_hint = ValueHint::Other)]
     pub drain: Option<Span>,
     /// Memory for the newest revisions, from which live subscribers are served [default: 64MiB]
     #[arg(long, value_name = "SIZE")]
@@ -75,7 +88,7 @@ pub struct Layer {
     #[arg(long, value_name = "DURATION")]
     pub patience: Option<Span>,
     /// What the server logs, as a tracing filter such as info,barid=debug [default: info]
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", value_hint = ValueHint::Other)]
     pub log: Option<String>,
     /// Form of the server's log [default: text]
     #[arg(long, value_name = "FORMAT")]

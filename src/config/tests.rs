@@ -22,7 +22,7 @@ fn check(
 ) -> Result<Settings, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("barid.toml");
-    fs::write(&path, file).unwrap();
+    std::fs::write(&path, file).unwrap();
     let layer = Flags::parse_from([&["barid"], flags].concat()).layer;
     load(layer, Some(&path), &variables(variables_given))
 }
@@ -105,55 +105,153 @@ fn one_name_in_three_forms() {
         ("BARID_DANGER_LISTEN_WITHOUT_AUTHENTICATION", "true"),
         ("BARID_SERVER", "http://127.0.0.1:1"),
     ]);
-    let layer = from_variables(&every).unwrap();
+    let layer = from_variables(&every, &mut Vec::new());
     assert_eq!(layer.replicas, Some(3));
     assert_eq!(layer.log_bytes_max, Some(Size(64 << 30)));
     assert_eq!(layer.danger_listen_without_authentication, Some(true));
     check_variables(&every).unwrap();
 }
 
-/// Unknown keys and values of the wrong kind name line and column, and the nearest key.
-#[test]
-fn file_errors() {
-    let error = check(
-        &[],
-        &[],
-        "log = \"info\"\n  grpc_listne = \"127.0.0.1:1\"\n",
-    )
-    .unwrap_err();
-    let text = error.to_string();
-    let ConfigError::File { line, column, .. } = error else {
-        panic!("{error:?}")
+/// The problems of a file and variables, without the folder.
+fn problems(variables_given: &[(&str, &str)], file: &str) -> Vec<String> {
+    let ConfigError(problems) = check(&[], variables_given, file).unwrap_err();
+    let name = |problem: &Problem| {
+        let text = problem.to_string();
+        match text.split_once("/barid.toml:") {
+            Some((_, rest)) => rest.to_owned(),
+            None => text,
+        }
     };
-    assert_eq!((line, column), (2, 3));
-    assert!(text.contains("grpc_listen meant"), "{text}");
-    let error = check(&[], &[], "\nreplicas = \"three\"\n").unwrap_err();
-    assert!(
-        matches!(error, ConfigError::File { line: 2, .. }),
-        "{error:?}"
+    problems.iter().map(name).collect()
+}
+
+/// Everything that is wrong is told at once, each with its line and column; keys with the nearest
+/// known one.
+#[test]
+fn all_problems_at_once() {
+    let file = "log = \"info\"\n  grpc_listne = \"127.0.0.1:1\"\nreplicas = \"three\"\n\
+                drain = \"2h\"\nretain =\nlog_format = 'xml'\n[server]\nport = 1\n";
+    let found = problems(
+        &[("BARID_LOG_BYTES_MAX", "much"), ("BARID_RETIAN", "1d")],
+        file,
     );
-    let missing = load(Layer::default(), Some(Path::new("/no/such.toml")), &[]);
-    assert!(matches!(missing, Err(ConfigError::Read { .. })));
+    let begins = [
+        "5:9: ",
+        "2:3: \"grpc_listne\" is no setting; is grpc_listen meant?",
+        "3:12: replicas: ",
+        "6:14: log_format: unknown variant `xml`",
+        "7:2: \"server\" is no setting",
+        "BARID_RETIAN is no variable of Barid's; is BARID_RETAIN meant?",
+        "BARID_LOG_BYTES_MAX: \"much\" is not a size",
+        "4:1: drain: 2h is more than 1h",
+    ];
+    assert_eq!(found.len(), begins.len(), "{found:#?}");
+    for begin in begins {
+        let count = found.iter().filter(|text| text.starts_with(begin)).count();
+        assert_eq!(count, 1, "{begin}: {found:#?}");
+    }
+}
+
+/// Columns count characters, not bytes, and bytes that are no text are found.
+#[test]
+fn places() {
+    let found = problems(&[], "log = 'ملف' junk\n");
+    assert!(found[0].starts_with("1:13: "), "{found:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("barid.toml");
+    std::fs::write(&path, b"# \xD9\x85\nlog = '\xFF'").unwrap();
+    let of = |path: &Path| load(Layer::default(), Some(path), &[]).unwrap_err().0;
+    let [Problem::File { place, .. }] = &of(&path)[..] else {
+        panic!("another problem")
+    };
+    assert_eq!((place.line, place.column), (2, 8));
+    for bad in [folder.path(), Path::new("/no/such.toml")] {
+        assert!(
+            matches!(of(bad)[..], [Problem::Unreadable { .. }]),
+            "{bad:?}"
+        );
+    }
+    std::fs::write(&path, vec![b'#'; (1 << 20) + 1]).unwrap();
+    assert!(matches!(of(&path)[..], [Problem::Unreadable { .. }]));
+    std::fs::write(&path, "\u{FEFF}log = 'warn'").unwrap();
+    assert_eq!(
+        load(Layer::default(), Some(&path), &[]).unwrap().serve.log,
+        "warn"
+    );
+}
+
+/// A value's origin names the line of the file.
+#[test]
+fn origins() {
+    let settings = check(&[], &[], "\nlog = 'warn'\n").unwrap();
+    let shown = settings.shown.iter().find(|shown| shown.key == "log");
+    let origin = shown.unwrap().origin.to_string();
+    assert!(origin.ends_with("barid.toml:2"), "{origin}");
+}
+
+/// The example changes nothing as it is, has every setting, and each of its lines can be taken into
+/// use by itself.
+#[test]
+fn example() {
+    let text = example::text().unwrap();
+    let unchanged = check(&[], &[], &text).unwrap();
+    assert_eq!(unchanged.serve, check(&[], &[], "").unwrap().serve);
+    let mut keys = Vec::new();
+    let lines: Vec<&str> = text.lines().collect();
+    for (index, line) in lines.iter().enumerate() {
+        assert!(line.chars().count() <= 100, "{line}");
+        let Some((key, _)) = line
+            .strip_prefix('#')
+            .and_then(|line| line.split_once(" = "))
+        else {
+            continue;
+        };
+        if key.contains(' ') {
+            continue;
+        }
+        keys.push(key);
+        let mut used = lines.clone();
+        used[index] = line.strip_prefix('#').unwrap();
+        let settings = check(&[], &[], &used.join("\n"));
+        let settings = settings.unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(origin(&settings, key), "file", "{key}");
+    }
+    assert_eq!(keys, KEYS);
 }
 
 /// All unknown variables are listed, each with the nearest known one.
 #[test]
 fn unknown_variables() {
-    let error = check(&[], &[("BARID_RETIAN", "1d"), ("BARID_SERVR", "x")], "").unwrap_err();
-    let ConfigError::UnknownVariables { names } = error else {
-        panic!("{error:?}")
-    };
-    let near: Vec<&str> = names.iter().map(|(_, near)| near.as_str()).collect();
-    assert_eq!(near, ["BARID_RETAIN", "BARID_SERVER"]);
-    let error = check(&[], &[("BARID_DRAIN", "soon")], "").unwrap_err();
-    assert!(matches!(error, ConfigError::Variable { name, .. } if name == "BARID_DRAIN"));
+    let found = problems(&[("BARID_RETIAN", "1d"), ("BARID_SERVR", "x")], "");
+    let near: Vec<&str> = found
+        .iter()
+        .map(|text| text.rsplit("is ").next().unwrap())
+        .collect();
+    assert_eq!(near, ["BARID_RETAIN meant?", "BARID_SERVER meant?"]);
+    let bad = variables(&[
+        ("BARID_DRAIN", "soon"),
+        ("BARID_TIMEOUT", "x"),
+        ("BARID_SERVER", "a:1"),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("barid.toml");
+    std::fs::write(&path, "").unwrap();
+    let ConfigError(found) = super::check(Some(&path), &bad).unwrap_err();
+    let found: Vec<String> = found.iter().map(Problem::to_string).collect();
+    // A server has no use for the clients' variables.
+    assert!(load(Layer::default(), Some(&path), &bad[1..]).is_ok());
+    let names: Vec<&str> = found
+        .iter()
+        .map(|text| text.split(':').next().unwrap())
+        .collect();
+    assert_eq!(names, ["BARID_DRAIN", "BARID_TIMEOUT", "BARID_SERVER"]);
 }
 
 /// Each rule is kept, wherever the value comes from.
 #[test]
 fn rules() {
-    let broken = |flags: &[&str]| match check(flags, &[], "").unwrap_err() {
-        ConfigError::Rule { key, .. } => key,
+    let broken = |flags: &[&str]| match &check(flags, &[], "").unwrap_err().0[..] {
+        [Problem::Rule { key, .. }] => *key,
         other => panic!("{other:?}"),
     };
     assert_eq!(broken(&["--replicas", "0"]), "replicas");

@@ -1,7 +1,8 @@
 //! `barid.v1.ArticleService`: single stories and lists.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
+use futures_util::Stream;
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -18,7 +19,8 @@ use crate::{
         convert,
         log::ReadError,
         proto::v1::{
-            Delivery, GetArticleRequest, GetArticleResponse, ListArticlesRequest,
+            CompareRoutingRequest, CompareRoutingResponse, Delivery, ExplainRoutingRequest,
+            ExplainRoutingResponse, GetArticleRequest, GetArticleResponse, ListArticlesRequest,
             ListArticlesResponse, ListRevisionsRequest, ListRevisionsResponse,
             article_service_server::ArticleService,
         },
@@ -162,7 +164,7 @@ impl Articles {
         let filter = convert::filter(request.filter)?;
         let mut page = Page::new(page_size(request.page_size)?);
         let subscribe = |error: SubscribeError| error.fault();
-        self.hub.check_topics(&filter).await.map_err(subscribe)?;
+        let filter = self.hub.known(filter).await.map_err(subscribe)?;
         let read = |error: ReadError| error.fault();
         let last_seq = self.hub.log().confirm().await.map_err(read)?;
         let epochs = self.hub.log().epochs();
@@ -309,7 +311,7 @@ fn delivery_beside(entry: &Entry, head: &Entry) -> Delivery {
     delivery
 }
 
-fn article_id(text: &str) -> Result<ArticleId, Fault> {
+pub(super) fn article_id(text: &str) -> Result<ArticleId, Fault> {
     text.parse().map_err(|error| {
         let message = format!("{} is not an id: {error}", shown(text));
         Fault::field("FIELD_INVALID", "article_id", message)
@@ -333,7 +335,7 @@ fn bad_token(text: &str) -> Fault {
     Fault::field("FIELD_INVALID", "page_token", message)
 }
 
-fn unknown(id: ArticleId) -> Fault {
+pub(super) fn unknown(id: ArticleId) -> Fault {
     Fault::new(
         Kind::Missing,
         "ARTICLE_UNKNOWN",
@@ -393,5 +395,25 @@ impl ArticleService for Articles {
             .await
             .map(Response::new)
             .map_err(|fault| status(&fault))
+    }
+
+    async fn explain_routing(
+        &self,
+        request: Request<ExplainRoutingRequest>,
+    ) -> Result<Response<ExplainRoutingResponse>, Status> {
+        let explained = self.hub.explain(request.into_inner()).await;
+        explained.map(Response::new).map_err(|fault| status(&fault))
+    }
+
+    type CompareRoutingStream =
+        Pin<Box<dyn Stream<Item = Result<CompareRoutingResponse, Status>> + Send>>;
+
+    async fn compare_routing(
+        &self,
+        request: Request<CompareRoutingRequest>,
+    ) -> Result<Response<Self::CompareRoutingStream>, Status> {
+        let compared = self.hub.compare(request.into_inner()).await;
+        let compared = compared.map_err(|fault| status(&fault))?;
+        Ok(Response::new(Box::pin(compared)))
     }
 }

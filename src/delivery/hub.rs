@@ -28,7 +28,7 @@ use crate::{
         seats::Seats,
     },
     filter::Filter,
-    routing::taxonomy::Taxonomy,
+    routing::taxonomy::{LiveTaxonomy, Taxonomy},
     telemetry::{Counts, Protocol},
     wire::{
         log::{
@@ -63,7 +63,7 @@ const ROUND: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What filters are checked against.
-    pub taxonomy: Arc<Taxonomy>,
+    pub taxonomy: LiveTaxonomy,
     /// Most bytes of the ring; the oldest entries go first, and readers that need them read the
     /// log.
     pub ring_bytes_max: usize,
@@ -145,9 +145,9 @@ impl Hub {
         &self.0.log
     }
 
-    /// The taxonomy that filters are checked against.
-    pub fn taxonomy(&self) -> &Taxonomy {
-        &self.0.options.taxonomy
+    /// The taxonomy of now.
+    pub fn taxonomy(&self) -> Arc<Taxonomy> {
+        self.0.options.taxonomy.get()
     }
 
     /// Over how long streams end when the process stops.

@@ -95,22 +95,25 @@ impl SubscribeError {
 }
 
 impl Hub {
-    /// Checks that every topic of a filter is one of the taxonomy or of the log.
+    /// A filter whose topics all are of the taxonomy or of the log. An alias stands for the topic
+    /// that it means, and for itself: older revisions went there.
     ///
     /// # Errors
     /// [`SubscribeError::TopicUnknown`] with the nearest known one.
-    pub async fn check_topics(&self, filter: &Filter) -> Result<(), SubscribeError> {
-        for topic in &filter.topics {
-            let taxonomy = self.taxonomy();
-            if !taxonomy.contains(topic) && !self.log().has_topic(topic).await? {
+    pub async fn known(&self, mut filter: Filter) -> Result<Filter, SubscribeError> {
+        let taxonomy = self.taxonomy();
+        for topic in filter.topics.clone() {
+            if let Some(meant) = taxonomy.resolve(&topic) {
+                filter.topics.insert(meant.clone());
+            } else if !self.log().has_topic(&topic).await? {
                 let nearest = taxonomy.nearest(topic.as_str()).clone();
                 return Err(SubscribeError::TopicUnknown {
-                    unknown: topic.clone(),
+                    unknown: topic,
                     nearest,
                 });
             }
         }
-        Ok(())
+        Ok(filter)
     }
 
     /// Begins a stream that goes this way.
@@ -129,7 +132,7 @@ impl Hub {
         let log = self.log();
         // Everything that was accepted before this call is history.
         let history_end = log.confirm().await?;
-        self.check_topics(&filter).await?;
+        let filter = self.known(filter).await?;
         let epochs = log.epochs();
         let oldest = epochs.cursor(log.retained_from() - 1);
         let retention = |from: Cursor| Gap {

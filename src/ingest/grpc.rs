@@ -24,8 +24,9 @@ use crate::{
 
 /// Publishes of one stream that may be under way; the next one waits.
 const PIPELINE_MAX: usize = 256;
-/// For how long a publish without a deadline is tried.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For how long a publish without a deadline is tried: longer than a cluster without a leader needs
+/// to elect one (up to 16 s were measured).
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest deadline that is obeyed.
 const PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// How much before the caller's deadline the answer must be ready.

@@ -1,24 +1,44 @@
-//! The taxonomy: which topics there are, their names, and the IPTC codes that lead to them.
+//! The taxonomy: which topics there are, their names, and what leads to them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, RwLock},
+};
 
-use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
-use crate::topic::{Topic, TopicError};
+use crate::{
+    routing::{
+        findings::Zone,
+        phrases::Phrasebook,
+        source::{self, TaxonomyError},
+    },
+    topic::Topic,
+};
 
 /// Where a story goes that belongs nowhere else.
 pub const GENERAL: &str = "general";
+/// Most topics of a taxonomy, aliases included.
+pub const TAXONOMY_TOPICS_MAX: usize = 4096;
+/// Most bytes of a taxonomy's text.
+pub const TAXONOMY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The built-in taxonomy's source.
-const BUILT_IN: &str = include_str!("taxonomy.toml");
+pub const BUILT_IN: &str = include_str!("taxonomy.toml");
 
-/// All topics that publishers may name.
+/// All topics, and everything that leads to them.
 #[derive(Clone, Debug)]
 pub struct Taxonomy {
-    entries: Vec<Entry>,
-    by_topic: HashMap<Topic, usize>,
-    by_subject: HashMap<String, Vec<Topic>>,
-    general: Topic,
+    pub(super) version: String,
+    pub(super) entries: Vec<Entry>,
+    pub(super) by_topic: HashMap<Topic, usize>,
+    pub(super) by_subject: HashMap<String, Vec<Topic>>,
+    /// Each alias, with what it means in the end.
+    pub(super) aliases: BTreeMap<Topic, Topic>,
+    pub(super) general: Topic,
+    pub(super) settings: Settings,
+    pub(super) phrasebook: Phrasebook,
+    pub(super) rules: Vec<Rule>,
 }
 
 /// One topic of the taxonomy.
@@ -30,49 +50,55 @@ pub struct Entry {
     pub names: BTreeMap<String, String>,
     /// IPTC media topic codes, eight digits each.
     pub subjects: Vec<String>,
+    /// The topics above it, nearest first.
+    pub(super) ancestors: Vec<usize>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Source {
-    names: BTreeMap<String, String>,
-    #[serde(default)]
-    subjects: Vec<String>,
+/// How points are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Points from which the text alone leads to a topic.
+    pub threshold: i32,
+    /// A topic with fewer points than this percentage of the strongest topic's is left out.
+    pub share_percent: i32,
+    /// Words of the body that are its lead.
+    pub lead_words: usize,
+    /// Weight of a phrase in headline, deck, lead and body.
+    pub weights: [i32; 4],
+    /// Most that the places of one phrase weigh together.
+    pub weight_max: i32,
+    /// Points of a hint.
+    pub hint: i32,
 }
 
-/// Why a text is not a taxonomy.
-#[derive(Debug, thiserror::Error)]
-pub enum TaxonomyError {
-    /// Not TOML of the expected shape; the cause names line and column.
-    #[error("the taxonomy is not readable")]
-    Syntax(#[from] toml::de::Error),
-    /// A key that is not a topic.
-    #[error("the taxonomy names {path:?}")]
-    Path {
-        /// The key.
-        path: String,
-        /// What is wrong with it.
-        source: TopicError,
-    },
-    /// A child without its parent.
-    #[error("the taxonomy has {path} but not its parent {parent}")]
-    Orphan {
-        /// The child.
-        path: String,
-        /// What is missing.
-        parent: String,
-    },
-    /// A code that is not one.
-    #[error("the taxonomy gives {path} the subject {code:?}; a media topic code has eight digits")]
-    Code {
-        /// The topic.
-        path: String,
-        /// The code.
-        code: String,
-    },
-    /// Nowhere to put the rest.
-    #[error("the taxonomy lacks the topic general")]
-    NoGeneral,
+impl Settings {
+    /// What a phrase weighs in a zone.
+    pub fn weight(&self, zone: Zone) -> i32 {
+        let [headline, deck, lead, body] = self.weights;
+        match zone {
+            Zone::Headline => headline,
+            Zone::Deck => deck,
+            Zone::Lead => lead,
+            Zone::Body => body,
+        }
+    }
+}
+
+/// A topic that follows from several things together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// For people.
+    pub name: String,
+    /// The topics that it is about.
+    pub topics: Vec<usize>,
+    /// Points that it gives to each; less than 0 speaks against them.
+    pub points: i32,
+    /// Groups of phrases, and how many different ones of each the text must have.
+    pub all: Vec<(usize, usize)>,
+    /// Groups of which the text must have none.
+    pub none: Vec<usize>,
+    /// Where it looks: there and in weightier parts.
+    pub within: Zone,
 }
 
 impl Taxonomy {
@@ -81,66 +107,37 @@ impl Taxonomy {
         Self::parse(BUILT_IN).expect("the built-in taxonomy is tested")
     }
 
-    /// Reads a taxonomy: a TOML table per topic, with `names` and `subjects`.
+    /// Reads a taxonomy file's text, at most 1 MiB. `taxonomy.toml`, the built-in one, explains the
+    /// format.
     ///
     /// # Errors
-    /// [`TaxonomyError`] names the place and the remedy.
+    /// [`TaxonomyError`] names line, column and the remedy.
     pub fn parse(text: &str) -> Result<Self, TaxonomyError> {
-        let source: BTreeMap<String, Source> = toml::from_str(text)?;
-        let general = GENERAL.parse().expect("general is a topic");
-        let mut taxonomy = Self {
-            entries: vec![],
-            by_topic: HashMap::new(),
-            by_subject: HashMap::new(),
-            general,
-        };
-        // A map's order puts parents before their children: a prefix sorts first.
-        for (path, Source { names, subjects }) in source {
-            let topic: Topic = path.parse().map_err(|source| TaxonomyError::Path {
-                path: path.clone(),
-                source,
-            })?;
-            if let Some((parent, _)) = path.rsplit_once('.')
-                && !taxonomy
-                    .by_topic
-                    .keys()
-                    .any(|known| known.as_str() == parent)
-            {
-                let parent = parent.to_owned();
-                return Err(TaxonomyError::Orphan { path, parent });
-            }
-            for code in &subjects {
-                if media_topic_code(code) != Some(code) {
-                    return Err(TaxonomyError::Code {
-                        path,
-                        code: code.clone(),
-                    });
-                }
-                taxonomy
-                    .by_subject
-                    .entry(code.clone())
-                    .or_default()
-                    .push(topic.clone());
-            }
-            taxonomy
-                .by_topic
-                .insert(topic.clone(), taxonomy.entries.len());
-            taxonomy.entries.push(Entry {
-                topic,
-                names,
-                subjects,
-            });
-        }
-        if taxonomy.contains(&taxonomy.general) {
-            Ok(taxonomy)
+        source::parse(text)
+    }
+
+    /// The beginning of its text's SHA-256: 12 hex digits, the same wherever routing is.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Whether it has this topic, not counting aliases.
+    pub fn contains(&self, topic: &Topic) -> bool {
+        self.by_topic.contains_key(topic)
+    }
+
+    /// The topic that a path means: itself, or what it is an alias of.
+    pub fn resolve<'a>(&'a self, topic: &'a Topic) -> Option<&'a Topic> {
+        if self.contains(topic) {
+            Some(topic)
         } else {
-            Err(TaxonomyError::NoGeneral)
+            self.aliases.get(topic)
         }
     }
 
-    /// Whether it has this topic.
-    pub fn contains(&self, topic: &Topic) -> bool {
-        self.by_topic.contains_key(topic)
+    /// Every alias, with the topic that it means.
+    pub fn aliases(&self) -> &BTreeMap<Topic, Topic> {
+        &self.aliases
     }
 
     /// The topic for the rest.
@@ -158,6 +155,31 @@ impl Taxonomy {
         &self.entries
     }
 
+    /// Where a topic stands among the entries.
+    pub fn number(&self, topic: &Topic) -> Option<usize> {
+        self.by_topic.get(topic).copied()
+    }
+
+    /// The topics above one, by their places among the entries.
+    pub fn ancestors(&self, number: usize) -> impl Iterator<Item = usize> {
+        self.entries[number].ancestors.iter().copied()
+    }
+
+    /// How points are counted.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// All phrases.
+    pub fn phrasebook(&self) -> &Phrasebook {
+        &self.phrasebook
+    }
+
+    /// All rules.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
     /// The known topic whose path is nearest to a text.
     pub fn nearest(&self, text: &str) -> &Topic {
         let likeness = |entry: &&Entry| {
@@ -170,6 +192,37 @@ impl Taxonomy {
             .iter()
             .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
             .map_or(&self.general, |entry| &entry.topic)
+    }
+}
+
+/// The version of a taxonomy with this text.
+pub(super) fn version(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The taxonomy that a node routes by; clones share it, and it can be exchanged at any time.
+#[derive(Clone, Debug)]
+pub struct LiveTaxonomy(Arc<RwLock<Arc<Taxonomy>>>);
+
+impl LiveTaxonomy {
+    /// One that begins with this taxonomy.
+    pub fn new(taxonomy: Taxonomy) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(taxonomy))))
+    }
+
+    /// The taxonomy of now. Whoever decides something uses one throughout.
+    pub fn get(&self) -> Arc<Taxonomy> {
+        Arc::clone(&self.0.read().expect("no panic under this lock"))
+    }
+
+    /// Exchanges it; what is being routed goes on with the one before.
+    pub fn replace(&self, taxonomy: Taxonomy) {
+        *self.0.write().expect("no panic under this lock") = Arc::new(taxonomy);
     }
 }
 

@@ -6,7 +6,8 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     article::{
         ARTICLE_BYTES_MAX, Action, Article, ArticleId, BodyType, LIST_MAX, Language, Link,
-        LinkRelation, LinkTarget, OWN_TOPICS_MAX, Place, RequestId, Submission, Time, Urgency,
+        LinkRelation, LinkTarget, OWN_TOPICS_MAX, Place, RequestId, Routing, Submission, Time,
+        Urgency,
         check::{Checker, shown},
         text,
     },
@@ -16,6 +17,8 @@ use crate::{
     topic::Topic,
     wire::proto::v1 as proto,
 };
+
+pub mod routing;
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +87,7 @@ pub fn submission(mut request: proto::PublishRequest, now: Time) -> Result<Submi
         expected_revision,
         action,
         article,
+        routing,
         ..
     } = request;
 
@@ -104,6 +108,7 @@ pub fn submission(mut request: proto::PublishRequest, now: Time) -> Result<Submi
             Action::Publish
         }),
     };
+    let routing = self::routing(&mut check, routing);
     let Some(article) = article else {
         check.refuse("article", "is missing; give the article");
         return Err(check.into_fault());
@@ -144,7 +149,21 @@ pub fn submission(mut request: proto::PublishRequest, now: Time) -> Result<Submi
         expected_revision,
         action,
         article,
+        routing,
     })
+}
+
+/// How topics are to be found.
+fn routing(check: &mut Checker, number: i32) -> Routing {
+    match proto::Routing::try_from(number) {
+        Ok(proto::Routing::Unspecified | proto::Routing::Inferred) => Routing::Inferred,
+        Ok(proto::Routing::Stated) => Routing::Stated,
+        Err(_) => {
+            let message = format!("{number} is no way of routing; use one of Routing");
+            check.refuse("routing", message);
+            Routing::Inferred
+        }
+    }
 }
 
 /// An article's id, or nothing if none is given.

@@ -12,9 +12,9 @@ use std::{
 };
 
 use async_nats::jetstream::{
-    self, kv,
+    kv,
     message::StreamMessage,
-    stream::{InfoError, RawMessageError, RawMessageErrorKind},
+    stream::{RawMessageError, RawMessageErrorKind},
 };
 use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
@@ -42,14 +42,17 @@ use crate::{
 pub mod admin;
 pub mod batch;
 pub mod cache;
+mod connect;
 pub mod epoch;
 pub mod erase;
 pub mod group;
+mod info;
 pub mod killed;
 pub mod open;
 pub mod page;
 pub mod pulse;
 pub mod retain;
+pub mod servers;
 pub mod tail;
 
 /// How long one request to the leader may take before it is sent again.
@@ -320,15 +323,6 @@ impl Log {
         Ok(self.info().await?.state.last_sequence)
     }
 
-    async fn info(&self) -> Result<jetstream::stream::Info, ReadError> {
-        self.0
-            .connection
-            .stream
-            .get_info()
-            .await
-            .map_err(|error: InfoError| unavailable(error))
-    }
-
     fn meta(&self) -> &kv::Store {
         &self.0.connection.meta
     }
@@ -383,4 +377,21 @@ async fn wait_for<T>(
     timeout(patience, receiver.wait_for(condition))
         .await
         .is_ok_and(|found| found.is_ok())
+}
+
+/// Reads again while the log has no leader and the caller still waits. Each read tries for a while by
+/// itself, so that this does not spin.
+///
+/// # Errors
+/// [`ReadError`]: what the last try says at the deadline, or what no waiting mends.
+pub async fn patiently<T, F>(deadline: Instant, read: impl Fn() -> F) -> Result<T, ReadError>
+where
+    F: Future<Output = Result<T, ReadError>>,
+{
+    loop {
+        match read().await {
+            Err(ReadError::Unavailable(_) | ReadError::Behind) if Instant::now() < deadline => {}
+            result => return result,
+        }
+    }
 }

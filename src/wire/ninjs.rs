@@ -265,7 +265,9 @@ fn syntax(field: String, error: &serde_json::Error) -> NinjsError {
     let (line, column) = (error.line(), error.column());
     let whole = error.to_string();
     let place = format!(" at line {line} column {column}");
-    let message = whole.strip_suffix(&place).unwrap_or(&whole).to_owned();
+    let message = whole.strip_suffix(&place).unwrap_or(&whole);
+    // serde names Rust's types.
+    let message = message.replace("expected u32", "expected a whole number");
     NinjsError {
         line,
         column,

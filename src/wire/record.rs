@@ -7,7 +7,9 @@ use prost::Message as _;
 use uuid::Uuid;
 
 use crate::{
-    article::{Action, ArticleId, Language, RequestId, Revision, Time, Urgencies, Urgency},
+    article::{
+        Action, ArticleId, Language, RequestId, Revision, Routing, Time, Urgencies, Urgency,
+    },
     topic::Topic,
     wire::{
         convert,
@@ -46,6 +48,8 @@ pub struct Record {
     pub uri: String,
     /// Sequence of the record of the revision before, 0 for none.
     pub prior_revision_seq: u64,
+    /// How its own topics were found.
+    pub routing: Routing,
 }
 
 /// What filters and later revisions need of an encoded article.
@@ -114,6 +118,11 @@ impl Record {
             urgencies_ever: self.urgencies_ever.bits(),
             uri: self.uri.clone(),
             prior_revision_seq: self.prior_revision_seq,
+            routing: match self.routing {
+                Routing::Inferred => proto::Routing::Unspecified,
+                Routing::Stated => proto::Routing::Stated,
+            }
+            .into(),
         };
         record.encode_to_vec().into()
     }
@@ -142,6 +151,11 @@ impl Record {
             urgencies_ever: Urgencies::from_bits(record.urgencies_ever),
             uri: record.uri,
             prior_revision_seq: record.prior_revision_seq,
+            routing: match proto::Routing::try_from(record.routing) {
+                Ok(proto::Routing::Unspecified | proto::Routing::Inferred) => Routing::Inferred,
+                Ok(proto::Routing::Stated) => Routing::Stated,
+                Err(_) => return Err(RecordError::Field("routing")),
+            },
         })
     }
 

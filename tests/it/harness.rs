@@ -325,6 +325,7 @@ impl Reader {
 /// A request with a new id.
 pub fn request(action: Action, article: Article) -> PublishRequest {
     PublishRequest {
+        routing: 0,
         request_id: new_id(),
         expected_revision: None,
         action: action.into(),

@@ -13,8 +13,12 @@
     reason = "a test may panic, look at the clock and be long"
 )]
 
+mod bad_clusters;
 mod bad_input;
 mod clients;
+mod cluster;
+mod command_line;
+mod deploy;
 mod epochs;
 mod harness;
 mod kills;
@@ -22,11 +26,13 @@ mod managed_nats;
 mod model;
 mod native;
 mod nats;
+mod nats_cluster;
 mod outages;
 mod publishing;
 mod raw_log;
 mod reading;
 mod retention;
+mod routing;
 mod sse;
 mod subscribing;
 mod tidy;

@@ -326,6 +326,7 @@ impl World {
             return;
         }
         let requests = [0, 1].map(|_| PublishRequest {
+            routing: 0,
             request_id: new_id(),
             expected_revision: Some(state.revisions.len() as u32),
             action: Action::Correct.into(),

@@ -39,7 +39,7 @@ use crate::harness::{LIMIT, Node, after, article, article_of, everything, filter
 /// A field of `Article` that this release does not know.
 const UNKNOWN_ARTICLE_FIELD: u32 = 1000;
 /// A field of `ArticleRecord` that a later release may use.
-const UNKNOWN_RECORD_FIELD: u32 = 15;
+const UNKNOWN_RECORD_FIELD: u32 = 16;
 
 /// One message of a group: subject, sequence that its subject must have, body.
 type Part = (String, Option<u64>, Bytes);
@@ -381,6 +381,7 @@ fn group(uri: &str) -> Vec<Part> {
         urgencies_ever: 1 << 5,
         uri: uri.to_owned(),
         prior_revision_seq: 0,
+        routing: 0,
     };
     let mut record = record.encode_to_vec();
     let unknown = "a field of a later release".to_owned();

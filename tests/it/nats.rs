@@ -17,17 +17,25 @@ pub struct Nats {
     dir: TempDir,
     port: u16,
     child: Child,
+    jetstream: Option<&'static str>,
 }
 
 impl Nats {
     /// A new server on a free port that it keeps.
     pub async fn start() -> Self {
+        Self::start_with("sync_interval: always").await
+    }
+
+    /// Likewise, with these settings of JetStream; none = without JetStream.
+    pub async fn start_with(jetstream: impl Into<Option<&'static str>>) -> Self {
         let dir = TempDir::new().unwrap();
-        let child = spawn(dir.path(), -1);
+        let jetstream = jetstream.into();
+        let child = spawn(dir.path(), -1, jetstream);
         let mut nats = Self {
             dir,
             port: 0,
             child,
+            jetstream,
         };
         eventually("the ports of nats-server", async || {
             match ports(nats.dir.path()) {
@@ -58,7 +66,7 @@ impl Nats {
 
     /// Starts it again on the same port.
     pub fn start_again(&mut self) {
-        self.child = spawn(self.dir.path(), i32::from(self.port));
+        self.child = spawn(self.dir.path(), i32::from(self.port), self.jetstream);
     }
 
     /// Copies a part of the store as it is at one moment, while the server runs.
@@ -108,13 +116,13 @@ pub fn find_folder(root: &Path, name: &str) -> PathBuf {
     panic!("no folder {name}");
 }
 
-fn spawn(dir: &Path, port: i32) -> Child {
+fn spawn(dir: &Path, port: i32, jetstream: Option<&str>) -> Child {
     let conf = dir.join("nats.conf");
     let store = dir.join("store");
-    let text = format!(
-        "listen: \"127.0.0.1:{port}\"\nports_file_dir: {dir:?}\n\
-         jetstream {{ store_dir: {store:?}, sync_interval: always }}\n"
-    );
+    let mut text = format!("listen: \"127.0.0.1:{port}\"\nports_file_dir: {dir:?}\n");
+    if let Some(settings) = jetstream {
+        text += &format!("jetstream {{ store_dir: {store:?}, {settings} }}\n");
+    }
     fs::write(&conf, text).unwrap();
     let log = fs::File::create(dir.join("nats.log")).unwrap();
     Command::new(nats_server())
@@ -139,7 +147,7 @@ fn ports(dir: &Path) -> Option<u16> {
     url.rsplit_once(':')?.1.parse().ok()
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub fn copy_folder(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());

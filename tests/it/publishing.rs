@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use barid::{
-    article::{ArticleId, RequestId, Revision, Time, Urgencies, Urgency},
+    article::{ArticleId, RequestId, Revision, Routing, Time, Urgencies, Urgency},
     wire::{
         log::group::{Context, Group},
         proto::v1::{
@@ -806,6 +806,7 @@ async fn an_article_has_at_most_64_topics() {
         urgencies_ever: Urgencies::default().with(Urgency::DEFAULT),
         uri: uri.to_owned(),
         prior_revision_seq: 0,
+        routing: Routing::Inferred,
     };
     let context = Context {
         head_seq: 0,

@@ -13,7 +13,7 @@ use async_nats::{
 use bytes::Bytes;
 
 use crate::{
-    article::{Action, ArticleId, RequestId, Revision, Time, Urgencies, Urgency},
+    article::{Action, ArticleId, RequestId, Revision, Routing, Time, Urgencies, Urgency},
     cli::bench::{Latencies, node},
     cursor::{Epoch, Epochs},
     topic::Topic,
@@ -140,6 +140,7 @@ impl Floor {
             urgencies_ever: Urgencies::default().with(Urgency::DEFAULT),
             uri: String::new(),
             prior_revision_seq: 0,
+            routing: Routing::Inferred,
         };
         let context = Context {
             head_seq: 0,

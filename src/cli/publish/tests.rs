@@ -9,14 +9,13 @@ fn item(text: &str) -> Item {
             column: 0,
         },
         parsed: Ok(ninjs::parse(text).unwrap()),
+        read_bytes: 0,
     }
 }
 
 fn check(rules: &Rules, text: &str) -> Option<proto::PublishRequest> {
-    rules
-        .apply(item(text))
-        .1
-        .map(|request| request.publish.unwrap())
+    let sending = rules.apply(item(text)).ok()?;
+    sending.request.publish
 }
 
 const DERIVED: Rules = Rules {

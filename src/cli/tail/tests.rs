@@ -61,10 +61,31 @@ fn lost_or_not() {
     assert!(!check(Status::unimplemented("no such service")));
 }
 
-/// Waits grow and stay bounded.
+/// A gap is one plain line in a pipe, and loud bands over the whole width on a terminal, with
+/// every word of it.
 #[test]
-fn waits() {
-    assert_eq!(backoff(0), BACKOFF_MIN);
-    assert_eq!(backoff(2), BACKOFF_MIN * 4);
-    assert_eq!(backoff(u32::MAX), BACKOFF_MAX);
+fn gaps() {
+    let gap = proto::Gap {
+        from: "abcdefgh-1".into(),
+        to: "abcdefgh-5".into(),
+        reason: proto::GapReason::Retention.into(),
+    };
+    let plain = "revisions after abcdefgh-1 up to abcdefgh-5 may be missing: they are older than \
+                 what is kept";
+    assert_eq!(gap_text(&gap, None), format!("GAP  {plain}"));
+    for columns in [30, 60, 200] {
+        let text = gap_text(&gap, Some(columns));
+        let loud = line::loud().to_string();
+        assert!(text.lines().all(|line| line.starts_with(&loud)));
+        let text = anstream::adapter::strip_str(&text).to_string();
+        assert!(
+            text.lines().all(|line| width_of(line) == columns - 1),
+            "{text}"
+        );
+        let words: Vec<&str> = text.split_whitespace().skip(1).collect();
+        assert_eq!(words.join(" "), plain);
+    }
+    for columns in 0..30 {
+        gap_text(&gap, Some(columns));
+    }
 }

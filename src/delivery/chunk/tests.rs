@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    article::{Action, ArticleId, RequestId, Revision, Time, Urgencies, Urgency},
+    article::{Action, ArticleId, RequestId, Revision, Routing, Time, Urgencies, Urgency},
     cursor::{Cursor, Epoch},
     delivery::group::Groups,
     filter::Filter,
@@ -59,6 +59,7 @@ fn entry(seq: u64, sample: &Sample) -> Arc<Entry> {
         urgencies_ever: Urgencies::default().with(Urgency::DEFAULT),
         uri: String::new(),
         prior_revision_seq: 0,
+        routing: Routing::Inferred,
     };
     let stored = Stored {
         seq,

@@ -78,6 +78,11 @@ accounts {{
     exports: [
       {{ stream: "news.>", accounts: [READERS] }}
 {exports}    ]
+    # Whether the server syncs each write, for `barid log status`.
+    imports: [ {{ service: {{ account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ" }} }} ]
+  }}
+  SYS {{
+    exports: [ {{ service: "$SYS.REQ.SERVER.PING.JSZ", accounts: [BARID], response: stream }} ]
   }}
   READERS {{
     limits {{ max_connections: {READER_CONNECTION_COUNT_MAX}, max_payload: {READER_PAYLOAD_LEN_BYTES_MAX} }}
@@ -95,6 +100,7 @@ accounts {{
 {imports}    ]
   }}
 }}
+system_account: SYS
 no_auth_user: {READER}
 "#,
             host = self.listen.ip(),

@@ -13,6 +13,7 @@ fn request(article: proto::Article) -> proto::PublishRequest {
         expected_revision: None,
         action: proto::Action::Publish.into(),
         article: Some(article),
+        routing: proto::Routing::Unspecified.into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an operator asks of the log itself.
 
 use crate::wire::{
-    log::{Log, ReadError},
+    log::{Log, ReadError, servers::Server},
     subject,
 };
 
@@ -22,6 +22,8 @@ pub struct LogStatus {
     pub replicas: usize,
     /// Kills whose erasure from the disk is not finished.
     pub erasures_pending: usize,
+    /// The servers that keep it.
+    pub servers: Vec<Server>,
 }
 
 impl Log {
@@ -45,6 +47,7 @@ impl Log {
             bytes: info.state.bytes,
             replicas: info.config.num_replicas,
             erasures_pending: self.load_erasures().await?.len(),
+            servers: self.servers().await?,
         })
     }
 

@@ -36,14 +36,19 @@ pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const BATCH_LEN_MAX: usize = 1000;
 /// Bytes at which a batch is closed; a single group may be larger.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How long one commit may take before the same groups are sent again.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one commit may take before the same groups are sent again: several times what the slowest
+/// of late took, within these. A leader that steps down may leave a batch without an answer.
+const COMMIT_TIMEOUT_MIN: Duration = Duration::from_millis(250);
+const COMMIT_TIMEOUT_MAX: Duration = Duration::from_secs(2);
+const COMMIT_TIMEOUT_FACTOR: u32 = 4;
 /// The longest that a batch waits for more: a fraction of what a commit takes at its fastest.
 const LINGER_MAX: Duration = Duration::from_millis(3);
 /// Reads of the leader that may be under way to explain a refusal.
 const CHECKS_MAX: usize = 64;
-/// Pause before the same groups are sent again.
+/// Pause before the same groups are sent again; it doubles each time up to the second figure: an
+/// election takes seconds, and each try is a whole batch.
 const RESEND_PAUSE: Duration = Duration::from_millis(20);
+const RESEND_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// A group that waits for its commit.
 #[derive(Debug)]
@@ -198,6 +203,8 @@ pub struct Writer {
     expected: usize,
     /// How long they may be waited for.
     linger: Duration,
+    /// How long the slowest commit of late took.
+    slowest: Duration,
 }
 
 impl Writer {
@@ -208,6 +215,8 @@ impl Writer {
             held: VecDeque::new(),
             expected: 0,
             linger: Duration::ZERO,
+            // Nothing is known of this server yet.
+            slowest: COMMIT_TIMEOUT_MAX,
         }
     }
 
@@ -288,18 +297,28 @@ impl Writer {
     }
 
     /// Commits a batch, in parts if need be, and answers every job.
-    async fn commit(&self, batch: Vec<Job>) {
+    async fn commit(&mut self, batch: Vec<Job>) {
         let mut parts = vec![batch];
+        let (mut pause, mut is_resent) = (RESEND_PAUSE, false);
         while let Some(mut part) = parts.pop() {
             part = self.without_expired(part);
             if part.is_empty() {
                 continue;
             }
-            match self.send(&mut part).await {
+            let began = Instant::now();
+            let sent = self.send(&mut part, self.commit_timeout(is_resent)).await;
+            if sent.is_ok() {
+                // Forgotten by and by: one slow commit of a busy disk says little of the next.
+                self.slowest = began.elapsed().max(self.slowest - self.slowest / 16);
+            }
+            match sent {
                 Ok(Sent { first_seq, read }) if first_seq <= read => {
                     self.succeed_after_loss(part, first_seq).await;
                 }
-                Ok(Sent { first_seq, .. }) => self.succeed(part, first_seq),
+                Ok(Sent { first_seq, .. }) => {
+                    self.succeed(part, first_seq);
+                    (pause, is_resent) = (RESEND_PAUSE, false);
+                }
                 Err(BatchError::Stale) if part.len() == 1 => stale(part),
                 Err(BatchError::Stale) => parts.extend(self.without_stale(part).await),
                 Err(BatchError::TooLarge) if part.len() > 1 => {
@@ -310,12 +329,16 @@ impl Writer {
                     fail(part, &AppendError::Refused("it is too large".into()));
                 }
                 Err(BatchError::Again(why)) => {
-                    tracing::warn!(why, group_count = part.len(), "sending a batch again");
-                    sleep(RESEND_PAUSE).await;
+                    if !is_resent {
+                        tracing::warn!(why, group_count = part.len(), "sending a batch again");
+                    }
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RESEND_PAUSE_MAX);
+                    is_resent = true;
                     parts.push(part);
                 }
                 Err(BatchError::Away) => {
-                    // The pulse has told so already.
+                    // The pulse has told so already, and the try itself took a while.
                     sleep(RESEND_PAUSE).await;
                     parts.push(part);
                 }
@@ -326,6 +349,15 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// The second try gets all the time there is: the first may have been too short for a disk that
+    /// has become slow.
+    fn commit_timeout(&self, is_resent: bool) -> Duration {
+        if is_resent {
+            return COMMIT_TIMEOUT_MAX;
+        }
+        (self.slowest * COMMIT_TIMEOUT_FACTOR).clamp(COMMIT_TIMEOUT_MIN, COMMIT_TIMEOUT_MAX)
     }
 
     /// The commit took a place that this node had read already: it met a log that had lost its
@@ -395,13 +427,15 @@ impl Writer {
     }
 
     /// Sends one batch and waits for its commit.
-    async fn send(&self, part: &mut [Job]) -> Result<Sent, BatchError> {
+    async fn send(&self, part: &mut [Job], patience: Duration) -> Result<Sent, BatchError> {
         // What this node knows may be of a server that has since been restored from a backup.
         if !self.log.is_generation_confirmed() {
             self.log.confirm().await.map_err(|_| BatchError::Away)?;
         }
         let read = self.log.read_up_to();
         let client = &self.log.0.connection.client;
+        let mut generation = self.log.0.connection.generation.clone();
+        generation.mark_unchanged();
         let batch_id = nuid();
         let last = part
             .iter()
@@ -433,17 +467,22 @@ impl Writer {
                 let request = Request::new()
                     .headers(headers)
                     .payload(payload)
-                    .timeout(Some(COMMIT_TIMEOUT));
-                let response = client
-                    .send_request(subject, request)
-                    .await
-                    .map_err(|error| match error.kind() {
-                        RequestErrorKind::MaxPayloadExceeded => BatchError::TooLarge,
-                        RequestErrorKind::InvalidSubject => BatchError::Refused(error.to_string()),
-                        RequestErrorKind::TimedOut
-                        | RequestErrorKind::NoResponders
-                        | RequestErrorKind::Other => BatchError::Again(error.to_string()),
-                    })?;
+                    .timeout(Some(patience));
+                let response = tokio::select! {
+                    biased;
+                    response = client.send_request(subject, request) => response,
+                    // What is dropped here waits for an answer that the lost connection took along.
+                    _ = generation.changed() => {
+                        return Err(BatchError::Again("the connection was lost".to_owned()));
+                    }
+                };
+                let response = response.map_err(|error| match error.kind() {
+                    RequestErrorKind::MaxPayloadExceeded => BatchError::TooLarge,
+                    RequestErrorKind::InvalidSubject => BatchError::Refused(error.to_string()),
+                    RequestErrorKind::TimedOut
+                    | RequestErrorKind::NoResponders
+                    | RequestErrorKind::Other => BatchError::Again(error.to_string()),
+                })?;
                 let first_seq = committed(&response.payload, last)?;
                 return Ok(Sent { first_seq, read });
             }

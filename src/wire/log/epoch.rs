@@ -33,6 +33,28 @@ enum Listed {
 }
 
 impl Log {
+    /// The leader's word, after `seen` was read by this node. One that tells of a loss is believed on
+    /// a single server at once, and in a cluster only if the leader stays with it.
+    ///
+    /// A server that has just been elected may answer before it has stored what it inherited, by the
+    /// same rule as others that do not lead yet (`is_of_leader`); each replica stores what the cluster
+    /// has agreed on at its own pace, so that a tail on a faster one may be ahead of the leader; and a
+    /// list of lives that was just written may reach a new leader a moment later. Measured: once in 28
+    /// elections under publishing. Nothing is missed by waiting: after a restore every connection is a
+    /// new one, and nothing is committed on it before the log is confirmed.
+    pub(super) async fn info_after(&self, seen: u64) -> Result<Info, ReadError> {
+        let deadline = Instant::now() + AGREEMENT;
+        loop {
+            let info = self.info().await?;
+            let is_loss = info.state.last_sequence < seen || self.is_older(&info);
+            let is_cluster = info.config.num_replicas > 1;
+            if !(is_loss && is_cluster) || Instant::now() >= deadline {
+                return Ok(info);
+            }
+            sleep(LOOK_PAUSE).await;
+        }
+    }
+
     /// Compares the leader's word with `seen`, what the tail had read before it was asked: takes over a
     /// list of lives that another node wrote, or begins a new one.
     pub(super) async fn judge_epochs(&self, info: &Info, seen: u64) -> Result<(), ReadError> {
@@ -134,6 +156,14 @@ impl Log {
             }
             sleep(LOOK_PAUSE).await;
         }
+    }
+
+    /// Whether the stream carries an earlier list of lives than ours.
+    fn is_older(&self, info: &Info) -> bool {
+        let text = info.config.metadata.get(subject::EPOCHS_METADATA);
+        let listed = text.and_then(|text| text.parse::<Epochs>().ok());
+        let known = self.epochs();
+        listed.is_some_and(|listed| listed != *known && known.continues(&listed))
     }
 
     /// Takes over the list of lives that the stream carries, unless it is an earlier one of ours.

@@ -8,13 +8,13 @@ use std::{
 };
 
 use async_nats::{
-    Client, ConnectError, ConnectOptions, Event,
+    Client, ConnectError, ConnectOptions,
     connection::State,
     jetstream::{
         self, ErrorCode,
-        context::{ContextBuilder, CreateKeyValueError, CreateStreamError, GetStreamError},
+        context::{CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind},
         kv,
-        stream::Stream,
+        stream::{Config, Stream},
     },
 };
 use tokio::{
@@ -28,9 +28,10 @@ use crate::{
     telemetry::Metrics,
     wire::{
         log::{
-            API_TIMEOUT, Inner, Log, ReadError,
+            Inner, Log, ReadError,
             batch::{QUEUE_BYTES_MAX, QUEUE_LEN_MAX, Writer},
             cache::Caches,
+            connect::{self, connect},
             killed::Killed,
             page::PAGES_MAX,
         },
@@ -38,12 +39,15 @@ use crate::{
     },
 };
 
-/// How long a cluster may take to answer at start.
+/// How long a cluster may take to answer at start: an election or two.
 const OPEN_PATIENCE: Duration = Duration::from_secs(30);
+/// How long what looks like a mistake in the settings may be a server or a cluster that starts.
+const JETSTREAM_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two tries at start.
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
-/// Oldest nats-server with what the log needs.
-const SERVER_MIN: (i64, i64, i64) = (2, 14, 0);
+
+/// What NATS or its client says.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where the log is, and how it is made if it is not there.
 #[derive(Clone, Debug)]
@@ -67,6 +71,9 @@ pub struct Connection {
     pub reader: Stream,
     /// Facts about the log.
     pub meta: kv::Store,
+    /// Counts connections of the client of commits: what was sent on an earlier one and not
+    /// answered never will be.
+    pub generation: watch::Receiver<u64>,
     /// Counts connections of the client of long reads: consumers of an earlier one are gone.
     pub reader_generation: watch::Receiver<u64>,
 }
@@ -78,29 +85,92 @@ pub struct Generation(u64);
 /// Why the log can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Nobody there, or not for us.
-    #[error("NATS at {url} can't be reached")]
+    /// Nobody there.
+    #[error("NATS can't be reached at {url}: start a server there, or mend --nats-url")]
     Connect {
         /// Where, without credentials.
         url: String,
-        /// Why.
+        /// Why the last of them did not answer.
+        source: ConnectError,
+    },
+    /// Not for us.
+    #[error(
+        "NATS at {url} refuses the user and password: mend those of the first address of --nats-url"
+    )]
+    Credentials {
+        /// Where, without credentials.
+        url: String,
+        /// What it says.
         source: ConnectError,
     },
     /// Too old.
-    #[error("nats-server {version} is too old: 2.14.0 or newer is needed")]
+    #[error("nats-server {server} is {version}: 2.14.0 or newer is needed, install that")]
     Version {
+        /// Which one.
+        server: String,
         /// What it is.
         version: String,
     },
-    /// JetStream is off, or has no quorum.
-    #[error("JetStream does not answer; is it enabled, and does it have a quorum?")]
-    NoJetStream(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// JetStream is off.
+    #[error(
+        "nats-server {server} has no JetStream for Barid: add a `jetstream` block to its \
+         configuration, and `jetstream: enabled` to Barid's account"
+    )]
+    NoJetStream {
+        /// Which one.
+        server: String,
+        /// What it says.
+        source: BoxError,
+    },
+    /// JetStream has no leader.
+    #[error(
+        "JetStream does not answer: a cluster needs more than half of its servers running and \
+         connected by their routes"
+    )]
+    NoQuorum(#[source] BoxError),
+    /// Fewer servers than replicas.
+    #[error(
+        "the log can't be kept on {replicas} servers: start a cluster of at least as many, or lower \
+         --replicas"
+    )]
+    Replicas {
+        /// How many were asked for.
+        replicas: usize,
+        /// What NATS says.
+        source: BoxError,
+    },
+    /// More bytes than a server has.
+    #[error(
+        "NATS has no room for a log {}: lower --log-bytes-max, or raise max_file_store on \
+         servers with such a disk",
+        bytes_max.map_or("at all".to_owned(), |bytes| format!("of {bytes} bytes"))
+    )]
+    Room {
+        /// How many were asked for.
+        bytes_max: Option<i64>,
+        /// What NATS says.
+        source: BoxError,
+    },
+    /// No servers that have the room.
+    #[error(
+        "NATS finds no {replicas} servers with room for the log: see that so many run, lower \
+         --replicas or --log-bytes-max, or raise max_file_store"
+    )]
+    Placement {
+        /// How many were asked for.
+        replicas: usize,
+        /// What NATS says.
+        source: BoxError,
+    },
+    /// Another stream takes our subjects.
+    #[error("another stream of the account takes log.>: give Barid an account of its own")]
+    Overlap(#[source] BoxError),
     /// The stream can't be made.
     #[error("the stream BARID can't be created")]
-    Create(#[source] CreateStreamError),
+    Create(#[source] BoxError),
     /// The bucket can't be made.
     #[error("the bucket barid-meta can't be created")]
-    Bucket(#[source] CreateKeyValueError),
+    Bucket(#[source] BoxError),
     /// There is a stream of that name that is not ours.
     #[error(
         "there is a stream BARID that Barid did not make: {difference}; give Barid an account \
@@ -121,20 +191,15 @@ impl Log {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(options: &Options, metrics: Metrics) -> Result<(Self, Writer), OpenError> {
-        let (client, _) = connect(&options.url, "barid").await?;
+        let (client, generation) = connect(&options.url, "barid").await?;
         let (reader, reader_generation) = connect(&options.url, "barid reader").await?;
-        let info = client.server_info();
-        let (major, minor, patch) = SERVER_MIN;
-        if !client.is_server_compatible(major, minor, patch) {
-            return Err(OpenError::Version {
-                version: info.version,
-            });
-        }
-        let context = self::context(client.clone());
-        let meta = self::meta(&context, options).await?;
-        let stream = self::stream(&context, options).await?;
-        let reader = self::stream(&self::context(reader), options).await?;
+        let context = connect::context(client.clone());
+        // First: nothing is made beside a stream that is another's.
+        let stream = self::stream(&client, &context, options).await?;
         let epochs = Arc::new(ours(&stream)?);
+        warn_of_differences(&stream, options);
+        let meta = self::meta(&context, options).await?;
+        let reader = self::stream(&reader, &connect::context(reader.clone()), options).await?;
 
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
         let inner = Inner {
@@ -144,6 +209,7 @@ impl Log {
                 stream,
                 reader,
                 meta,
+                generation,
                 reader_generation,
             },
             queue,
@@ -197,105 +263,105 @@ impl Log {
     }
 }
 
-async fn connect(url: &str, name: &str) -> Result<(Client, watch::Receiver<u64>), OpenError> {
-    let (count, generation) = watch::channel(0);
-    let count = Arc::new(count);
-    let options = credentials(url)
-        .name(name)
-        .connection_timeout(Duration::from_secs(2))
-        .request_timeout(Some(API_TIMEOUT))
-        .ping_interval(Duration::from_secs(2))
-        .reconnect_delay_callback(|attempts| {
-            // At once, then soon: a managed server is back within a tenth of a second.
-            Duration::from_millis(u64::try_from(attempts).unwrap_or(u64::MAX).min(20) * 25)
-        })
-        .event_callback(move |event| {
-            let count = Arc::clone(&count);
-            async move {
-                match event {
-                    Event::Connected => {
-                        count.send_modify(|count| *count += 1);
-                        tracing::info!("connected to NATS");
-                    }
-                    Event::Disconnected => tracing::warn!("lost the connection to NATS"),
-                    Event::SlowConsumer(id) => {
-                        tracing::error!(id, "a NATS subscription overflowed");
-                    }
-                    Event::ServerError(error) => tracing::error!(%error, "NATS refused"),
-                    Event::ClientError(error) => tracing::warn!(%error, "NATS client"),
-                    Event::LameDuckMode | Event::Draining | Event::Closed => {
-                        tracing::info!(%event, "NATS connection");
-                    }
-                }
-            }
-        });
-    let addresses: Vec<String> = url.split(',').map(|one| one.trim().to_owned()).collect();
-    let deadline = Instant::now() + OPEN_PATIENCE;
-    loop {
-        match options.clone().connect(&addresses[..]).await {
-            Ok(client) => return Ok((client, generation)),
-            Err(source) if Instant::now() >= deadline => {
-                return Err(OpenError::Connect {
-                    url: without_credentials(url),
-                    source,
-                });
-            }
-            Err(_) => sleep(OPEN_PAUSE).await,
-        }
-    }
-}
-
-fn context(client: Client) -> jetstream::Context {
-    ContextBuilder::new()
-        .timeout(API_TIMEOUT)
-        .ack_timeout(API_TIMEOUT)
-        .build(client)
-}
-
 /// Gets or makes the stream; a cluster may need a while to elect its leaders.
-async fn stream(context: &jetstream::Context, options: &Options) -> Result<Stream, OpenError> {
-    let deadline = Instant::now() + OPEN_PATIENCE;
+async fn stream(
+    client: &Client,
+    context: &jetstream::Context,
+    options: &Options,
+) -> Result<Stream, OpenError> {
+    let began = Instant::now();
     loop {
-        let error: Box<dyn std::error::Error + Send + Sync> =
-            match context.get_stream(subject::STREAM).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) if is_not_found(&error) => {
-                    let epochs = Epochs::first(Epoch::from_bits(rand::random()));
-                    let config = subject::stream(&epochs, options.replicas, options.bytes_max);
-                    match context.create_stream(config).await {
-                        Ok(stream) => return Ok(stream),
-                        // Another node may have been faster: get it on the next round.
-                        Err(error) if Instant::now() >= deadline => {
-                            return Err(OpenError::Create(error));
-                        }
-                        Err(error) if is_final(&error) => return Err(OpenError::Create(error)),
-                        Err(error) => error.into(),
+        let failure = match context.get_stream(subject::STREAM).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) if code(&error) == Some(ErrorCode::STREAM_NOT_FOUND) => {
+                let epochs = Epochs::first(Epoch::from_bits(rand::random()));
+                let config = subject::stream(&epochs, options.replicas, options.bytes_max);
+                match context.create_stream(config).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => create_failure(error, options),
+                }
+            }
+            Err(error) => {
+                let server = client.server_info();
+                let is_off = match code(&error) {
+                    Some(code) => is_no_jetstream(code),
+                    None => !server.jetstream,
+                };
+                if is_off {
+                    Failure {
+                        patience: JETSTREAM_PATIENCE,
+                        error: OpenError::NoJetStream {
+                            server: server.server_name,
+                            source: error.into(),
+                        },
+                    }
+                } else {
+                    Failure {
+                        patience: OPEN_PATIENCE,
+                        error: OpenError::NoQuorum(error.into()),
                     }
                 }
-                Err(error) => error.into(),
-            };
-        if Instant::now() >= deadline {
-            return Err(OpenError::NoJetStream(error));
+            }
+        };
+        if began.elapsed() >= failure.patience {
+            return Err(failure.error);
         }
-        tracing::debug!(%error, "waiting for JetStream");
+        tracing::debug!(error = %failure.error, "waiting for JetStream");
         sleep(OPEN_PAUSE).await;
     }
 }
 
-fn is_not_found(error: &GetStreamError) -> bool {
-    matches!(error.kind(), jetstream::context::GetStreamErrorKind::JetStream(error)
-        if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+/// Why the log is not open yet, and for how long that may pass.
+struct Failure {
+    patience: Duration,
+    error: OpenError,
 }
 
-/// Errors that no waiting mends.
-fn is_final(error: &CreateStreamError) -> bool {
-    matches!(error.kind(), jetstream::context::CreateStreamErrorKind::JetStream(error)
-        if [
-            ErrorCode::STREAM_SUBJECT_OVERLAP,
-            ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED,
-            ErrorCode::STORAGE_RESOURCES_EXCEEDED,
-            ErrorCode::INSUFFICIENT_RESOURCES,
-        ].contains(&error.error_code()))
+fn create_failure(source: CreateStreamError, options: &Options) -> Failure {
+    let code = match source.kind() {
+        CreateStreamErrorKind::JetStream(error) => Some(error.error_code()),
+        _ => None,
+    };
+    let source = Box::new(source);
+    let Options {
+        replicas,
+        bytes_max,
+        ..
+    } = *options;
+    let (patience, error) = match code {
+        Some(ErrorCode::STREAM_SUBJECT_OVERLAP) => (Duration::ZERO, OpenError::Overlap(source)),
+        Some(ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED) => {
+            (Duration::ZERO, OpenError::Replicas { replicas, source })
+        }
+        Some(
+            ErrorCode::STORAGE_RESOURCES_EXCEEDED
+            | ErrorCode::INSUFFICIENT_RESOURCES
+            | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED,
+        ) => (Duration::ZERO, OpenError::Room { bytes_max, source }),
+        // May pass: servers of a cluster that starts come one after the other.
+        Some(ErrorCode::CLUSTER_NO_PEERS) => (
+            JETSTREAM_PATIENCE,
+            OpenError::Placement { replicas, source },
+        ),
+        // Another node may have been faster: the next round gets its stream.
+        Some(_) | None => (OPEN_PATIENCE, OpenError::Create(source)),
+    };
+    Failure { patience, error }
+}
+
+fn code(error: &GetStreamError) -> Option<ErrorCode> {
+    match error.kind() {
+        GetStreamErrorKind::JetStream(error) => Some(error.error_code()),
+        _ => None,
+    }
+}
+
+fn is_no_jetstream(code: ErrorCode) -> bool {
+    [
+        ErrorCode::JETSTREAM_NOT_ENABLED,
+        ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT,
+    ]
+    .contains(&code)
 }
 
 async fn meta(context: &jetstream::Context, options: &Options) -> Result<kv::Store, OpenError> {
@@ -312,9 +378,35 @@ async fn meta(context: &jetstream::Context, options: &Options) -> Result<kv::Sto
         };
         match context.create_key_value(config).await {
             Ok(store) => return Ok(store),
-            Err(error) if Instant::now() >= deadline => return Err(OpenError::Bucket(error)),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(OpenError::Bucket(error.into()));
+            }
             Err(_) => sleep(OPEN_PAUSE).await,
         }
+    }
+}
+
+/// Tells where the settings ask for another log than there is: a start does not change it.
+fn warn_of_differences(stream: &Stream, options: &Options) {
+    let config = &stream.cached_info().config;
+    let (found, asked) = (config.num_replicas, options.replicas);
+    if found != asked {
+        tracing::warn!(
+            found,
+            asked,
+            "the log has another number of replicas than --replicas says; change it with \
+             `nats stream edit BARID --replicas {asked}`, and KV_barid-meta likewise"
+        );
+    }
+    if let Some(asked) = options.bytes_max
+        && asked != config.max_bytes
+    {
+        tracing::warn!(
+            found = config.max_bytes,
+            asked,
+            "the log has another bound than --log-bytes-max says; change it with `nats stream edit \
+             BARID --max-bytes {asked}`"
+        );
     }
 }
 
@@ -334,16 +426,27 @@ fn ours(stream: &Stream) -> Result<Epochs, OpenError> {
     if config.subjects != wanted.subjects {
         return Err(foreign("its subjects are not log.>"));
     }
-    if config
-        .republish
-        .as_ref()
-        .map(|rule| (&rule.source, &rule.destination))
-        != wanted
-            .republish
-            .as_ref()
-            .map(|rule| (&rule.source, &rule.destination))
-    {
+    let republish = |config: &Config| {
+        let rule = config.republish.as_ref();
+        rule.map(|rule| (rule.source.clone(), rule.destination.clone()))
+    };
+    if republish(config) != republish(&wanted) {
         return Err(foreign("it does not republish log.news.> to news.>"));
+    }
+    if config.storage != wanted.storage {
+        return Err(foreign("it is not stored in files"));
+    }
+    // Each of these takes away, in silence, what was accepted.
+    let takes = |config: &Config| {
+        (
+            (config.retention, config.discard, config.max_age),
+            (config.max_messages, config.max_messages_per_subject),
+        )
+    };
+    if takes(config) != takes(&wanted) {
+        return Err(foreign(
+            "it discards old messages by a limit, an age or an interest",
+        ));
     }
     epochs
         .parse()

@@ -51,7 +51,7 @@ impl Log {
         // Before the leader is asked: the tail goes on meanwhile. Records, not whole groups: a
         // record may be read a moment before the rest of its batch is stored.
         let seen = self.seen();
-        let info = self.info().await?;
+        let info = self.info_after(seen).await?;
         self.judge_epochs(&info, seen).await?;
         let last_seq = info.state.last_sequence;
         self.read_to(last_seq).await?;
@@ -156,7 +156,7 @@ impl Log {
     /// Finds out at start whether the log lost what some node had read.
     pub(super) async fn check_high_water(&self) -> Result<(), ReadError> {
         let high_water = self.meta_number(HIGH_WATER).await?.unwrap_or(0);
-        let last_seq = self.last_seq().await?;
+        let last_seq = self.info_after(high_water).await?.state.last_sequence;
         if last_seq < high_water {
             tracing::error!(last_seq, high_water, "the log lost its newest part");
             self.begin_epoch(last_seq + 1).await?;

@@ -40,6 +40,7 @@ fn full() -> Record {
         urgencies_ever: Urgencies::from_bits(0b10_0010),
         uri: "a:1".into(),
         prior_revision_seq: 300,
+        routing: Routing::Stated,
     }
 }
 
@@ -81,6 +82,7 @@ fn an_article_record_is_these_bytes() {
         "6022",                           // 12 urgencies_ever
         "6a03613a31",                     // 13 uri
         "70ac02",                         // 14 prior_revision_seq
+        "7802",                           // 15 routing
     ]
     .concat();
     let record = full();
@@ -218,6 +220,7 @@ prop_compose! {
         (publisher_key_id, uri) in ("\\PC{0,10}", "\\PC{0,20}"),
         (published_at, routed_at) in (any_time(), any_time()),
         (urgencies, prior_revision_seq) in any::<(u32, u64)>(),
+        routing in select(vec![Routing::Inferred, Routing::Stated]),
     ) -> Record {
         Record {
             article_id: ArticleId::new(Uuid::from_bytes(ids.0)),
@@ -234,6 +237,7 @@ prop_compose! {
             urgencies_ever: Urgencies::from_bits(urgencies),
             uri,
             prior_revision_seq,
+            routing,
         }
     }
 }

@@ -1,0 +1,358 @@
+//! Explaining and comparing routing: dry runs over sent and stored articles.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+    sync::Arc,
+};
+
+use futures_util::{Stream, stream};
+use tokio::task::{spawn_blocking, yield_now};
+use tonic::Status;
+
+use crate::{
+    article::{Action, Article, ArticleId, Routing},
+    delivery::{
+        Entry,
+        articles::{article_id, unknown},
+        hub::Hub,
+    },
+    fault::{Fault, Kind},
+    filter::Filter,
+    routing::{explain::explain, findings::Findings, route, taxonomy::Taxonomy},
+    topic::Topic,
+    wire::{
+        convert,
+        log::ReadError,
+        proto::v1::{
+            CompareRoutingRequest, CompareRoutingResponse, ExplainRoutingRequest,
+            ExplainRoutingResponse, RoutingComparison, RoutingDifference, TopicChange,
+            compare_routing_response::Result as Compared, explain_routing_request::Subject,
+        },
+        record::texts,
+        status::status,
+    },
+};
+
+/// A taxonomy that a caller sends is made away from the runtime: many phrases take a while.
+async fn candidate(text: String) -> Result<Arc<Taxonomy>, Fault> {
+    let made = spawn_blocking(move || convert::routing::taxonomy(&text)).await;
+    made.expect("reading a taxonomy does not panic")
+        .map(Arc::new)
+}
+
+/// What is explained.
+struct Case {
+    article: Article,
+    inherited: Vec<Topic>,
+    routing: Routing,
+    /// Where the article stands now, if it is stored.
+    head: Option<Arc<Entry>>,
+}
+
+impl Hub {
+    /// Which topics an article would go to, and why.
+    ///
+    /// # Errors
+    /// A [`Fault`] for its caller.
+    pub async fn explain(
+        &self,
+        request: ExplainRoutingRequest,
+    ) -> Result<ExplainRoutingResponse, Fault> {
+        let routing = convert::routing::routing(request.routing)?;
+        let taxonomy = if request.taxonomy.is_empty() {
+            self.taxonomy()
+        } else {
+            candidate(request.taxonomy).await?
+        };
+        let case = match request.subject {
+            None => {
+                let message = "neither article nor article_id is given; give one of them";
+                return Err(Fault::field("FIELD_INVALID", "subject", message));
+            }
+            Some(Subject::ArticleId(text)) => self.stored_case(article_id(&text)?).await?,
+            Some(Subject::Article(article)) => self.sent_case(article, routing).await?,
+        };
+        let Case {
+            article,
+            inherited,
+            routing,
+            head,
+        } = case;
+        let explained = spawn_blocking(move || {
+            let is_inferred = routing == Routing::Inferred;
+            let explained = explain(
+                &article,
+                Action::Publish,
+                &inherited,
+                is_inferred,
+                &taxonomy,
+            );
+            explained.map(|explained| convert::routing::explanation(explained, &taxonomy))
+        });
+        let explained = explained.await.expect("explaining does not panic");
+        let mut response = explained.map_err(|error| error.fault())?;
+        if let Some(head) = head {
+            let record = &head.stored.record;
+            response.stored_topics = texts(&record.topics);
+            response.stored_reasons.clone_from(&record.topic_reasons);
+        }
+        Ok(response)
+    }
+
+    /// The newest revision of a stored article, as if it were published now.
+    async fn stored_case(&self, id: ArticleId) -> Result<Case, Fault> {
+        let read = |error: ReadError| error.fault();
+        let head = self.live_head(id).await?.ok_or_else(|| unknown(id))?;
+        let record = &head.stored.record;
+        if record.action.is_notice() {
+            return Err(withheld());
+        }
+        let prior = match record.prior_revision_seq {
+            0 => None,
+            seq => self.entry_at(seq).await.map_err(read)?,
+        };
+        let unread = |source| {
+            read(ReadError::Corrupt {
+                seq: head.seq(),
+                source,
+            })
+        };
+        Ok(Case {
+            article: convert::routing::routed(&record.article).map_err(unread)?,
+            inherited: prior.map_or_else(Vec::new, |prior| prior.stored.record.topics.clone()),
+            routing: record.routing,
+            head: Some(head),
+        })
+    }
+
+    /// An article that is sent, as the next revision of the stored one if there is one.
+    async fn sent_case(
+        &self,
+        article: crate::wire::proto::v1::Article,
+        routing: Routing,
+    ) -> Result<Case, Fault> {
+        let (id, mut article) = convert::routing::explained(article)?;
+        let head = match id {
+            Some(id) => self.live_head(id).await?,
+            None => None,
+        };
+        if let Some(head) = &head {
+            article.language = Some(head.facets().language.clone());
+        }
+        if article.language.is_none() {
+            let message = "is empty, and no stored article says it; name it, such as ar or en";
+            return Err(Fault::field("FIELD_INVALID", "article.language", message));
+        }
+        let stored = head.as_ref().map(|head| head.stored.record.topics.clone());
+        Ok(Case {
+            article,
+            inherited: stored.unwrap_or_default(),
+            routing,
+            head,
+        })
+    }
+
+    /// The newest revision of an article that is not killed.
+    async fn live_head(&self, id: ArticleId) -> Result<Option<Arc<Entry>>, Fault> {
+        if !self.log().is_fresh() {
+            return Err(ReadError::Behind.fault());
+        }
+        let head = self.head(id).await.map_err(|error| error.fault())?;
+        let is_killed =
+            |head: &Arc<Entry>| head.stored.record.action == Action::Kill || self.is_killed(head);
+        if head.as_ref().is_some_and(is_killed) {
+            let message = "the article is killed; its text is not there any more";
+            return Err(Fault::new(Kind::Precondition, "ARTICLE_KILLED", message));
+        }
+        Ok(head)
+    }
+
+    /// What another taxonomy would have done with the revisions of the log.
+    ///
+    /// # Errors
+    /// A [`Fault`] for its caller.
+    pub async fn compare(
+        &self,
+        request: CompareRoutingRequest,
+    ) -> Result<impl Stream<Item = Result<CompareRoutingResponse, Status>> + use<>, Fault> {
+        if request.taxonomy.is_empty() {
+            let message = "is empty; give the text of the taxonomy to compare with";
+            return Err(Fault::field("FIELD_INVALID", "taxonomy", message));
+        }
+        let filter = convert::filter(request.filter)?;
+        let since = since(request.since.as_ref())?;
+        let after = candidate(request.taxonomy).await?;
+        let filter = self.known(filter).await.map_err(|error| error.fault())?;
+        let read = |error: ReadError| error.fault();
+        let log = self.log();
+        let end = log.confirm().await.map_err(read)?;
+        let first = match since {
+            Some(time_ns) => log.seq_at(time_ns).await.map_err(read)?,
+            None => 1,
+        };
+        let comparison = Comparison {
+            hub: self.clone(),
+            filter,
+            at: first.max(log.retained_from()) - 1,
+            end,
+            page: VecDeque::new(),
+            before: self.taxonomy(),
+            after,
+            compared_count: 0,
+            different_count: 0,
+            changes: BTreeMap::new(),
+        };
+        Ok(stream::unfold(Some(comparison), |comparison| async {
+            let mut comparison = comparison?;
+            match comparison.next().await {
+                Ok(Some(difference)) => {
+                    let result = Some(Compared::Difference(difference));
+                    Some((Ok(CompareRoutingResponse { result }), Some(comparison)))
+                }
+                Ok(None) => {
+                    let result = Some(Compared::Summary(comparison.summary()));
+                    Some((Ok(CompareRoutingResponse { result }), None))
+                }
+                Err(error) => Some((Err(status(&error.fault())), None)),
+            }
+        }))
+    }
+}
+
+/// A walk through the log under two taxonomies.
+struct Comparison {
+    hub: Hub,
+    filter: Filter,
+    /// The last place that was looked at.
+    at: u64,
+    /// Where the log ended when the walk began.
+    end: u64,
+    /// What was read and not looked at yet.
+    page: VecDeque<Arc<Entry>>,
+    before: Arc<Taxonomy>,
+    after: Arc<Taxonomy>,
+    compared_count: u64,
+    different_count: u64,
+    /// How many revisions each topic would gain and lose.
+    changes: BTreeMap<Topic, (u64, u64)>,
+}
+
+impl Comparison {
+    /// The next revision that differs; none where history ends.
+    async fn next(&mut self) -> Result<Option<RoutingDifference>, ReadError> {
+        loop {
+            // Each takes a fraction of a millisecond.
+            yield_now().await;
+            let Some(entry) = self.page.pop_front() else {
+                if !self.read_on().await? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            // Judged last: a kill may have come while the page waited.
+            if entry.matches(&self.filter)
+                && !self.hub.is_killed(&entry)
+                && let Some(difference) = self.compare(&entry)?
+            {
+                return Ok(Some(difference));
+            }
+        }
+    }
+
+    /// Reads the next page; false where there is none.
+    async fn read_on(&mut self) -> Result<bool, ReadError> {
+        if self.at >= self.end {
+            return Ok(false);
+        }
+        let page = self.hub.page(self.at, self.end).await?;
+        self.at = page.last().map_or(self.end, |entry| entry.seq());
+        let upto = page.into_iter().filter(|entry| entry.seq() <= self.end);
+        self.page.extend(upto);
+        Ok(true)
+    }
+
+    fn compare(&mut self, entry: &Entry) -> Result<Option<RoutingDifference>, ReadError> {
+        let record = &entry.stored.record;
+        if record.action.is_notice() {
+            return Ok(None);
+        }
+        let (seq, routing) = (entry.seq(), record.routing);
+        let article = convert::routing::routed(&record.article)
+            .map_err(|source| ReadError::Corrupt { seq, source })?;
+        let before = own_topics(&article, routing, &self.before);
+        let after = own_topics(&article, routing, &self.after);
+        self.compared_count += 1;
+        if before == after {
+            return Ok(None);
+        }
+        self.different_count += 1;
+        for topic in after.iter().filter(|topic| !before.contains(topic)) {
+            self.changes.entry(topic.clone()).or_default().0 += 1;
+        }
+        for topic in before.iter().filter(|topic| !after.contains(topic)) {
+            self.changes.entry(topic.clone()).or_default().1 += 1;
+        }
+        Ok(Some(RoutingDifference {
+            cursor: entry.cursor.to_string(),
+            article_id: record.article_id.to_string(),
+            revision: record.revision.get(),
+            headline: article.headline,
+            before: texts(&before),
+            after: texts(&after),
+        }))
+    }
+
+    fn summary(&mut self) -> RoutingComparison {
+        let changes = mem::take(&mut self.changes).into_iter();
+        RoutingComparison {
+            compared_count: self.compared_count,
+            different_count: self.different_count,
+            changes: changes
+                .map(|(topic, (gained_count, lost_count))| TopicChange {
+                    topic: topic.to_string(),
+                    gained_count,
+                    lost_count,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// The topics that a revision has by itself under a taxonomy. Topics that the publisher named and
+/// this taxonomy does not know are not among them: it would have refused them.
+fn own_topics(article: &Article, routing: Routing, taxonomy: &Taxonomy) -> Vec<Topic> {
+    let mut article = article.clone();
+    article
+        .topics
+        .retain(|topic| taxonomy.resolve(topic).is_some());
+    let findings = match routing {
+        Routing::Inferred => Findings::read(&article, taxonomy),
+        Routing::Stated => Findings::default(),
+    };
+    route(&article, Action::Publish, &[], &findings, taxonomy)
+        // With neither unknown nor inherited topics nothing is left that could fail.
+        .map_or_else(|_| Vec::new(), |route| route.topics)
+}
+
+/// A time in nanoseconds from 1970, if one is given.
+fn since(since: Option<&prost_types::Timestamp>) -> Result<Option<i128>, Fault> {
+    let Some(timestamp) = since else {
+        return Ok(None);
+    };
+    let time = convert::time(Some(timestamp)).ok_or_else(|| {
+        let message = format!(
+            "{} s from 1970 is not a time of 1900 to 9999",
+            timestamp.seconds
+        );
+        Fault::field("FIELD_INVALID", "since", message)
+    })?;
+    Ok(Some(
+        i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanos()),
+    ))
+}
+
+fn withheld() -> Fault {
+    let message = "the article is withheld; its text is not shown while it is";
+    Fault::new(Kind::Precondition, "ARTICLE_WITHHELD", message)
+}
