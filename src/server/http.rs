@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     pin::{Pin, pin},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -15,10 +15,12 @@ use http::{
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -28,13 +30,18 @@ use crate::{
         sse::{self, Events},
     },
     fault::{Fault, Kind},
-    server::incoming::accept,
+    server::{
+        http::stream::{Asked, Rewound, read_head},
+        incoming::accept,
+    },
     telemetry::LogState,
     wire::{
         log::Log,
         problem::{problem, problem_with},
     },
 };
+
+pub mod stream;
 
 /// How long a client may take to send a request's head, and an idle connection may stay.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,6 +68,7 @@ pub enum Phase {
 #[derive(Clone, Debug)]
 pub struct Web {
     hub: Hub,
+    clock: fn() -> SystemTime,
     phase: watch::Receiver<Phase>,
 }
 
@@ -98,8 +106,8 @@ struct LogReadiness {
 
 impl Web {
     /// The web side over a hub.
-    pub fn new(hub: Hub, phase: watch::Receiver<Phase>) -> Self {
-        Self { hub, phase }
+    pub fn new(hub: Hub, clock: fn() -> SystemTime, phase: watch::Receiver<Phase>) -> Self {
+        Self { hub, clock, phase }
     }
 
     fn log(&self) -> &Log {
@@ -127,9 +135,39 @@ impl Web {
         }
     }
 
-    async fn connection(self, socket: TcpStream, drain: CancellationToken, end: CancellationToken) {
+    async fn connection(
+        self,
+        mut socket: TcpStream,
+        drain: CancellationToken,
+        end: CancellationToken,
+    ) {
         // A subscriber that takes nothing ends this connection alone.
         let end = end.child_token();
+        let head = tokio::select! {
+            biased;
+            () = end.cancelled() => return,
+            // Nothing was asked for yet.
+            () = drain.cancelled() => Ok(Ok(Bytes::new())),
+            head = timeout(HEAD_TIMEOUT, read_head(&mut socket, STREAM, BUFFER_BYTES_MAX)) => head,
+        };
+        let Ok(Ok(head)) = head else {
+            // The client has gone, or says nothing.
+            return;
+        };
+        let events = match stream::asked(&head, STREAM) {
+            Some(asked) => self.open(asked, end.clone()).await,
+            None => None,
+        };
+        if let Some(events) = events {
+            drop(head);
+            return self.send(socket, events, end).await;
+        }
+        // In a box: streams, which are many, must not have room for it.
+        Box::pin(self.serve(Rewound::new(head, socket), drain, end)).await;
+    }
+
+    /// Serves a connection by hyper.
+    async fn serve(self, socket: Rewound, drain: CancellationToken, end: CancellationToken) {
         let own_end = end.clone();
         let service = service_fn(move |request| {
             let (web, end) = (self.clone(), own_end.clone());
@@ -157,6 +195,28 @@ impl Web {
         };
         if let Err(error) = result {
             tracing::debug!(%error, "HTTP connection");
+        }
+    }
+
+    /// The stream that is asked for; none if there is anything to say against it.
+    async fn open(&self, asked: Asked, end: CancellationToken) -> Option<Events> {
+        if *self.phase.borrow() != Phase::Serving {
+            return None;
+        }
+        let opened = Events::open(&self.hub, asked.query.as_deref(), &asked.headers, end);
+        opened.await.ok()
+    }
+
+    /// Sends a stream to its end.
+    async fn send(&self, socket: TcpStream, events: Events, end: CancellationToken) {
+        let now = Timestamp::try_from((self.clock)()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let result = tokio::select! {
+            biased;
+            () = end.cancelled() => return,
+            result = stream::send(socket, events, now) => result,
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "event stream");
         }
     }
 
