@@ -17,6 +17,7 @@ mod bad_input;
 mod clients;
 mod command_line;
 mod epochs;
+mod explaining;
 mod harness;
 mod kills;
 mod managed_nats;
