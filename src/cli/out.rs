@@ -35,6 +35,11 @@ pub fn say(text: &str) {
     let _unheard = writeln!(anstream::stderr().lock(), "{text}");
 }
 
+/// Whether colours that are printed on stdout are seen there.
+pub fn has_colours() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
 /// Columns of the terminal that stdout is; none for a pipe or a file.
 pub fn columns() -> Option<usize> {
     let stdout = io::stdout();

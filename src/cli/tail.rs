@@ -20,7 +20,7 @@ use crate::{
         client::{CallError, Client, ClientArgs, backoff},
         line::{self, TimeForm, View},
         out,
-        printable::{cell, printable, width_of},
+        printable::{cell, printable, width_of, wrapped},
         wanted::WantedArgs,
     },
     config::value::{Output, Span},
@@ -331,14 +331,8 @@ fn gap_text(gap: &proto::Gap, columns: Option<usize>) -> String {
     let loud = line::loud();
     let width = columns.saturating_sub(1);
     let mut rows = vec![cell(" GAP", width)];
-    let mut row = String::new();
-    for word in text.split(' ') {
-        if !row.is_empty() && width_of(&row) + 1 + width_of(word) + 1 > width {
-            rows.push(cell(&std::mem::take(&mut row), width));
-        }
-        row = format!("{row} {word}");
-    }
-    rows.push(cell(&row, width));
+    let lines = wrapped(&text, width.saturating_sub(2));
+    rows.extend(lines.iter().map(|line| cell(&format!(" {line}"), width)));
     let rows: Vec<String> = rows
         .iter()
         .map(|row| format!("{loud}{row}{loud:#}"))

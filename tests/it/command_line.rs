@@ -19,14 +19,14 @@ use crate::harness::{Node, article, article_of, barid, eventually, everything, n
 
 /// What a finished command said.
 #[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub struct Said {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 /// Runs a command to its end, with bytes on stdin.
-fn run(args: &[&str], stdin: &[u8]) -> Said {
+pub fn run(args: &[&str], stdin: &[u8]) -> Said {
     run_with(barid(), args, stdin)
 }
 
@@ -103,11 +103,11 @@ impl Drop for Running {
     }
 }
 
-fn server(node: &Node) -> String {
+pub fn server(node: &Node) -> String {
     format!("--server=http://{}", node.grpc)
 }
 
-fn ninjs(uri: &str, headline: &str) -> Value {
+pub fn ninjs(uri: &str, headline: &str) -> Value {
     json!({"uri": uri, "language": "en", "headlines": [{"value": headline}]})
 }
 
