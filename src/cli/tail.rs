@@ -20,7 +20,7 @@ use crate::{
         client::{CallError, Client, ClientArgs, backoff},
         line::{self, TimeForm, View},
         ninjs::{self, Ninjs},
-        out,
+        out::{self, OutputClosed},
         printable::{cell, printable, width_of, wrapped},
         wanted::{Begin, WantedArgs},
     },
@@ -275,6 +275,10 @@ impl Tail {
                     Some(columns) => out::line(&live(columns)),
                     None => Ok(()),
                 }
+            }
+            // A quiet wire writes no line that would tell it: `tail | head -n 1` would wait for ever.
+            Frame::CaughtUp(_) | Frame::Heartbeat(_) if out::is_closed() => {
+                Err(OutputClosed.into())
             }
             Frame::CaughtUp(_) | Frame::Heartbeat(_) => Ok(()),
             Frame::Gap(gap) => out::line(&gap_text(gap, view.columns)),
