@@ -19,7 +19,7 @@ use crate::{
     cli::{
         client::{CallError, Client, ClientArgs, backoff},
         line::{self, TimeForm, View},
-        out,
+        out::{self, OutputClosed},
         printable::{cell, printable, width_of, wrapped},
         wanted::WantedArgs,
     },
@@ -276,6 +276,10 @@ impl Tail {
                     Some(columns) => out::line(&live(columns)),
                     None => Ok(()),
                 }
+            }
+            // A quiet wire writes no line that would tell it: `tail | head -n 1` would wait for ever.
+            Frame::CaughtUp(_) | Frame::Heartbeat(_) if out::is_closed() => {
+                Err(OutputClosed.into())
             }
             Frame::CaughtUp(_) | Frame::Heartbeat(_) => Ok(()),
             Frame::Gap(gap) => out::line(&gap_text(gap, view.columns)),

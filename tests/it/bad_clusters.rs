@@ -32,6 +32,7 @@ async fn refused(args: &[&str]) -> String {
 
 async fn serve_refused(args: &[&str]) -> String {
     let mut all = vec!["serve", "--grpc-listen", "127.0.0.1:0"];
+    all.extend(["--http-listen", "127.0.0.1:0"]);
     all.extend(args);
     refused(&all).await
 }

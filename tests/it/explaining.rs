@@ -75,7 +75,7 @@ async fn explains_files() {
         "    +9 phrase  cable\n",
         "headline     A new [cable] for the island\n",
         "headline     إصلاح [الكابل] البحري",
-        "    → 2 more points are needed",
+        "ict  yields  4 points",
     ] {
         assert!(said.stdout.contains(expected), "{expected}: {said:?}");
     }
