@@ -15,6 +15,7 @@ pub mod amend;
 pub mod bench;
 pub mod client;
 pub mod demo;
+pub mod explain;
 pub mod input;
 pub mod line;
 pub mod log;
@@ -56,6 +57,7 @@ enum Command {
     List(read::ListArgs),
     Tail(tail::TailArgs),
     Topics(read::TopicsArgs),
+    Explain(explain::ExplainArgs),
     Demo(demo::DemoArgs),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -117,6 +119,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::List(args) => read::list(args).await,
             Command::Tail(args) => tail::run(args).await,
             Command::Topics(args) => read::topics(args).await,
+            Command::Explain(args) => explain::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Log(command) => log::run(command, &variables).await,
             Command::Bench(command) => bench::run(command).await,

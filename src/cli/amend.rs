@@ -42,6 +42,9 @@ pub struct CorrectArgs {
     /// Correct anew, although the very same correction was made before
     #[arg(long)]
     again: bool,
+    /// Only the topics and subjects that the file states count, not what its text says
+    #[arg(long)]
+    no_inference: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -90,7 +93,7 @@ pub async fn correct(args: CorrectArgs) -> anyhow::Result<()> {
         expected_revision: args.expected_revision,
         action: proto::Action::Correct.into(),
         article: Some(article),
-        routing: proto::Routing::Unspecified.into(),
+        routing: publish::routing(args.no_inference).into(),
     };
     let client = Client::connect(&args.client).await?;
     send(&client, ids, request, args.client.output).await

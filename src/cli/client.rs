@@ -207,6 +207,12 @@ impl CallError {
         reason.unwrap_or_else(|| "the connection broke".to_owned())
     }
 
+    /// A fact that the server gave for programs, by its key.
+    pub fn fact(&self, key: &str) -> Option<String> {
+        let info = self.0.get_details_error_info()?;
+        info.metadata.get(key).map(|fact| printable(fact))
+    }
+
     /// The fields at fault, with what is wrong.
     pub fn violations(&self) -> Vec<(String, String)> {
         let bad_request = self.0.get_details_bad_request();

@@ -4,8 +4,13 @@ use std::{
     fmt,
     fs::File,
     io::{self, BufRead, BufReader},
+    iter,
     path::Path,
+    thread,
 };
+
+use anyhow::Context as _;
+use tokio::sync::mpsc;
 
 use crate::cli::ninjs::{self, NinjsError, Parsed};
 
@@ -61,6 +66,51 @@ pub fn open(file: &str) -> io::Result<Box<dyn BufRead>> {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     Ok(Box::new(BufReader::new(File::open(file)?)))
+}
+
+/// Reads the files in a thread of its own, up to so many objects ahead: stdin may keep it waiting
+/// for ever.
+///
+/// # Errors
+/// There can be no thread.
+pub fn read_ahead(files: Vec<String>, ahead_count: usize) -> anyhow::Result<mpsc::Receiver<Item>> {
+    let (items_in, read_items) = mpsc::channel(ahead_count);
+    // Not a task: a task that reads stdin would keep the runtime from ending.
+    thread::Builder::new()
+        .name("reader".to_owned())
+        .spawn(move || {
+            let mut before_bytes = 0;
+            for file in files {
+                let items: Box<dyn Iterator<Item = Item>> = match open(&file) {
+                    Ok(reader) => Box::new(items(&file, reader)),
+                    Err(error) => Box::new(iter::once(unreadable(file, &error))),
+                };
+                let mut read_bytes = before_bytes;
+                for mut item in items {
+                    item.read_bytes += before_bytes;
+                    read_bytes = item.read_bytes;
+                    if items_in.blocking_send(item).is_err() {
+                        // Nobody takes them any more: the command is ending.
+                        return;
+                    }
+                }
+                before_bytes = read_bytes;
+            }
+        })
+        .context("can't start the reader")?;
+    Ok(read_items)
+}
+
+fn unreadable(file: String, error: &std::io::Error) -> Item {
+    Item {
+        place: Place {
+            file,
+            line: 0,
+            column: 0,
+        },
+        parsed: Err(format!("can't read the file: {error}")),
+        read_bytes: 0,
+    }
 }
 
 /// Every object of a file: one after another, however they are laid out, or as the elements of one

@@ -268,7 +268,8 @@ pub fn loud() -> Style {
     colour(AnsiColor::BrightWhite).bold().bg_color(red)
 }
 
-fn colour(colour: AnsiColor) -> Style {
+/// The style of a colour.
+pub fn colour(colour: AnsiColor) -> Style {
     Style::new().fg_color(Some(Color::Ansi(colour)))
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 /// The reader of our stdout has gone away: a reason to end, but no failure.
@@ -33,6 +34,20 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 /// Says something to people, on stderr. Nobody may be there to hear it, which is no failure.
 pub fn say(text: &str) {
     let _unheard = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Whether the reader of our stdout has gone away, told without writing to it.
+pub fn is_closed() -> bool {
+    let stdout = io::stdout();
+    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+    // An error of the call itself is no sign of anything; the next line will tell.
+    let is_told = poll(&mut fds, Some(&Timespec::default())).is_ok();
+    is_told && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
+/// Whether colours that are printed on stdout are seen there.
+pub fn has_colours() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }
 
 /// Columns of the terminal that stdout is; none for a pipe or a file.

@@ -25,6 +25,23 @@ pub fn paragraphs(text: &str) -> String {
     lines.join("\n")
 }
 
+/// A part of a line: as [`printable`], but each run of blanks is one space, also at the ends.
+pub fn inline(text: &str) -> String {
+    let text = tame(text);
+    let mut kept = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            blank if blank.is_whitespace() => {
+                if !kept.ends_with(' ') {
+                    kept.push(' ');
+                }
+            }
+            char => kept.push(char),
+        }
+    }
+    kept
+}
+
 fn tame(text: &str) -> String {
     let text = text.replace(is_bad, " ");
     if text
@@ -92,6 +109,23 @@ pub fn cut(text: &str, room: usize) -> String {
         0 => String::new(),
         _ => format!("{}…", kept.trim_end()),
     }
+}
+
+/// A printable text in lines of so many columns, broken between words; a longer word is cut.
+pub fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        if !line.is_empty() && width_of(&line) + 1 + width_of(word) > room {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&cut(word, room));
+    }
+    lines.push(line);
+    lines
 }
 
 /// A printable text as a cell of exactly so many columns: cut, isolated, filled up.

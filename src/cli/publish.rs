@@ -1,12 +1,9 @@
 //! `barid publish`: ninjs files, pipelined.
 
-use std::{iter, thread};
-
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use clap::{ValueEnum, ValueHint};
 use prost::Message as _;
 use serde::Serialize;
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
@@ -74,6 +71,9 @@ pub struct PublishArgs {
     /// Refuse what would be left out with a warning, such as an unknown property
     #[arg(long)]
     strict: bool,
+    /// Only the topics and subjects that the articles state count, not what their texts say
+    #[arg(long)]
+    no_inference: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -167,19 +167,26 @@ struct PublishedJson<'a> {
 
 /// A failed article as `--output json` prints it.
 #[derive(Serialize)]
-struct FailedJson<'a> {
-    result: &'static str,
-    place: String,
-    reason: Option<String>,
-    message: &'a str,
-    violations: Vec<ViolationJson>,
+pub struct FailedJson<'a> {
+    /// `failed`.
+    pub result: &'static str,
+    /// Where it stands.
+    pub place: String,
+    /// The server's stable reason; none if it was never asked.
+    pub reason: Option<String>,
+    /// What is wrong.
+    pub message: &'a str,
+    /// The fields at fault.
+    pub violations: Vec<ViolationJson>,
 }
 
 /// A field at fault.
 #[derive(Serialize)]
-struct ViolationJson {
-    field: String,
-    message: String,
+pub struct ViolationJson {
+    /// Its path.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
 }
 
 /// Publishes every article of the files.
@@ -196,7 +203,7 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
     };
     let is_for_one = args.expected_revision.is_some() || args.request_id.is_some();
     let client = Client::connect(&args.client).await?;
-    let mut items = read_ahead(args.files.clone())?;
+    let mut items = input::read_ahead(args.files.clone(), PIPELINE)?;
     let mut first = None;
     if is_for_one {
         first = items.recv().await;
@@ -215,6 +222,7 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
         action: args.action,
         expected_revision: args.expected_revision,
         strict: args.strict,
+        routing: routing(args.no_inference),
     };
     let mut pipeline = Pipeline::new(client, items, rules, args.client.timeout.0);
     if let Some(item) = first {
@@ -255,12 +263,23 @@ impl PublishArgs {
     }
 }
 
+/// How topics are to be found. Inferring is not stated: requests without the switch stay what they
+/// were before there was one, and so do the ids that are derived from them.
+pub fn routing(no_inference: bool) -> proto::Routing {
+    if no_inference {
+        proto::Routing::Stated
+    } else {
+        proto::Routing::Unspecified
+    }
+}
+
 /// How items become requests.
 pub struct Rules {
     ids: IdChoice,
     action: Option<ActionArg>,
     expected_revision: Option<u32>,
     strict: bool,
+    routing: proto::Routing,
 }
 
 impl Rules {
@@ -285,7 +304,7 @@ impl Rules {
             expected_revision: self.expected_revision,
             action: action.into(),
             article: Some(parsed.article),
-            routing: proto::Routing::Unspecified.into(),
+            routing: self.routing.into(),
         };
         let len_bytes = publish.encoded_len();
         if len_bytes > REQUEST_BYTES_MAX {
@@ -305,47 +324,6 @@ impl Rules {
             read_bytes: item.read_bytes,
             sent_count: 0,
         })
-    }
-}
-
-/// Reads the files in a thread of its own: stdin may keep it waiting for ever.
-fn read_ahead(files: Vec<String>) -> anyhow::Result<mpsc::Receiver<Item>> {
-    let (items_in, items) = mpsc::channel(PIPELINE);
-    // Not a task: a task that reads stdin would keep the runtime from ending.
-    thread::Builder::new()
-        .name("reader".to_owned())
-        .spawn(move || {
-            let mut before_bytes = 0;
-            for file in files {
-                let items: Box<dyn Iterator<Item = Item>> = match input::open(&file) {
-                    Ok(reader) => Box::new(input::items(&file, reader)),
-                    Err(error) => Box::new(iter::once(unreadable(file, &error))),
-                };
-                let mut read_bytes = before_bytes;
-                for mut item in items {
-                    item.read_bytes += before_bytes;
-                    read_bytes = item.read_bytes;
-                    if items_in.blocking_send(item).is_err() {
-                        // Nobody takes them any more: the command is ending.
-                        return;
-                    }
-                }
-                before_bytes = read_bytes;
-            }
-        })
-        .context("can't start the reader")?;
-    Ok(items)
-}
-
-fn unreadable(file: String, error: &std::io::Error) -> Item {
-    Item {
-        place: Place {
-            file,
-            line: 0,
-            column: 0,
-        },
-        parsed: Err(format!("can't read the file: {error}")),
-        read_bytes: 0,
     }
 }
 

@@ -56,7 +56,7 @@ pub struct ListArgs {
     client: ClientArgs,
 }
 
-/// Show the topics that news is sorted into
+/// Show the topics that news is sorted into, their aliases and the taxonomy's version
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  barid topics --output json")]
 pub struct TopicsArgs {
@@ -70,6 +70,8 @@ struct TopicJson {
     path: String,
     names: BTreeMap<String, String>,
     subjects: Vec<String>,
+    aliases: Vec<String>,
+    taxonomy_version: String,
 }
 
 /// Shows one story, or its revisions.
@@ -272,7 +274,8 @@ pub async fn topics(args: TopicsArgs) -> anyhow::Result<()> {
     let client = Client::connect(&args.client).await?;
     let request = client.request(proto::ListTopicsRequest {});
     let answer = client.desk().list_topics(request).await;
-    let topics = answer.map_err(CallError::from)?.into_inner().topics;
+    let proto::ListTopicsResponse { topics, version } =
+        answer.map_err(CallError::from)?.into_inner();
     let depth = |path: &str| path.matches('.').count();
     let indented = |topic: &proto::Topic| {
         let path = printable(&topic.path);
@@ -289,12 +292,15 @@ pub async fn topics(args: TopicsArgs) -> anyhow::Result<()> {
         .max();
     let names_width = names_width.unwrap_or(0);
     let view = View::of_stdout(None);
+    let quiet = Style::new().dimmed();
     for topic in topics {
         if args.client.output == Output::Json {
             out::json(&TopicJson {
                 path: topic.path,
                 names: topic.names,
                 subjects: topic.subjects,
+                aliases: topic.aliases,
+                taxonomy_version: version.clone(),
             })?;
             continue;
         }
@@ -306,9 +312,18 @@ pub async fn topics(args: TopicsArgs) -> anyhow::Result<()> {
         } else {
             Style::new().bold()
         };
-        out::line(&format!(
-            "{style}{path:<paths_width$}{style:#}  {english:<names_width$}  {arabic}"
-        ))?;
+        let mut line =
+            format!("{style}{path:<paths_width$}{style:#}  {english:<names_width$}  {arabic}");
+        if !topic.aliases.is_empty() {
+            let aliases = printable(&topic.aliases.join(", "));
+            line.push_str(&format!("  {quiet}also {aliases}{quiet:#}"));
+        }
+        out::line(&line)?;
+    }
+    // For people: to a script it would be one more topic.
+    if args.client.output == Output::Text && view.columns.is_some() {
+        let version = printable(&version);
+        out::line(&format!("{quiet}taxonomy {version}{quiet:#}"))?;
     }
     Ok(())
 }

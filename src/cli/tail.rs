@@ -20,8 +20,8 @@ use crate::{
         client::{CallError, Client, ClientArgs, backoff},
         line::{self, TimeForm, View},
         ninjs::{self, Ninjs},
-        out,
-        printable::{cell, printable, width_of},
+        out::{self, OutputClosed},
+        printable::{cell, printable, width_of, wrapped},
         wanted::{Begin, WantedArgs},
     },
     config::value::{Output, Span},
@@ -276,6 +276,10 @@ impl Tail {
                     None => Ok(()),
                 }
             }
+            // A quiet wire writes no line that would tell it: `tail | head -n 1` would wait for ever.
+            Frame::CaughtUp(_) | Frame::Heartbeat(_) if out::is_closed() => {
+                Err(OutputClosed.into())
+            }
             Frame::CaughtUp(_) | Frame::Heartbeat(_) => Ok(()),
             Frame::Gap(gap) => out::line(&gap_text(gap, view.columns)),
         }
@@ -330,14 +334,8 @@ fn gap_text(gap: &proto::Gap, columns: Option<usize>) -> String {
     let loud = line::loud();
     let width = columns.saturating_sub(1);
     let mut rows = vec![cell(" GAP", width)];
-    let mut row = String::new();
-    for word in text.split(' ') {
-        if !row.is_empty() && width_of(&row) + 1 + width_of(word) + 1 > width {
-            rows.push(cell(&std::mem::take(&mut row), width));
-        }
-        row = format!("{row} {word}");
-    }
-    rows.push(cell(&row, width));
+    let lines = wrapped(&text, width.saturating_sub(2));
+    rows.extend(lines.iter().map(|line| cell(&format!(" {line}"), width)));
     let rows: Vec<String> = rows
         .iter()
         .map(|row| format!("{loud}{row}{loud:#}"))

@@ -20,6 +20,7 @@ mod cluster;
 mod command_line;
 mod deploy;
 mod epochs;
+mod explaining;
 mod harness;
 mod kills;
 mod managed_nats;

@@ -23,6 +23,7 @@ const DERIVED: Rules = Rules {
     action: None,
     expected_revision: None,
     strict: false,
+    routing: proto::Routing::Unspecified,
 };
 
 /// The derived id is that of the content: layout and retries don't matter, any change does.
@@ -40,6 +41,23 @@ fn derived_ids() {
     assert_ne!(one.request_id, other.request_id);
     assert_ne!(one.request_id, update.request_id);
     assert!(one.request_id.parse::<RequestId>().is_ok());
+}
+
+/// `--no-inference` is another request; without it a request keeps the id that earlier releases
+/// derived, so that running an old command again stays harmless.
+#[test]
+fn derived_ids_outlive_releases() {
+    let text = r#"{"uri": "a:1", "slugline": "x"}"#;
+    let one = check(&DERIVED, text).unwrap();
+    assert_eq!(one.request_id, "7b211f1e-73f5-5f32-94e6-85439ead81a9");
+    let stated = Rules {
+        routing: routing(true),
+        ..DERIVED
+    };
+    let stated = check(&stated, text).unwrap();
+    assert_eq!(stated.routing(), proto::Routing::Stated);
+    assert_ne!(one.request_id, stated.request_id);
+    assert_eq!(routing(false), proto::Routing::Unspecified);
 }
 
 /// `--again` is another request each time.

@@ -19,6 +19,7 @@ fn pipeline() -> (Pipeline, Tally) {
         action: None,
         expected_revision: None,
         strict: false,
+        routing: proto::Routing::Unspecified,
     };
     let client = Client::lazy(&args).unwrap();
     let (_none, items) = mpsc::channel(1);
