@@ -237,7 +237,7 @@ fn verdict(number: usize, score: &Score, taxonomy: &Taxonomy) -> Option<Verdict>
     let settings = taxonomy.settings();
     if points <= 0 {
         None
-    } else if points < settings.threshold || score.firm[number] <= 0 {
+    } else if points < settings.threshold || !is_firm(number, score, taxonomy) {
         Some(Verdict::BelowThreshold)
     } else if i64::from(points) * 100
         < i64::from(score.strongest) * i64::from(settings.share_percent)
@@ -246,6 +246,11 @@ fn verdict(number: usize, score: &Score, taxonomy: &Taxonomy) -> Option<Verdict>
     } else {
         Some(Verdict::Routed)
     }
+}
+
+/// Whether more than hints speaks for a topic.
+fn is_firm(number: usize, score: &Score, taxonomy: &Taxonomy) -> bool {
+    score.firm[number] > 0 || score.beneath(number, taxonomy).next().is_some()
 }
 
 /// What gives a topic its points: phrases and rules, strongest first; where it has none by itself,
@@ -260,14 +265,9 @@ fn causes(number: usize, score: &Score, taxonomy: &Taxonomy) -> Vec<String> {
         Some((points * tally.weight, &*cue.text))
     }));
     if causes.is_empty() {
-        let beneath = (0..score.own.len()).filter(|other| {
-            taxonomy
-                .ancestors(*other)
-                .any(|ancestor| ancestor == number)
-        });
+        let beneath = score.beneath(number, taxonomy);
         causes = beneath
-            .filter(|other| score.own[*other] > 0)
-            .map(|other| (score.own[other], taxonomy.entries()[other].topic.as_str()))
+            .map(|(other, points)| (points, taxonomy.entries()[other].topic.as_str()))
             .collect();
     }
     causes.sort_by_key(|(points, _)| Reverse(*points));

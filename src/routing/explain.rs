@@ -174,12 +174,13 @@ impl Explainer<'_> {
         if self.route.topics.contains(topic) {
             return Verdict::Routed;
         }
+        if self.more_precise(topic).is_some() {
+            return Verdict::Yields;
+        }
         let is_stated = self.stated.iter().any(|(stated, _)| stated == topic);
         let of_text = number.and_then(|number| verdict(number, &self.score, self.taxonomy));
         match of_text {
-            Some(Verdict::BelowThreshold) if !is_stated => Verdict::BelowThreshold,
-            Some(Verdict::Outweighed) if !is_stated => Verdict::Outweighed,
-            _ if self.more_precise(topic).is_some() => Verdict::Yields,
+            Some(short @ (Verdict::BelowThreshold | Verdict::Outweighed)) if !is_stated => short,
             _ => Verdict::TooMany,
         }
     }
@@ -230,15 +231,9 @@ impl Explainer<'_> {
             let name = rule.name.clone();
             of_text.push((Evidence::Rule(name, self.phrases_of(rule)), rule.points));
         }
-        for (other, points) in self.score.own.iter().enumerate() {
-            let is_beneath = self
-                .taxonomy
-                .ancestors(other)
-                .any(|ancestor| ancestor == number);
-            if *points > 0 && is_beneath {
-                let beneath = self.taxonomy.entries()[other].topic.clone();
-                of_text.push((Evidence::Descendant(beneath), *points));
-            }
+        for (other, points) in self.score.beneath(number, self.taxonomy) {
+            let beneath = self.taxonomy.entries()[other].topic.clone();
+            of_text.push((Evidence::Descendant(beneath), points));
         }
         of_text.sort_by_key(|(_, points)| Reverse(*points));
         evidence.extend(of_text);

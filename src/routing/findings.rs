@@ -100,7 +100,7 @@ pub struct Score {
     /// Those of each topic, and what phrases and rules give to the topics beneath it: hints do not
     /// add up, or a few words that are in all news would be the whole of a field.
     pub total: Vec<i32>,
-    /// The part of those that phrases and rules give: hints alone lead nowhere.
+    /// The part of its own that phrases and rules give: hints alone lead nowhere.
     pub firm: Vec<i32>,
     /// The most that phrases and hints alone give to any topic. Rules are left out: they say what a
     /// story is about, not how much of it.
@@ -179,7 +179,7 @@ impl Findings {
             own: vec![0; taxonomy.entries().len()],
             ..Score::default()
         };
-        let mut firm = score.own.clone();
+        score.firm.clone_from(&score.own);
         for places in places.chunk_by(|one, other| one.0 == other.0) {
             let (cue, zone) = places[0];
             let weights = places.iter().map(|(_, zone)| settings.weight(*zone));
@@ -188,7 +188,7 @@ impl Findings {
             if let Target::Topic(topic, points) = taxonomy.phrasebook().cues()[cue].target {
                 score.own[topic] += points * weight;
                 if points > settings.hint {
-                    firm[topic] += points * weight;
+                    score.firm[topic] += points * weight;
                 }
             }
         }
@@ -198,16 +198,19 @@ impl Findings {
                 score.rules.push(number);
                 for topic in &rule.topics {
                     score.own[*topic] += rule.points;
-                    firm[*topic] += rule.points;
+                    score.firm[*topic] += rule.points;
                 }
             }
         }
         score.total.clone_from(&score.own);
-        score.firm.clone_from(&firm);
-        for (topic, points) in firm.iter().enumerate().filter(|(_, points)| **points > 0) {
+        for (topic, points) in score
+            .firm
+            .iter()
+            .enumerate()
+            .filter(|(_, points)| **points > 0)
+        {
             for ancestor in taxonomy.ancestors(topic) {
                 score.total[ancestor] += points / BENEATH;
-                score.firm[ancestor] += points / BENEATH;
             }
         }
         score
@@ -215,6 +218,17 @@ impl Findings {
 }
 
 impl Score {
+    /// The topics beneath one that speak for it, by their places, with the points that they give.
+    pub fn beneath(&self, topic: usize, taxonomy: &Taxonomy) -> impl Iterator<Item = (usize, i32)> {
+        let firm = self
+            .firm
+            .iter()
+            .enumerate()
+            .filter(|(_, points)| **points >= BENEATH);
+        firm.filter(move |(other, _)| taxonomy.ancestors(*other).any(|ancestor| ancestor == topic))
+            .map(|(other, points)| (other, points / BENEATH))
+    }
+
     fn satisfies(&self, rule: &Rule, taxonomy: &Taxonomy) -> bool {
         let count = |group| self.of_group(group, rule.within, taxonomy).count();
         (rule.all.iter()).all(|(group, least)| count(*group) >= *least)
