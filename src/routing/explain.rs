@@ -270,11 +270,16 @@ impl Explainer<'_> {
             Verdict::BelowThreshold if points >= settings.threshold => {
                 format!("only hints speak for it: name {topic} in article.topics")
             }
-            Verdict::BelowThreshold => format!(
-                "{} more points are needed: say more of it, headline first, or name {topic} in \
-                 article.topics",
-                settings.threshold - points
-            ),
+            Verdict::BelowThreshold => {
+                let needed = match settings.threshold - points {
+                    1 => "1 more point is".to_owned(),
+                    count => format!("{count} more points are"),
+                };
+                format!(
+                    "{needed} needed: say more of it, headline first, or name {topic} in \
+                     article.topics"
+                )
+            }
             Verdict::Outweighed => {
                 let strongest = self.score.strongest;
                 format!(
