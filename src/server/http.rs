@@ -131,7 +131,8 @@ impl Web {
                 socket = accept(&listener) => socket,
             };
             let (web, drain, end) = (self.clone(), drain.clone(), end.clone());
-            connections.spawn(web.connection(socket, drain, end));
+            let tracker = connections.clone();
+            connections.spawn(web.connection(socket, drain, end, tracker));
         }
     }
 
@@ -140,6 +141,7 @@ impl Web {
         mut socket: TcpStream,
         drain: CancellationToken,
         end: CancellationToken,
+        connections: TaskTracker,
     ) {
         // A subscriber that takes nothing ends this connection alone.
         let end = end.child_token();
@@ -159,11 +161,12 @@ impl Web {
             None => None,
         };
         if let Some(events) = events {
-            drop(head);
-            return self.send(socket, events, end).await;
+            // As a task of its own, which has no room for all that this one may become: streams are
+            // many and stay.
+            connections.spawn(self.send(socket, events, end));
+            return;
         }
-        // In a box: streams, which are many, must not have room for it.
-        Box::pin(self.serve(Rewound::new(head, socket), drain, end)).await;
+        self.serve(Rewound::new(head, socket), drain, end).await;
     }
 
     /// Serves a connection by hyper.
@@ -208,15 +211,22 @@ impl Web {
     }
 
     /// Sends a stream to its end.
-    async fn send(&self, socket: TcpStream, events: Events, end: CancellationToken) {
+    fn send(
+        &self,
+        socket: TcpStream,
+        events: Events,
+        end: CancellationToken,
+    ) -> impl Future<Output = ()> + use<> {
         let now = Timestamp::try_from((self.clock)()).unwrap_or(Timestamp::UNIX_EPOCH);
-        let result = tokio::select! {
-            biased;
-            () = end.cancelled() => return,
-            result = stream::send(socket, events, now) => result,
-        };
-        if let Err(error) = result {
-            tracing::debug!(%error, "event stream");
+        async move {
+            let result = tokio::select! {
+                biased;
+                () = end.cancelled() => return,
+                result = stream::send(socket, events, now) => result,
+            };
+            if let Err(error) = result {
+                tracing::debug!(%error, "event stream");
+            }
         }
     }
 

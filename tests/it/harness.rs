@@ -276,12 +276,17 @@ pub struct Reader {
 impl Reader {
     /// The next frame but heartbeats, which come with time alone.
     async fn next_of_substance(&mut self) -> Result<Frame, Status> {
-        loop {
-            match self.next().await? {
-                Frame::Heartbeat(_) => {}
-                other => return Ok(other),
+        let found = async {
+            loop {
+                match self.next().await? {
+                    Frame::Heartbeat(_) => {}
+                    other => return Ok(other),
+                }
             }
-        }
+        };
+        timeout(LIMIT, found)
+            .await
+            .expect("nothing but heartbeats in time")
     }
 
     /// The next frame; panics if none comes.

@@ -321,26 +321,25 @@ async fn recalls_reach_all_who_had_the_story() {
         reader.caught_up().await;
         readers.push((filter, expected, reader));
     }
-    let mut published = Vec::new();
+    let mut last = None;
     for (index, action) in steps.into_iter().enumerate() {
         let article = if index == 0 {
             first.clone()
         } else {
             later(action)
         };
-        published.push(node.publish(action, article).await.unwrap());
+        let published = node.publish(action, article).await.unwrap();
+        // Taken before the next is published: a kill holds back what has not left yet.
+        for (filter, expected, reader) in &mut readers {
+            if expected[index] {
+                let cursor = reader.delivery().await.cursor;
+                assert_eq!(cursor, published.cursor, "{filter:?}");
+            }
+        }
+        last = Some(seq(&published.cursor));
     }
     let end = article("test:end", "harbour volcano");
-    for (filter, expected, mut reader) in readers {
-        let mut seen = Vec::new();
-        let wanted: Vec<u32> = (1..)
-            .zip(expected)
-            .filter_map(|(revision, is_wanted)| is_wanted.then_some(revision))
-            .collect();
-        while seen.len() < wanted.len() {
-            seen.push(reader.delivery().await.revision);
-        }
-        assert_eq!(seen, wanted, "{filter:?}");
+    for (filter, _, mut reader) in readers {
         // What matches next is the next frame: nothing else came in between.
         let end = Article {
             urgency: 1,
@@ -353,7 +352,7 @@ async fn recalls_reach_all_who_had_the_story() {
         loop {
             let delivery = reader.delivery().await;
             // The ends of the readers before this one may match as well.
-            assert!(seq(&delivery.cursor) > seq(&published[5].cursor));
+            assert!(Some(seq(&delivery.cursor)) > last, "{filter:?}");
             if delivery.cursor == end.cursor {
                 break;
             }

@@ -84,13 +84,7 @@ pub fn asked(head: &[u8], path: &str) -> Option<Asked> {
 /// # Errors
 /// Those of the connection.
 pub async fn send(mut socket: TcpStream, events: Events, now: Timestamp) -> io::Result<()> {
-    let date = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
-    let date = date.map_err(io::Error::other)?;
-    let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
-         x-accel-buffering: no\r\nconnection: close\r\ndate: {date}\r\n\r\n"
-    );
-    socket.write_all(head.as_bytes()).await?;
+    socket.write_all(&head(now)?).await?;
     let mut sending = Sending {
         socket,
         events: Box::new(events),
@@ -98,6 +92,16 @@ pub async fn send(mut socket: TcpStream, events: Events, now: Timestamp) -> io::
     };
     (&mut sending).await?;
     sending.socket.shutdown().await
+}
+
+fn head(now: Timestamp) -> io::Result<Bytes> {
+    let date = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
+    let date = date.map_err(io::Error::other)?;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
+         x-accel-buffering: no\r\nconnection: close\r\ndate: {date}\r\n\r\n"
+    );
+    Ok(head.into())
 }
 
 /// A stream on its way.
