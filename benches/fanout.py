@@ -104,7 +104,8 @@ class Bench:
         self.program = str(program)
         self.nats_server = nats_server
         self.arguments = arguments
-        self.files = 2 * subscribers + 1000
+        # A server holds a socket for each subscriber, and little else.
+        self.files = subscribers + 1000
 
     def run(self, *more):
         command = [self.program, "bench", "fanout", "--output", "json", *self.arguments, *more]

@@ -454,6 +454,8 @@ pub struct Submission {
     pub article: Article,
     /// How its topics are found.
     pub routing: Routing,
+    /// W3C trace context that the revision goes on in, or empty.
+    pub traceparent: String,
 }
 
 #[cfg(test)]

@@ -279,7 +279,6 @@ impl Ingest {
     pub async fn publish(
         &self,
         submission: Submission,
-        traceparent: Option<String>,
         deadline: Instant,
     ) -> Result<Published, PublishError> {
         if self.0.stop.is_cancelled() {
@@ -290,7 +289,7 @@ impl Ingest {
         let turn = self.0.turns.take(submission.article_id);
         let _turn = timeout_at(deadline, turn).await.map_err(|_| late(false))?;
         // Reads of the leader have a patience of their own, which may end later.
-        let work = self.run(&submission, traceparent.as_deref(), deadline);
+        let work = self.run(&submission, deadline);
         timeout_at(deadline, work)
             .await
             .unwrap_or_else(|_| Err(late(true).into()))
@@ -299,7 +298,6 @@ impl Ingest {
     async fn run(
         &self,
         submission: &Submission,
-        traceparent: Option<&str>,
         deadline: Instant,
     ) -> Result<Published, PublishError> {
         // What this node remembers may be behind: it may lead to a try that the log refuses, never
@@ -334,7 +332,6 @@ impl Ingest {
                 head_seq: draft.head_seq,
                 digest: submission.digest,
                 urgency: draft.urgency,
-                traceparent,
             };
             let group = Group::new(&draft.record, &context);
             match self.0.log.append(group, deadline).await {
@@ -464,6 +461,7 @@ impl Ingest {
             uri,
             prior_revision_seq: head.map_or(0, |head| head.seq),
             routing: submission.routing,
+            traceparent: submission.traceparent.clone(),
         };
         Ok(Plan::Append(Box::new(Draft {
             record,

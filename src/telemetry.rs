@@ -1,4 +1,4 @@
-//! Telemetry: what is measured of a node, for Prometheus.
+//! Telemetry: what is measured of a node, for Prometheus, and traced, for OpenTelemetry.
 //!
 //! Labels are enums of ours, so that their values are bounded by the code.
 
@@ -9,6 +9,8 @@ use prometheus::{
     Registry, TextEncoder,
     core::{Collector, GenericGauge},
 };
+
+pub mod trace;
 
 /// Seconds of a commit: a lone one takes some 3 ms, a batch under load some tens.
 const COMMIT_BUCKETS: [f64; 12] = [

@@ -4,7 +4,7 @@ use std::{
     env, fs,
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
-    pin::pin,
+    pin::Pin,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -23,6 +23,7 @@ use crate::{
     },
     routing::taxonomy::Taxonomy,
     server::{self, Addresses, Nats, nats},
+    telemetry::trace,
 };
 
 /// Run the service
@@ -63,19 +64,43 @@ pub async fn run(args: ServeArgs, variables: &[(String, String)]) -> anyhow::Res
         None => Taxonomy::built_in(),
     };
     start_log(&serve)?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
     let output = serve.output;
     let stop = CancellationToken::new();
     let ready = |addresses: &Addresses| say_ready(output, addresses);
-    let mut served = pin!(server::run(options(&serve, taxonomy)?, ready, stop.clone()));
+    let options = options(&serve, taxonomy)?;
+    let variable = |name: &str| {
+        let named = variables.iter().find(|(given, _)| given == name);
+        named.map(|(_, value)| value.clone())
+    };
+    let exporter = trace::Exporter::start(variable)
+        .map_err(|error| BadUse(format!("{:#}", anyhow::Error::from(error))))?;
+    // Boxed: it is large, and moved.
+    let server = Box::pin(server::run(options, ready, stop.clone()));
+    let ended = until_asked(server, &stop).await;
+    if let Some(exporter) = exporter {
+        // It blocks.
+        match tokio::task::spawn_blocking(|| exporter.end()).await? {
+            Ok(()) => {}
+            Err(error) => tracing::warn!("{:#}", anyhow::Error::from(error)),
+        }
+    }
+    ended
+}
+
+/// Runs the server until it ends, asking it to at the first signal.
+async fn until_asked(
+    mut server: Pin<Box<impl Future<Output = Result<(), server::ServeError>>>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't wait for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("can't wait for SIGTERM")?;
     loop {
         tokio::select! {
             biased;
             // Nothing is lost: a signal that was not taken is there in the next round.
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            ended = &mut served => return Ok(ended?),
+            ended = &mut server => return Ok(ended?),
         }
         if stop.is_cancelled() {
             return Err(anyhow!("asked to stop twice: stopped without draining"));

@@ -29,7 +29,7 @@ use crate::{
     },
     filter::Filter,
     routing::taxonomy::{LiveTaxonomy, Taxonomy},
-    telemetry::{Counts, Protocol},
+    telemetry::{Counts, Protocol, trace},
     wire::{
         log::{
             Log, ReadError,
@@ -245,6 +245,10 @@ impl Hub {
             log.killed().insert(stored.record.article_id, seq);
         }
         log.note(&stored);
+        // Not of the past that a node reads as it starts.
+        let _delivery = log
+            .confirmed_age()
+            .and_then(|_| trace::delivery(&stored.record.traceparent, seq, stored.time_ns));
         let entry = self.entry(stored)?;
         // Made here, once, and not by the first of many who wait for the same.
         for protocol in Protocol::ALL {

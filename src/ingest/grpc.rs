@@ -3,13 +3,16 @@
 use std::{pin::Pin, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, stream};
+use opentelemetry::Context;
 use prost::Message as _;
 use tokio::{sync::OwnedSemaphorePermit, task::coop::unconstrained, time::Instant};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tracing::Instrument as _;
 
 use crate::{
     fault::Fault,
     ingest::{Ingest, PublishError, Published},
+    telemetry::trace,
     wire::{
         convert,
         proto::v1::{
@@ -51,11 +54,17 @@ impl Publisher {
         &self,
         request: PublishRequest,
         room: Room,
-        traceparent: Option<String>,
+        parent: &Context,
         deadline: Instant,
     ) -> Result<PublishResponse, Status> {
-        let published = self.publish_checked(request, room, traceparent, deadline);
-        let (outcome, answer) = match published.await {
+        let span = trace::Publish::begin(parent);
+        let published = self.publish_checked(request, room, span.traceparent(), deadline);
+        let published = published.instrument(span.log()).await;
+        span.end(match &published {
+            Ok(published) => Ok((published.article_id, published.revision)),
+            Err(fault) => Err(fault.reason),
+        });
+        let (outcome, answer) = match published {
             Ok(published) if published.is_duplicate => ("duplicate", Ok(self.response(&published))),
             Ok(published) => ("accepted", Ok(self.response(&published))),
             Err(fault) => (status::word(fault.kind), Err(status(&fault))),
@@ -68,18 +77,25 @@ impl Publisher {
         &self,
         request: PublishRequest,
         room: Room,
-        traceparent: Option<String>,
+        traceparent: String,
         deadline: Instant,
     ) -> Result<Published, Fault> {
         let _room = room.map_err(|error| error.fault())?;
         let now = time_of(self.ingest.now());
-        let submission = convert::submission(request, now)?;
-        let published = self.ingest.publish(submission, traceparent, deadline);
-        published.await.map_err(|error| {
-            let fault = error.fault();
-            tracing::debug!(%error, reason = fault.reason, "refused a publish");
-            fault
-        })
+        let mut submission = convert::submission(request, now)?;
+        submission.traceparent = traceparent;
+        match self.ingest.publish(submission, deadline).await {
+            Ok(published) => {
+                let (article, revision) = (published.article_id, published.revision.get());
+                tracing::debug!(%article, revision, seq = published.seq, "published");
+                Ok(published)
+            }
+            Err(error) => {
+                let fault = error.fault();
+                tracing::debug!(%error, reason = fault.reason, "refused a publish");
+                Err(fault)
+            }
+        }
     }
 
     /// The answer of a stream to one request.
@@ -87,11 +103,11 @@ impl Publisher {
         &self,
         request: PublishRequest,
         room: Room,
-        traceparent: Option<String>,
+        parent: &Context,
         deadline: Instant,
     ) -> PublishStreamResponse {
         let request_id = request.request_id.clone();
-        let result = match self.publish_one(request, room, traceparent, deadline).await {
+        let result = match self.publish_one(request, room, parent, deadline).await {
             Ok(response) => StreamResult::Published(response),
             Err(status) => StreamResult::Error(tonic_types::Status {
                 code: status.code().into(),
@@ -123,10 +139,10 @@ impl PublisherService for Publisher {
         request: Request<PublishRequest>,
     ) -> Result<Response<PublishResponse>, Status> {
         let deadline = Instant::now() + patience(request.metadata());
-        let traceparent = traceparent(request.metadata());
+        let parent = trace::parent(request.metadata());
         let request = request.into_inner();
         let room = self.ingest.room(request.encoded_len(), deadline).await;
-        let published = self.publish_one(request, room, traceparent, deadline);
+        let published = self.publish_one(request, room, &parent, deadline);
         published.await.map(Response::new)
     }
 
@@ -137,7 +153,7 @@ impl PublisherService for Publisher {
         &self,
         request: Request<Streaming<PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        let traceparent = traceparent(request.metadata());
+        let parent = trace::parent(request.metadata());
         let (service, ingest) = (self.clone(), self.ingest.clone());
         let stop = self.ingest.stop().clone();
         let answers = request
@@ -155,12 +171,12 @@ impl PublisherService for Publisher {
                 }
             })
             .map(move |taken| {
-                let (service, traceparent) = (service.clone(), traceparent.clone());
+                let (service, parent) = (service.clone(), parent.clone());
                 // In request order; first polls go in that order too, so revisions keep theirs:
                 // but for tokio's budget of a task, which wakes those that it stops backwards.
                 unconstrained(async move {
                     let (request, room, deadline) = taken?;
-                    Ok(service.answer(request, room, traceparent, deadline).await)
+                    Ok(service.answer(request, room, &parent, deadline).await)
                 })
             })
             .buffered(PIPELINE_MAX)
@@ -200,18 +216,6 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
         "n" => Some(Duration::from_nanos(amount)),
         _ => None,
     }
-}
-
-/// The caller's W3C trace context, if it is well-formed.
-fn traceparent(metadata: &MetadataMap) -> Option<String> {
-    let text = metadata.get("traceparent")?.to_str().ok()?;
-    let is_hex = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
-    let good = text.len() == 55
-        && text.bytes().enumerate().all(|(place, byte)| match place {
-            2 | 35 | 52 => byte == b'-',
-            _ => is_hex(byte),
-        });
-    good.then(|| text.to_owned())
 }
 
 #[cfg(test)]

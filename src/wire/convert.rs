@@ -150,6 +150,7 @@ pub fn submission(mut request: proto::PublishRequest, now: Time) -> Result<Submi
         action,
         article,
         routing,
+        traceparent: String::new(),
     })
 }
 

@@ -42,6 +42,8 @@ pub mod v1 {
         pub published_at: Option<Timestamp>,
         #[prost(message, optional, tag = "7")]
         pub routed_at: Option<Timestamp>,
+        #[prost(string, tag = "8")]
+        pub traceparent: String,
     }
 
     /// What filters and later revisions need of an encoded article; decoding skips the rest.

@@ -50,6 +50,8 @@ pub struct Record {
     pub prior_revision_seq: u64,
     /// How its own topics were found.
     pub routing: Routing,
+    /// W3C trace context of the publish that made it, or empty.
+    pub traceparent: String,
 }
 
 /// What filters and later revisions need of an encoded article.
@@ -123,6 +125,7 @@ impl Record {
                 Routing::Stated => proto::Routing::Stated,
             }
             .into(),
+            traceparent: self.traceparent.clone(),
         };
         record.encode_to_vec().into()
     }
@@ -156,6 +159,7 @@ impl Record {
                 Ok(proto::Routing::Stated) => Routing::Stated,
                 Err(_) => return Err(RecordError::Field("routing")),
             },
+            traceparent: record.traceparent,
         })
     }
 
@@ -192,6 +196,7 @@ impl Record {
             article: self.article.clone(),
             published_at: Some(convert::time_to_proto(self.published_at)),
             routed_at: Some(convert::time_to_proto(self.routed_at)),
+            traceparent: self.traceparent.clone(),
         }
     }
 }

@@ -52,6 +52,7 @@ pub struct Node {
     /// NATS for native readers, without credentials.
     pub nats: String,
     args: Vec<String>,
+    variables: Vec<(String, String)>,
     data: PathBuf,
     _owned: Option<TempDir>,
 }
@@ -77,20 +78,38 @@ impl Node {
         node
     }
 
+    /// A node in a new folder, with variables in its environment.
+    pub fn start_with_variables(variables: &[(&str, &str)]) -> Self {
+        let dir = TempDir::new().unwrap();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut node = Self::idle(dir.path(), &[]);
+        node.variables = variables.iter().map(owned).collect();
+        node.spawn();
+        node._owned = Some(dir);
+        node
+    }
+
     /// A node in a folder that is there, perhaps with a log.
     pub fn start_in(data: &Path, args: &[&str]) -> Self {
-        let mut node = Self {
-            child: Command::new("true").spawn().unwrap(),
+        let mut node = Self::idle(data, args);
+        node.spawn();
+        node
+    }
+
+    /// One that is yet to be started.
+    fn idle(data: &Path, args: &[&str]) -> Self {
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        Self {
+            child,
             grpc: "127.0.0.1:0".to_owned(),
             http: "127.0.0.1:0".to_owned(),
             nats: "nats://127.0.0.1:0".to_owned(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            variables: Vec::new(),
             data: data.to_owned(),
             _owned: None,
-        };
-        node.child.wait().unwrap();
-        node.spawn();
-        node
+        }
     }
 
     fn spawn(&mut self) {
@@ -102,7 +121,7 @@ impl Node {
         if !self.args.iter().any(|arg| arg == "--drain") {
             command.args(["--drain", "100ms"]);
         }
-        command.args(["--log", "barid=debug"]);
+        command.args(["--log", "barid=debug,warn"]);
         if !self.is_external() {
             let listen = self.nats.strip_prefix("nats://").unwrap();
             command
@@ -113,6 +132,7 @@ impl Node {
         }
         // A folder of its own, so that no barid.toml of anybody is read.
         command.args(&self.args).current_dir(&self.data);
+        command.envs(self.variables.iter().cloned());
         let log = self.data.join(format!("barid-{}.log", next_number()));
         let log = std::fs::File::create(log).unwrap();
         self.child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();

@@ -37,4 +37,5 @@ mod routing;
 mod sse;
 mod subscribing;
 mod tidy;
+mod tracing;
 mod web;

@@ -382,6 +382,7 @@ fn group(uri: &str) -> Vec<Part> {
         uri: uri.to_owned(),
         prior_revision_seq: 0,
         routing: 0,
+        traceparent: String::new(),
     };
     let mut record = record.encode_to_vec();
     let unknown = "a field of a later release".to_owned();

@@ -807,12 +807,12 @@ async fn an_article_has_at_most_64_topics() {
         uri: uri.to_owned(),
         prior_revision_seq: 0,
         routing: Routing::Inferred,
+        traceparent: String::new(),
     };
     let context = Context {
         head_seq: 0,
         digest: [7; 32],
         urgency: Urgency::DEFAULT,
-        traceparent: None,
     };
     let group = Group::new(&record, &context);
     raw_log::append(&node.nats_owner().await, group.messages).await;

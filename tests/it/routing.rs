@@ -84,13 +84,13 @@ fn check_sample(name: &str, least: f64) {
 /// Strangers' news, on which nothing was tuned: 0.9 of each top-level topic.
 #[test]
 fn routes_news_that_it_was_not_made_for() {
-    let stories = sample("heldout.jsonl");
-    let arabic_count = stories
-        .iter()
-        .filter(|story| story.language == "ar")
-        .count();
-    assert_eq!((stories.len(), arabic_count), (30, 15));
-    check_sample("heldout.jsonl", 0.9);
+    for name in ["heldout.jsonl", "unseen.jsonl"] {
+        let stories = sample(name);
+        let is_arabic = |story: &&Labelled| story.language == "ar";
+        let arabic_count = stories.iter().filter(is_arabic).count();
+        assert_eq!((stories.len(), arabic_count), (30, 15), "{name}");
+        check_sample(name, 0.9);
+    }
 }
 
 /// The news that phrases and rules were made with.

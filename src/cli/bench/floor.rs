@@ -141,12 +141,12 @@ impl Floor {
             uri: String::new(),
             prior_revision_seq: 0,
             routing: Routing::Inferred,
+            traceparent: String::new(),
         };
         let context = Context {
             head_seq: 0,
             digest: [0; 32],
             urgency: Urgency::DEFAULT,
-            traceparent: None,
         };
         let group = Group::new(&record, &context);
         let retarget = |subject: &str| subject.replacen("log", self.prefix, 1);

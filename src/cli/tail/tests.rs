@@ -24,6 +24,7 @@ fn json_frames() {
         article: Bytes::from(article.encode_to_vec()),
         published_at: Some(prost_types::Timestamp::default()),
         routed_at: None,
+        traceparent: String::new(),
     }));
     assert_eq!(delivery["frame"], "delivery");
     assert_eq!(delivery["action"], "kill");

@@ -60,6 +60,7 @@ fn entry(seq: u64, sample: &Sample) -> Arc<Entry> {
         uri: String::new(),
         prior_revision_seq: 0,
         routing: Routing::Inferred,
+        traceparent: String::new(),
     };
     let stored = Stored {
         seq,

@@ -53,15 +53,13 @@ pub struct Outgoing {
 
 /// What a group says beside its record.
 #[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
+pub struct Context {
     /// Sequence of the record before, 0 for a new article: the log refuses the group otherwise.
     pub head_seq: u64,
     /// SHA-256 of the request's content.
     pub digest: [u8; 32],
     /// Urgency of the revision.
     pub urgency: Urgency,
-    /// W3C trace context of the publisher, if it gave one.
-    pub traceparent: Option<&'a str>,
 }
 
 /// One revision on its way into the log: record, copies, answer, and for a kill the erasure.
@@ -85,7 +83,7 @@ pub struct Group {
 
 impl Group {
     /// The group of a record.
-    pub fn new(record: &Record, context: &Context<'_>) -> Self {
+    pub fn new(record: &Record, context: &Context) -> Self {
         let mut messages = Vec::with_capacity(record.topics.len() + 3);
         messages.push(Outgoing {
             subject: subject::article(record.article_id),
@@ -151,7 +149,7 @@ fn expecting(seq: u64) -> Headers {
 
 /// Headers of the copies: CloudEvents binary mode, and what a reader may want to choose by without
 /// decoding.
-fn copy_headers(record: &Record, context: &Context<'_>) -> Headers {
+fn copy_headers(record: &Record, context: &Context) -> Headers {
     let id = record.article_id;
     let action = record.action.as_str();
     let of = if record.uri.is_empty() {
@@ -177,8 +175,9 @@ fn copy_headers(record: &Record, context: &Context<'_>) -> Headers {
         (subject::BARID_URGENCY, context.urgency.get().to_string()),
         (subject::BARID_TOPICS, texts(&record.topics).join(",")),
     ];
-    let traceparent = context.traceparent.map(str::to_owned);
-    headers.extend(traceparent.map(|value| (subject::TRACEPARENT, value)));
+    if !record.traceparent.is_empty() {
+        headers.push((subject::TRACEPARENT, record.traceparent.clone()));
+    }
     Headers(headers.into())
 }
 

@@ -19,6 +19,7 @@ fn delivery(article: &proto::Article, action: proto::Action) -> proto::Delivery 
             nanos: 0,
         }),
         routed_at: None,
+        traceparent: String::new(),
     }
 }
 

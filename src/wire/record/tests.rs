@@ -41,6 +41,7 @@ fn full() -> Record {
         uri: "a:1".into(),
         prior_revision_seq: 300,
         routing: Routing::Stated,
+        traceparent: "00-1-2-01".into(),
     }
 }
 
@@ -83,6 +84,7 @@ fn an_article_record_is_these_bytes() {
         "6a03613a31",                     // 13 uri
         "70ac02",                         // 14 prior_revision_seq
         "7802",                           // 15 routing
+        "82010930302d312d322d3031",       // 16 traceparent
     ]
     .concat();
     let record = full();
@@ -112,7 +114,6 @@ fn an_erase_record_is_these_bytes() {
         head_seq: 300,
         digest: [0; 32],
         urgency: Urgency::DEFAULT,
-        traceparent: None,
     };
     let group = Group::new(&full(), &context);
     let mark = group.messages.last().unwrap();
@@ -217,7 +218,7 @@ prop_compose! {
         article in vec(any::<u8>(), 0..50),
         topics in any_topics(),
         (own_topic_count, topic_reasons) in (any::<u32>(), vec("\\PC{0,10}", 0..5)),
-        (publisher_key_id, uri) in ("\\PC{0,10}", "\\PC{0,20}"),
+        (publisher_key_id, uri, traceparent) in ("\\PC{0,10}", "\\PC{0,20}", "\\PC{0,5}"),
         (published_at, routed_at) in (any_time(), any_time()),
         (urgencies, prior_revision_seq) in any::<(u32, u64)>(),
         routing in select(vec![Routing::Inferred, Routing::Stated]),
@@ -238,6 +239,7 @@ prop_compose! {
             uri,
             prior_revision_seq,
             routing,
+            traceparent,
         }
     }
 }

@@ -316,7 +316,7 @@ fn request(filter: u32) -> Vec<u8> {
     use prost::Message as _;
     let languages = match filter {
         0 => vec![],
-        number => vec!["*".to_owned(), format!("x{number}")],
+        number => vec!["*".to_owned(), format!("x-{number}")],
     };
     let request = SubscribeRequest {
         filter: Some(Filter {
