@@ -4,7 +4,7 @@ use std::{fmt, num::NonZeroU32, str::FromStr, sync::Arc};
 
 use uuid::Uuid;
 
-use crate::topic::Topic;
+use crate::{access::author::Author, topic::Topic};
 
 pub mod check;
 pub mod text;
@@ -454,6 +454,8 @@ pub struct Submission {
     pub article: Article,
     /// How its topics are found.
     pub routing: Routing,
+    /// Who hands it in.
+    pub author: Author,
     /// W3C trace context that the revision goes on in, or empty.
     pub traceparent: String,
 }

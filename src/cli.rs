@@ -16,11 +16,14 @@ pub mod bench;
 pub mod client;
 pub mod demo;
 pub mod explain;
+pub mod health;
 pub mod input;
+pub mod key;
 pub mod line;
 pub mod log;
 pub mod manual;
 pub mod out;
+pub mod partner;
 pub mod printable;
 pub mod publish;
 pub mod read;
@@ -57,9 +60,14 @@ enum Command {
     Tail(tail::TailArgs),
     Topics(read::TopicsArgs),
     Explain(explain::ExplainArgs),
+    Health(health::HealthArgs),
     Demo(demo::DemoArgs),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    #[command(subcommand)]
+    Partner(partner::PartnerCommand),
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     #[command(subcommand)]
     Log(log::LogCommand),
     #[command(subcommand)]
@@ -119,7 +127,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Tail(args) => tail::run(args).await,
             Command::Topics(args) => read::topics(args).await,
             Command::Explain(args) => explain::run(args).await,
+            Command::Health(args) => health::run(args).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Partner(command) => partner::run(command).await,
+            Command::Key(command) => key::run(command).await,
             Command::Log(command) => log::run(command, &variables).await,
             Command::Bench(command) => bench::run(command).await,
             Command::Config(command) => settings::config(command, &variables),

@@ -28,7 +28,8 @@ pub mod value;
 /// The file that is read when it is there and `--config` names no other.
 pub const FILE: &str = "barid.toml";
 /// Variables of the client commands, which clap reads.
-const CLIENT_VARIABLES: [&str; 4] = [
+const CLIENT_VARIABLES: [&str; 5] = [
+    "BARID_KEY_FILE",
     "BARID_SERVER",
     "BARID_OUTPUT",
     "BARID_TIMEOUT",
@@ -76,6 +77,10 @@ pub struct Serve {
     pub ring_bytes: u64,
     /// After how long without any progress a subscriber's stream is ended; 2 minutes.
     pub patience: Duration,
+    /// Whether whoever is on this machine reads over HTTP without a key.
+    pub local_reads: bool,
+    /// Whether no keys are asked for.
+    pub danger_without_keys: bool,
     /// Filter of the server's own log, in tracing's syntax; `info`.
     pub log: String,
     /// Form of the server's own log.
@@ -241,7 +246,9 @@ fn from_variables(variables: &[(String, String)], problems: &mut Vec<Problem>) -
         };
         let value = match key {
             "replicas" => text.parse().map(toml::Value::Integer).ok(),
-            "danger_listen_without_authentication" => text.parse().map(toml::Value::Boolean).ok(),
+            "local_reads_without_key"
+            | "danger_without_keys"
+            | "danger_listen_without_authentication" => text.parse().map(toml::Value::Boolean).ok(),
             _ => None,
         };
         let value = value.unwrap_or_else(|| toml::Value::String(text.clone()));
@@ -327,6 +334,18 @@ impl Picker {
                 |layer| layer.output,
                 Output::to_string,
                 Output::Text,
+            ),
+            local_reads: self.or(
+                "local_reads_without_key",
+                |layer| layer.local_reads_without_key,
+                bool::to_string,
+                false,
+            ),
+            danger_without_keys: self.or(
+                "danger_without_keys",
+                |layer| layer.danger_without_keys,
+                bool::to_string,
+                false,
             ),
         }
     }
@@ -451,9 +470,9 @@ impl Settings {
         let is_open = |(_, address): &(_, SocketAddr)| !address.ip().is_loopback();
         for (key, address) in public.into_iter().filter(is_open).filter(|_| !danger) {
             let message = format!(
-                "{address} can be reached from other machines, and this release has neither TLS nor \
-                 authentication; listen on 127.0.0.1 behind a proxy that has, or accept it with \
-                 --danger-listen-without-authentication"
+                "{address} can be reached from other machines, and this release has no TLS: keys and \
+                 news would go in the clear; listen on 127.0.0.1 behind a proxy that has it, or \
+                 accept it with --danger-listen-without-authentication"
             );
             problems.push(self.rule(key, message));
         }

@@ -1,25 +1,81 @@
 //! `barid.v1.DeskService`: administration.
 
+use std::{fmt, sync::Arc, time::Duration};
+
 use tonic::{Request, Response, Status};
 
 use crate::{
+    access::{
+        key::{KeyId, Secret},
+        partner::{Key, PartnerName},
+    },
+    article::check::shown,
+    desk::partners::{OVERLAP_MAX, Partners},
+    fault::Fault,
+    gate::{Gate, caller},
     routing::taxonomy::LiveTaxonomy,
     topic,
-    wire::proto::v1::{
-        ListTopicsRequest, ListTopicsResponse, Topic, desk_service_server::DeskService,
+    wire::{
+        convert::partner as convert,
+        log::{Log, partners::KeptPartner},
+        proto::v1::{
+            self as proto, CreateKeyRequest, CreateKeyResponse, CreatePartnerRequest,
+            CreatePartnerResponse, DeletePartnerRequest, DeletePartnerResponse, GetPartnerRequest,
+            GetPartnerResponse, ListPartnersRequest, ListPartnersResponse, ListTopicsRequest,
+            ListTopicsResponse, OpenStream, RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest,
+            RotateKeyResponse, Topic, UpdatePartnerRequest, UpdatePartnerResponse,
+            desk_service_server::DeskService,
+        },
+        status::status,
     },
 };
 
+pub mod partners;
+
+/// How long a rotated key's former secret stays good, if nobody says.
+const OVERLAP: Duration = Duration::from_secs(86_400);
+
+/// Tells the open streams of this node that need a key, each with its key.
+pub type Streams = Arc<dyn Fn() -> Vec<OpenStream> + Send + Sync>;
+
 /// The desk's service.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Desk {
     taxonomy: LiveTaxonomy,
+    gate: Gate,
+    partners: Partners,
+    streams: Streams,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
 }
 
 impl Desk {
-    /// The service over a node's taxonomy.
-    pub fn new(taxonomy: LiveTaxonomy) -> Self {
-        Self { taxonomy }
+    /// The service over a node's taxonomy and gate, and its log's partners.
+    pub fn new(taxonomy: LiveTaxonomy, gate: Gate, log: Log, streams: Streams) -> Self {
+        Self {
+            taxonomy,
+            partners: Partners::new(log, gate.clone()),
+            gate,
+            streams,
+        }
+    }
+
+    /// A partner with what this node knows of its keys.
+    fn shown(&self, kept: &KeptPartner) -> proto::Partner {
+        let mut partner = convert::partner_to_proto(kept);
+        for key in &mut partner.keys {
+            let holder = key.id.parse().ok().and_then(|id| self.gate.holder(id));
+            if let Some(holder) = holder {
+                let time = |seconds| prost_types::Timestamp { seconds, nanos: 0 };
+                key.streams = holder.streams();
+                key.last_used = holder.last_used().map(time);
+            }
+        }
+        partner
     }
 }
 
@@ -46,4 +102,170 @@ impl DeskService for Desk {
             version: taxonomy.version().to_owned(),
         }))
     }
+
+    async fn create_partner(
+        &self,
+        request: Request<CreatePartnerRequest>,
+    ) -> Result<Response<CreatePartnerResponse>, Status> {
+        let by = desk(&request)?;
+        let partner =
+            convert::partner(request.into_inner().partner).map_err(|fault| status(&fault))?;
+        let kept = self
+            .partners
+            .create(partner)
+            .await
+            .map_err(|fault| status(&fault))?;
+        tracing::info!(by, partner = %kept.partner.name, "made a partner");
+        let partner = Some(self.shown(&kept));
+        Ok(Response::new(CreatePartnerResponse { partner }))
+    }
+
+    async fn update_partner(
+        &self,
+        request: Request<UpdatePartnerRequest>,
+    ) -> Result<Response<UpdatePartnerResponse>, Status> {
+        let by = desk(&request)?;
+        let given = request.into_inner().partner.unwrap_or_default();
+        let revision = given.revision;
+        let partner = convert::partner(Some(given)).map_err(|fault| status(&fault))?;
+        let kept = self.partners.update(partner, revision).await;
+        let kept = kept.map_err(|fault| status(&fault))?;
+        tracing::info!(by, partner = %kept.partner.name, "changed a partner");
+        let partner = Some(self.shown(&kept));
+        Ok(Response::new(UpdatePartnerResponse { partner }))
+    }
+
+    async fn get_partner(
+        &self,
+        request: Request<GetPartnerRequest>,
+    ) -> Result<Response<GetPartnerResponse>, Status> {
+        desk(&request)?;
+        let name = name("name", &request.into_inner().name)?;
+        let kept = self
+            .partners
+            .get(&name)
+            .await
+            .map_err(|fault| status(&fault))?;
+        let partner = self.shown(&kept);
+        let is_own = |stream: &OpenStream| partner.keys.iter().any(|key| key.id == stream.key_id);
+        let mut streams: Vec<OpenStream> = (self.streams)().into_iter().filter(is_own).collect();
+        let lag = |stream: &OpenStream| {
+            let lag = stream.lag.unwrap_or_default();
+            (lag.seconds, lag.nanos)
+        };
+        streams.sort_by_key(|stream| std::cmp::Reverse(lag(stream)));
+        Ok(Response::new(GetPartnerResponse {
+            partner: Some(partner),
+            streams,
+        }))
+    }
+
+    async fn list_partners(
+        &self,
+        request: Request<ListPartnersRequest>,
+    ) -> Result<Response<ListPartnersResponse>, Status> {
+        desk(&request)?;
+        let partners = self.gate.partners();
+        let partners = partners.iter().map(|kept| self.shown(kept)).collect();
+        Ok(Response::new(ListPartnersResponse { partners }))
+    }
+
+    async fn delete_partner(
+        &self,
+        request: Request<DeletePartnerRequest>,
+    ) -> Result<Response<DeletePartnerResponse>, Status> {
+        let by = desk(&request)?;
+        let name = name("name", &request.into_inner().name)?;
+        self.partners
+            .delete(&name)
+            .await
+            .map_err(|fault| status(&fault))?;
+        tracing::info!(by, partner = %name, "removed a partner");
+        Ok(Response::new(DeletePartnerResponse {}))
+    }
+
+    async fn create_key(
+        &self,
+        request: Request<CreateKeyRequest>,
+    ) -> Result<Response<CreateKeyResponse>, Status> {
+        let by = desk(&request)?;
+        let request = request.into_inner();
+        let name = name("partner", &request.partner)?;
+        let role = convert::role(request.role).map_err(|fault| status(&fault))?;
+        let note = convert::note(request.note).map_err(|fault| status(&fault))?;
+        let expires = convert::expires(request.expires.as_ref(), self.gate.now());
+        let expires = expires.map_err(|fault| status(&fault))?;
+        let made = self.partners.create_key(&name, role, note, expires).await;
+        let (key, secret) = made.map_err(|fault| status(&fault))?;
+        tracing::info!(by, partner = %name, key = %key.id, role = role.as_str(), "made a key");
+        let (key, secret) = handed_out(&key, &secret);
+        Ok(Response::new(CreateKeyResponse { key, secret }))
+    }
+
+    async fn rotate_key(
+        &self,
+        request: Request<RotateKeyRequest>,
+    ) -> Result<Response<RotateKeyResponse>, Status> {
+        let by = desk(&request)?;
+        let request = request.into_inner();
+        let id = key_id(&request.key_id)?;
+        let overlap = overlap(request.overlap)?;
+        let rotated = self.partners.rotate_key(id, overlap).await;
+        let (key, secret) = rotated.map_err(|fault| status(&fault))?;
+        tracing::info!(by, key = %id, ?overlap, "rotated a key");
+        let (key, secret) = handed_out(&key, &secret);
+        Ok(Response::new(RotateKeyResponse { key, secret }))
+    }
+
+    async fn revoke_key(
+        &self,
+        request: Request<RevokeKeyRequest>,
+    ) -> Result<Response<RevokeKeyResponse>, Status> {
+        let by = desk(&request)?;
+        let id = key_id(&request.into_inner().key_id)?;
+        self.partners
+            .revoke_key(id)
+            .await
+            .map_err(|fault| status(&fault))?;
+        tracing::info!(by, key = %id, "revoked a key");
+        Ok(Response::new(RevokeKeyResponse {}))
+    }
+}
+
+/// Who of the desk calls.
+fn desk<T>(request: &Request<T>) -> Result<String, Status> {
+    let caller = caller::of(request.extensions());
+    caller.desk().map_err(|fault| status(&fault))?;
+    Ok(caller.name())
+}
+
+fn handed_out(key: &Key, secret: &Secret) -> (Option<proto::Key>, String) {
+    (Some(convert::key_to_proto(key)), secret.reveal().to_owned())
+}
+
+fn name(field: &str, text: &str) -> Result<PartnerName, Status> {
+    text.parse().map_err(|error| {
+        let message = format!("{}: {error}", shown(text));
+        status(&Fault::field("FIELD_INVALID", field, message))
+    })
+}
+
+fn key_id(text: &str) -> Result<KeyId, Status> {
+    text.parse().map_err(|error| {
+        let message = format!("{}: {error}", shown(text));
+        status(&Fault::field("FIELD_INVALID", "key_id", message))
+    })
+}
+
+fn overlap(given: Option<prost_types::Duration>) -> Result<Duration, Status> {
+    let Some(given) = given else {
+        return Ok(OVERLAP);
+    };
+    let overlap = Duration::try_from(given).ok();
+    overlap
+        .filter(|overlap| *overlap <= OVERLAP_MAX)
+        .ok_or_else(|| {
+            let message = "is negative, or longer than 90 days";
+            status(&Fault::field("FIELD_INVALID", "overlap", message))
+        })
 }

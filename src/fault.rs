@@ -5,12 +5,18 @@ use std::time::Duration;
 /// What went wrong, cut by what the caller does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Nobody knows who asks: show a key.
+    Unauthenticated,
+    /// Whoever asks may not: ask for a grant.
+    Forbidden,
     /// The request can never succeed: mend the named fields.
     Invalid,
     /// This release does not do it.
     Unsupported,
     /// The thing does not exist.
     Missing,
+    /// There is one already.
+    Exists,
     /// Somebody else was faster: read again, decide again.
     Conflict,
     /// The thing is in a state that forbids it.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     article::{Action, Language, Revision, Urgencies, Urgency},
     topic::Topic,
@@ -17,7 +19,8 @@ pub const WORDS_MAX: usize = 16;
 pub const WORD_CHARS_MAX: usize = 64;
 
 /// A basic language range (RFC 4647 section 2.1): a tag's beginning, or `*`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct LanguageRange(String);
 
 /// A text that is not a language range.
@@ -30,12 +33,40 @@ pub struct RangeError;
 impl LanguageRange {
     /// Whether a tag begins with this range, by whole parts (RFC 4647 section 3.3.1).
     pub fn matches(&self, language: &Language) -> bool {
-        let (range, tag) = (self.0.as_bytes(), language.as_str().as_bytes());
+        self.begins(language.as_str())
+    }
+
+    /// Whether it matches all that another range matches.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.begins(&other.0)
+    }
+
+    /// The range as text, in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn begins(&self, tag: &str) -> bool {
+        let (range, tag) = (self.0.as_bytes(), tag.as_bytes());
         range == b"*"
             || tag
                 .get(..range.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(range))
                 && tag.get(range.len()).is_none_or(|next| *next == b'-')
+    }
+}
+
+impl TryFrom<String> for LanguageRange {
+    type Error = RangeError;
+
+    fn try_from(text: String) -> Result<Self, RangeError> {
+        text.parse()
+    }
+}
+
+impl From<LanguageRange> for String {
+    fn from(range: LanguageRange) -> Self {
+        range.0
     }
 }
 

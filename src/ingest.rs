@@ -12,11 +12,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     article::{
         Action, Article, ArticleId, BodyType, Revision, Routing, Submission, Urgencies, Urgency,
-        check::shown,
     },
-    fault::{Fault, Kind},
     routing::{
-        self, RouteError,
+        self,
         findings::Findings,
         taxonomy::{LiveTaxonomy, Taxonomy},
     },
@@ -31,13 +29,14 @@ use crate::{
             group::{Context, Group},
         },
         record::{Answer, Record, time_of},
-        subject,
     },
 };
 
+pub mod error;
 pub mod grpc;
 pub mod turns;
 
+pub use error::PublishError;
 use turns::Turns;
 
 /// How often a publisher without `expected_revision` may lose to others before it is told.
@@ -80,119 +79,6 @@ pub struct Published {
     pub seq: u64,
     /// Whether an earlier call had made it.
     pub is_duplicate: bool,
-}
-
-/// Why a publish was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// The request id has been used for other content.
-    #[error("the request id was used for other content")]
-    RequestReused,
-    /// Killed for good.
-    #[error("the article is killed")]
-    Killed,
-    /// Withheld: only publish and kill go on from there.
-    #[error("the article is withheld")]
-    Withheld,
-    /// There is no such article.
-    #[error("there is no such article")]
-    Unknown {
-        /// Which.
-        id: ArticleId,
-    },
-    /// Not the newest revision.
-    #[error("the newest revision is {newest}, not {expected}")]
-    Conflict {
-        /// What the publisher believed.
-        expected: u32,
-        /// What is; 0 for none.
-        newest: u32,
-    },
-    /// Not the uri of revision 1.
-    #[error("the uri is not that of revision 1")]
-    UriMismatch {
-        /// What revision 1 said.
-        stored: String,
-    },
-    /// No language at revision 1.
-    #[error("revision 1 names no language")]
-    LanguageMissing,
-    /// Not the language of revision 1.
-    #[error("the language is not that of revision 1")]
-    LanguageFixed {
-        /// What revision 1 said.
-        stored: String,
-    },
-    /// No way to route it.
-    #[error("the article can't be routed")]
-    Route(#[from] RouteError),
-    /// The log can't be read.
-    #[error("the log can't be read")]
-    Read(#[from] ReadError),
-    /// The log can't be written.
-    #[error("the log can't be written")]
-    Append(#[from] AppendError),
-    /// The process is stopping.
-    #[error("the process is stopping")]
-    Stopping,
-}
-
-impl PublishError {
-    /// What the publisher can do.
-    pub fn fault(&self) -> Fault {
-        match self {
-            Self::RequestReused => Fault::field(
-                "REQUEST_ID_REUSED",
-                "request_id",
-                "was used for other content; take a new one for new content",
-            ),
-            Self::Killed => Fault::new(
-                Kind::Precondition,
-                "ARTICLE_KILLED",
-                "the article is killed for good; publish a new one",
-            ),
-            Self::Withheld => Fault::new(
-                Kind::Precondition,
-                "ARTICLE_WITHHELD",
-                "the article is withheld; publish it in full to reinstate it, or kill it",
-            ),
-            Self::Unknown { id } => {
-                let message = format!("there is no article {id}; start it with publish");
-                Fault::new(Kind::Missing, "ARTICLE_UNKNOWN", message)
-            }
-            Self::Conflict { expected, newest } => {
-                let message = format!(
-                    "expected_revision is {expected}, but the newest is {newest}; read the \
-                     article and decide again"
-                );
-                Fault::new(Kind::Conflict, "REVISION_CONFLICT", message)
-                    .with("newest_revision", newest.to_string())
-            }
-            Self::UriMismatch { stored } => {
-                let stored = shown(stored);
-                let message = format!("is fixed at revision 1 as {stored}; leave it empty");
-                Fault::field("ID_URI_MISMATCH", "article.uri", message)
-            }
-            Self::LanguageMissing => Fault::field(
-                "FIELD_INVALID",
-                "article.language",
-                "is empty; a new article needs its language, such as ar or en",
-            ),
-            Self::LanguageFixed { stored } => Fault::field(
-                "LANGUAGE_FIXED",
-                "article.language",
-                format!("is fixed at {stored}; publish a translation as another article"),
-            ),
-            Self::Route(error) => error.fault(),
-            Self::Read(error) => error.fault(),
-            Self::Append(error) => error.fault(),
-            Self::Stopping => Fault::unavailable(
-                "DRAINING",
-                "this node is stopping; send the same request to another one",
-                std::time::Duration::ZERO,
-            ),
-        }
-    }
 }
 
 /// What a submission comes to.
@@ -355,11 +241,11 @@ impl Ingest {
         is_sure: bool,
     ) -> Result<Option<Arc<Answer>>, ReadError> {
         let log = &self.0.log;
-        match log.cached_answer(submission.request_id) {
+        match log.cached_answer(submission.author.key, submission.request_id) {
             Some(Known::Answer(answer)) => Ok(Some(answer)),
             None if !is_sure => Ok(None),
             Some(Known::Seen) | None => Ok(log
-                .answer(subject::ANONYMOUS_KEY, submission.request_id)
+                .answer(submission.author.key, submission.request_id)
                 .await?
                 .map(Arc::new)),
         }
@@ -420,6 +306,14 @@ impl Ingest {
         head: Option<&Head>,
         (findings, taxonomy): (&Findings, &Taxonomy),
     ) -> Result<Plan, PublishError> {
+        let author = &submission.author;
+        // First: what the article is at is not everybody's to know.
+        author
+            .check_before(
+                (submission.action, &submission.article),
+                head.map(|head| (&*head.owner, &*head.topics)),
+            )
+            .map_err(PublishError::NotGranted)?;
         if let Some(head) = head
             && head.action == Action::Kill
         {
@@ -436,6 +330,10 @@ impl Ingest {
         let inherited = head.map_or(&[][..], |head| &head.topics);
         let published_at = time_of(self.now());
         let route = routing::route(&article, action, inherited, findings, taxonomy)?;
+        let language = article.language.as_ref().expect("checked above");
+        author
+            .check_route(language, &route.topics[..route.own_count])
+            .map_err(PublishError::NotGranted)?;
         if head.is_none() && route.reasons == [routing::Reason::Rest] {
             self.0.log.metrics().routed_to_general.inc();
             tracing::debug!(article = %submission.article_id, "routed to general");
@@ -452,7 +350,11 @@ impl Ingest {
             topic_reasons: route.reasons.iter().map(ToString::to_string).collect(),
             topics: route.topics,
             request_id: submission.request_id,
-            publisher_key_id: subject::ANONYMOUS_KEY.to_owned(),
+            publisher_key_id: submission.author.key_name(),
+            owner: head.map_or_else(
+                || submission.author.partner.clone(),
+                |head| head.owner.clone(),
+            ),
             published_at,
             routed_at: time_of(self.now()),
             urgencies_ever: head
@@ -533,7 +435,9 @@ impl Ingest {
             seq,
             digest: submission.digest,
         };
-        self.0.log.note_answer(submission.request_id, answer);
+        let author = &submission.author;
+        let request_id = submission.request_id;
+        self.0.log.note_answer(author.key, request_id, answer);
         let published = Published {
             article_id: record.article_id,
             revision: record.revision,

@@ -4,11 +4,11 @@
 //! # Map
 //! Each group imports only from groups to its left:
 //!
-//! `article topic cursor fault filter < routing telemetry < wire < ingest delivery desk < config < server <
-//! cli`
+//! `article topic cursor fault filter access < routing telemetry < wire < gate < ingest delivery desk <
+//! config < server < cli`
 //!
-//! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`]: the words of the domain, their
-//!   limits, and no I/O.
+//! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`], [`access`]: the words of the domain,
+//!   their limits, and no I/O.
 //! - [`routing`]: article and taxonomy to topics, a pure function. [`routing::source`] reads a
 //!   taxonomy file, [`routing::words`] and [`routing::phrases`] find its phrases in a text,
 //!   [`routing::findings`] counts points, [`routing::explain`] says why.
@@ -16,6 +16,7 @@
 //! - [`wire`]: everything that leaves the process. [`wire::proto`] is generated from `proto/`,
 //!   [`wire::convert`] checks every field once, [`wire::record`] is what the log stores,
 //!   [`wire::ninjs`] is the JSON of HTTP and of the command line, and [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention.
+//! - [`gate`]: who a caller is and what it may do now; follows the partners in the log's bucket.
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
 //!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads.
@@ -50,7 +51,10 @@
 //!    `sse::stalled`; `model` with rings that hold little or nothing.
 //! 8. **A kill is final**: `kills`, `model`; for shared buffers the property test of
 //!    [`delivery::chunk`].
+//! 10. **Keys bound everything**: `access_matrix` (every call and path with every kind of key),
+//!     `access` (grants, revocation within a second on two nodes), `keys` (no secret shows).
 
+pub mod access;
 pub mod article;
 pub mod cli;
 pub mod config;
@@ -59,6 +63,7 @@ pub mod delivery;
 pub mod desk;
 pub mod fault;
 pub mod filter;
+pub mod gate;
 pub mod ingest;
 pub mod routing;
 pub mod server;

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     pin::pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -25,6 +26,7 @@ use crate::{
         hub::{self, Hub},
     },
     desk::Desk,
+    gate::{Gate, Policy, seconds},
     ingest::{Ingest, grpc::Publisher},
     routing::taxonomy::{LiveTaxonomy, Taxonomy},
     server::{
@@ -36,7 +38,7 @@ use crate::{
     wire::{
         log::{Log, ReadError, batch::Writer, open},
         proto::v1::{
-            DESCRIPTORS, article_service_server::ArticleServiceServer,
+            DESCRIPTORS, OpenStream, article_service_server::ArticleServiceServer,
             desk_service_server::DeskServiceServer,
             publisher_service_server::PublisherServiceServer,
         },
@@ -46,6 +48,7 @@ use crate::{
 pub mod grpc;
 pub mod http;
 pub mod incoming;
+pub mod keys;
 pub mod nats;
 pub mod reload;
 
@@ -77,6 +80,10 @@ pub struct Options {
     pub ring_bytes_max: usize,
     /// After how long without any progress a subscriber's stream is ended.
     pub patience: Duration,
+    /// What keys are asked for.
+    pub policy: Policy,
+    /// Whether whoever is on this machine reads over HTTP without a key.
+    pub local_reads: bool,
     /// What to route by at first.
     pub taxonomy: Taxonomy,
     /// The file that it is of, which is read again when it changes; none = built in.
@@ -133,6 +140,9 @@ pub enum ServeError {
     /// Reflection can't be built.
     #[error("the descriptors for reflection are broken")]
     Reflection(#[source] tonic_reflection::server::Error),
+    /// The first keys can't be made.
+    #[error("the first keys can't be made")]
+    Keys(#[from] keys::KeysError),
     /// A service ended that must not.
     #[error("a service ended before the stop: {0}")]
     Ended(&'static str),
@@ -180,6 +190,10 @@ pub async fn run(
         () = stop.cancelled() => return Ok(()),
     };
     let (log, writer) = opened?;
+    if let (Nats::Managed(nats), Policy::Keys) = (&options.nats, options.policy) {
+        // Whoever may read the folder owns the log anyway.
+        keys::make_first(&log, &nats.data_dir, seconds(clock())).await?;
+    }
     let node = Node::new(log, &options);
     let addresses = Addresses {
         grpc,
@@ -223,6 +237,7 @@ async fn bind(
 /// The parts of a running node.
 struct Node {
     log: Log,
+    gate: Gate,
     hub: Hub,
     ingest: Ingest,
     taxonomy: LiveTaxonomy,
@@ -259,6 +274,7 @@ impl Node {
         );
         let end_services = CancellationToken::new();
         Self {
+            gate: Gate::new(options.policy, clock),
             log,
             hub,
             ingest,
@@ -281,7 +297,7 @@ impl Node {
     ) -> Result<(), ServeError> {
         let mut services = self.start_services(writer, options);
         // From here on it can be asked whether the node is ready.
-        self.start_web(listeners.http, &mut services);
+        self.start_web(listeners.http, options.local_reads, &mut services);
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
@@ -326,11 +342,11 @@ impl Node {
             )))
             .add_service(Subscriber::new(self.hub.clone()))
             .add_service(ArticleServiceServer::new(Articles::new(self.hub.clone())))
-            .add_service(DeskServiceServer::new(Desk::new(self.taxonomy.clone())));
+            .add_service(DeskServiceServer::new(self.desk()));
         let (connections, end_connections) = (TaskTracker::new(), CancellationToken::new());
         let server = grpc::run(
             listener,
-            routes,
+            (routes, self.gate.clone()),
             self.end_streams.clone(),
             end_connections.clone(),
             connections.clone(),
@@ -386,8 +402,31 @@ impl Node {
         sleep(LAST_WORDS).await;
     }
 
-    fn start_web(&self, listener: TcpListener, services: &mut Services) {
-        let web = Web::new(self.hub.clone(), clock, self.phase.subscribe());
+    fn desk(&self) -> Desk {
+        let hub = self.hub.clone();
+        let streams = move || {
+            let streams = hub.open_streams(clock()).into_iter();
+            let shown = streams.filter_map(|stream| {
+                Some(OpenStream {
+                    key_id: stream.key?.to_string(),
+                    protocol: stream.protocol.as_str().to_owned(),
+                    cursor: hub.log().cursor(stream.at).to_string(),
+                    lag: prost_types::Duration::try_from(stream.lag).ok(),
+                })
+            });
+            shown.collect()
+        };
+        Desk::new(
+            self.taxonomy.clone(),
+            self.gate.clone(),
+            self.log.clone(),
+            Arc::new(streams),
+        )
+    }
+
+    fn start_web(&self, listener: TcpListener, local_reads: bool, services: &mut Services) {
+        let gate = (self.gate.clone(), local_reads);
+        let web = Web::new(self.hub.clone(), clock, self.phase.subscribe(), gate);
         let (drain, end) = (self.end_streams.clone(), self.end_services.clone());
         let connections = self.web_connections.clone();
         services.spawn(async move {
@@ -401,15 +440,20 @@ impl Node {
         let stop = &self.end_services;
         let (hub, end) = (self.hub.clone(), stop.clone());
         services.spawn(async move { Ok(hub.run(end).await.map(|()| "hub")?) });
-        let (hub, end) = (self.hub.clone(), stop.clone());
+        let (hub, access, end) = (self.hub.clone(), self.gate.changes(), stop.clone());
         services.spawn(async move {
-            hub.run_usher(end).await;
+            hub.run_usher(access, end).await;
             Ok("usher")
         });
         let (hub, end) = (self.hub.clone(), stop.clone());
         services.spawn(async move {
             hub.run_rounds(clock, end).await;
             Ok("rounds")
+        });
+        let (gate, log, end) = (self.gate.clone(), self.log.clone(), stop.clone());
+        services.spawn(async move {
+            gate.run(log, end).await;
+            Ok("gate")
         });
         let end = stop.clone();
         services.spawn(async move {
@@ -461,6 +505,7 @@ impl Node {
             while let Err(error) = self.log.confirm().await {
                 tracing::debug!(%error, "not ready yet");
             }
+            self.gate.ready().await?;
             self.log.load_erasures().await
         };
         match timeout(READY_PATIENCE, ready).await {

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 /// Most tokens in a topic.
 pub const TOKENS_MAX: usize = 8;
 /// Most bytes in a topic.
@@ -9,7 +11,8 @@ pub const TOPIC_BYTES_MAX: usize = 128;
 
 /// A path in the taxonomy, `ict.cybersecurity`: 1 to 8 tokens of `[a-z0-9-]` joined by dots, at
 /// most 128 bytes. Safe as a NATS subject as it stands.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Topic(Arc<str>);
 
 /// Why a text is not a topic.
@@ -50,6 +53,20 @@ impl FromStr for Topic {
         } else {
             Err(TopicError)
         }
+    }
+}
+
+impl TryFrom<String> for Topic {
+    type Error = TopicError;
+
+    fn try_from(text: String) -> Result<Self, TopicError> {
+        text.parse()
+    }
+}
+
+impl From<Topic> for String {
+    fn from(topic: Topic) -> Self {
+        topic.as_str().to_owned()
     }
 }
 

@@ -7,6 +7,7 @@ use clap::ValueHint;
 use prost::Message as _;
 
 use crate::{
+    access::key::Role,
     article::ArticleId,
     cli::{
         BadUse,
@@ -95,7 +96,7 @@ pub async fn correct(args: CorrectArgs) -> anyhow::Result<()> {
         article: Some(article),
         routing: publish::routing(args.no_inference).into(),
     };
-    let client = Client::connect(&args.client).await?;
+    let client = Client::connect(&args.client, Role::Publisher).await?;
     send(&client, ids, request, args.client.output).await
 }
 
@@ -105,7 +106,7 @@ pub async fn correct(args: CorrectArgs) -> anyhow::Result<()> {
 /// Bad use, no server, a refusal, or second thoughts.
 pub async fn kill(args: KillArgs) -> anyhow::Result<()> {
     let id = article_id(&args.article)?;
-    let client = Client::connect(&args.client).await?;
+    let client = Client::connect(&args.client, Role::Publisher).await?;
     if !args.yes && io::stdin().is_terminal() {
         confirm(&client, id).await?;
     }

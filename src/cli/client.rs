@@ -1,6 +1,10 @@
 //! The connection to a server, and its errors in words.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::ValueHint;
@@ -8,17 +12,22 @@ use prost::Message as _;
 use rand::RngExt as _;
 use tonic::{
     Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint},
 };
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
+use url::{Host, Url};
 
 use crate::{
+    access::key::{KeyError, Role, Secret},
     article::ArticleId,
     cli::{
         BadUse,
         printable::{paragraphs, printable},
     },
     config::value::{Output, Span},
+    server::keys,
     wire::proto::v1::{
         article_service_client::ArticleServiceClient, desk_service_client::DeskServiceClient,
         publisher_service_client::PublisherServiceClient,
@@ -32,6 +41,9 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How long an idle connection may be silent before it is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// The data folder of a service that was started here.
+const DATA_DIR: &str = "barid-data";
+
 /// The wait before the first new try, at most.
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 
@@ -43,6 +55,10 @@ pub struct ClientArgs {
     #[arg(long, env = "BARID_SERVER", default_value = "http://127.0.0.1:50051")]
     #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub server: String,
+    /// A file with the key to show, or a folder with one for each role [default: ./barid-data/keys
+    /// if it is there and the server is on this machine]
+    #[arg(long, env = "BARID_KEY_FILE", value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub key_file: Option<PathBuf>,
     /// Text for people, or one JSON object per line
     #[arg(
         long,
@@ -66,14 +82,17 @@ pub struct ClientArgs {
 pub struct Client {
     channel: Channel,
     timeout: Duration,
+    /// What its calls show.
+    authorization: Option<MetadataValue<Ascii>>,
 }
 
 impl Client {
-    /// Connects.
+    /// Connects, with a key of a role.
     ///
     /// # Errors
-    /// The address is none ([`BadUse`]), or nobody answers there.
-    pub async fn connect(args: &ClientArgs) -> anyhow::Result<Self> {
+    /// The address or the key file is none ([`BadUse`]), or nobody answers there.
+    pub async fn connect(args: &ClientArgs, role: Role) -> anyhow::Result<Self> {
+        let authorization = authorization(args, role)?;
         let server = &args.server;
         let connected = endpoint(args)?.connect().await;
         let channel = connected.with_context(|| {
@@ -81,28 +100,39 @@ impl Client {
                 "no server answers at {server}; is `barid serve` running? --server names another"
             )
         })?;
-        Ok(Self::of(channel, args))
+        Ok(Self {
+            channel,
+            timeout: args.timeout.0,
+            authorization,
+        })
     }
 
     /// A client that connects with its first call, and again with each after a loss.
     ///
     /// # Errors
-    /// The address is none ([`BadUse`]).
-    pub fn lazy(args: &ClientArgs) -> anyhow::Result<Self> {
-        Ok(Self::of(endpoint(args)?.connect_lazy(), args))
-    }
-
-    fn of(channel: Channel, args: &ClientArgs) -> Self {
-        Self {
-            channel,
+    /// The address or the key file is none ([`BadUse`]).
+    pub fn lazy(args: &ClientArgs, role: Role) -> anyhow::Result<Self> {
+        Ok(Self {
+            channel: endpoint(args)?.connect_lazy(),
             timeout: args.timeout.0,
-        }
+            authorization: authorization(args, role)?,
+        })
     }
 
     /// A message to send with the deadline that was asked for.
     pub fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
+        let mut request = self.endless(message);
         request.set_timeout(self.timeout);
+        request
+    }
+
+    /// A message to send without a deadline.
+    pub fn endless<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(authorization) = &self.authorization {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", authorization.clone());
+        }
         request
     }
 
@@ -123,10 +153,50 @@ impl Client {
         ArticleServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
+    /// Whether the node serves.
+    pub fn health(&self) -> HealthClient<Channel> {
+        HealthClient::new(self.channel.clone())
+    }
+
     /// Administration.
     pub fn desk(&self) -> DeskServiceClient<Channel> {
         DeskServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
+}
+
+/// What shows the key of a role, if there is one.
+fn authorization(args: &ClientArgs, role: Role) -> anyhow::Result<Option<MetadataValue<Ascii>>> {
+    let named = match &args.key_file {
+        Some(path) if path.is_dir() => Some(path.join(role.as_str())),
+        Some(path) => Some(path.clone()),
+        // Of the log on this machine, which no other server is shown.
+        None => Some(keys::file(Path::new(DATA_DIR), role))
+            .filter(|path| is_local(&args.server) && path.is_file()),
+    };
+    let Some(path) = named else {
+        return Ok(None);
+    };
+    let shown = path.display();
+    let text = fs::read_to_string(&path)
+        .map_err(|error| BadUse(format!("can't read the key in {shown}: {error}")))?;
+    let secret: Secret = text
+        .trim()
+        .parse()
+        .map_err(|error: KeyError| BadUse(format!("{shown} holds no key: {error}")))?;
+    let value = format!("Bearer {}", secret.reveal()).parse();
+    let mut value: MetadataValue<Ascii> = value.context("the key")?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+fn is_local(server: &str) -> bool {
+    let url = Url::parse(server).ok();
+    url.is_some_and(|url| match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    })
 }
 
 fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
@@ -255,6 +325,9 @@ impl CallError {
                 }
                 text.push_str(&format!("\n  {key}: {value}"));
             }
+        }
+        if self.0.code() == Code::Unauthenticated {
+            text.push_str("\n  --key-file, or BARID_KEY_FILE, names the file of a key");
         }
         if let Some(after) = self.retry_after() {
             let after = humantime::format_duration(after);

@@ -9,6 +9,7 @@ use tokio::time::{self, Instant};
 use uuid::Uuid;
 
 use crate::{
+    access::key::Role,
     article::{Action, ArticleId},
     cli::{
         BadUse,
@@ -117,7 +118,7 @@ async fn rounds(args: &DemoArgs) -> anyhow::Result<()> {
 
 async fn wait_for_server(args: &ClientArgs) -> anyhow::Result<Client> {
     for tried in 0..TRIES {
-        match Client::connect(args).await {
+        match Client::connect(args, Role::Publisher).await {
             Ok(client) => return Ok(client),
             Err(error) if error.is::<BadUse>() => return Err(error),
             Err(_) if tried == 0 => {
@@ -127,7 +128,7 @@ async fn wait_for_server(args: &ClientArgs) -> anyhow::Result<Client> {
         }
         time::sleep(TRY_PAUSE).await;
     }
-    Client::connect(args).await
+    Client::connect(args, Role::Publisher).await
 }
 
 async fn round(args: &DemoArgs, client: &Client) -> anyhow::Result<()> {

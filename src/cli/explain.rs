@@ -7,6 +7,7 @@ use clap::ValueHint;
 use prost::Message as _;
 
 use crate::{
+    access::key::Role,
     article::ArticleId,
     cli::{
         BadUse,
@@ -95,7 +96,7 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<()> {
     let taxonomy = args.taxonomy.as_deref().map(TaxonomyFile::read);
     let taxonomy = taxonomy.transpose()?;
     if let (Some(since), Some(taxonomy)) = (&args.since, &taxonomy) {
-        let client = Client::connect(&args.client).await?;
+        let client = Client::connect(&args.client, Role::Desk).await?;
         let filter = args.wanted.filter();
         return compare::run(&client, &args.client, since, filter, taxonomy).await;
     }
@@ -111,7 +112,7 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<()> {
         return Err(BadUse(message).into());
     }
     let mut explainer = Explainer {
-        client: Client::connect(&args.client).await?,
+        client: Client::connect(&args.client, Role::Publisher).await?,
         output: args.client.output,
         taxonomy,
         routing: publish::routing(args.no_inference),

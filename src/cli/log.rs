@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 
@@ -10,7 +11,7 @@ use crate::{
     cli::{BadUse, out, serve},
     config::{self, value::Output},
     server::{
-        Nats,
+        Nats, keys,
         nats::{ManagedNats, StartError, running_url},
     },
     telemetry::Metrics,
@@ -22,7 +23,7 @@ use crate::{
     },
 };
 
-/// Look at the log, or begin a new epoch after a restore
+/// Look at the log, begin a new epoch after a restore, or make a key of the desk
 ///
 /// Works beside a running service and without one; the settings say where the log is.
 #[derive(Debug, Subcommand)]
@@ -41,6 +42,22 @@ pub enum LogCommand {
     /// Readers whose cursor lies beyond the restored state are then told of the loss by a gap.
     #[command(after_help = "Examples:\n  barid log new-epoch --data-dir /var/lib/barid")]
     NewEpoch(Box<serve::ServeArgs>),
+    /// Make a key of the desk, and print it: the first one of a cluster, or where all are lost
+    ///
+    /// It belongs to the partner `local`, which is made if it is not there.
+    #[command(
+        after_help = "Examples:\n  barid log desk-key --nats-url nats://a,nats://b \
+                            > /etc/barid/keys/desk"
+    )]
+    DeskKey(Box<serve::ServeArgs>),
+}
+
+/// What is done to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Status,
+    NewEpoch,
+    DeskKey,
 }
 
 /// The state of the log as `--output json` prints it.
@@ -84,9 +101,10 @@ impl<'a> From<&'a Server> for ServerJson<'a> {
 /// # Errors
 /// Settings that can't be used, or a log that can't be read.
 pub async fn run(command: LogCommand, variables: &[(String, String)]) -> anyhow::Result<()> {
-    let (args, is_new_epoch) = match command {
-        LogCommand::Status(args) => (args, false),
-        LogCommand::NewEpoch(args) => (args, true),
+    let (args, task) = match command {
+        LogCommand::Status(args) => (args, Task::Status),
+        LogCommand::NewEpoch(args) => (args, Task::NewEpoch),
+        LogCommand::DeskKey(args) => (args, Task::DeskKey),
     };
     let settings = config::load(args.flags, args.config.as_deref(), variables)?.serve;
     let output = settings.output;
@@ -112,18 +130,23 @@ pub async fn run(command: LogCommand, variables: &[(String, String)]) -> anyhow:
         replicas,
         bytes_max: None,
     };
-    let result = act(&options, is_new_epoch, output).await;
+    let result = act(&options, task, output).await;
     if let Some(managed) = managed {
         spawn_blocking(move || managed.stop()).await?;
     }
     result
 }
 
-async fn act(options: &open::Options, is_new_epoch: bool, output: Output) -> anyhow::Result<()> {
+async fn act(options: &open::Options, task: Task, output: Output) -> anyhow::Result<()> {
     // Its writer is not run: nothing is published here.
     let (log, _writer) = Log::open(options, Metrics::new()).await?;
-    if is_new_epoch {
-        log.new_epoch().await?;
+    match task {
+        Task::Status => {}
+        Task::NewEpoch => log.new_epoch().await?,
+        Task::DeskKey => {
+            let secret = keys::recover(&log, Timestamp::now().as_second()).await?;
+            return out::line(secret.reveal());
+        }
     }
     show(&log.status().await?, output)
 }

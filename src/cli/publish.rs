@@ -7,6 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
+    access::key::Role,
     article::{ARTICLE_BYTES_MAX, RequestId},
     cli::{
         BadUse,
@@ -201,7 +202,7 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
         IdChoice::Random => "--again would publish those a second time",
     };
     let is_for_one = args.expected_revision.is_some() || args.request_id.is_some();
-    let client = Client::connect(&args.client).await?;
+    let client = Client::connect(&args.client, Role::Publisher).await?;
     let mut items = input::read_ahead(args.files.clone(), PIPELINE)?;
     let mut first = None;
     if is_for_one {

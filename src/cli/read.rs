@@ -9,6 +9,7 @@ use prost::Message as _;
 use serde::Serialize;
 
 use crate::{
+    access::key::Role,
     article::{Action, BodyType, text},
     cli::{
         client::{CallError, Client, ClientArgs, article_id},
@@ -83,7 +84,7 @@ struct TopicJson {
 /// Bad use, no server, or a refusal.
 pub async fn get(args: GetArgs) -> anyhow::Result<()> {
     let article_id = article_id(&args.article)?.to_string();
-    let client = Client::connect(&args.client).await?;
+    let client = Client::connect(&args.client, Role::Subscriber).await?;
     if args.revisions {
         return revisions(&client, article_id, args.client.output).await;
     }
@@ -122,7 +123,7 @@ async fn revisions(client: &Client, article_id: String, output: Output) -> anyho
 /// # Errors
 /// Bad use, no server, or a refusal.
 pub async fn list(args: ListArgs) -> anyhow::Result<()> {
-    let client = Client::connect(&args.client).await?;
+    let client = Client::connect(&args.client, Role::Subscriber).await?;
     let mut page_token = String::new();
     let mut left = args.limit;
     while left > 0 {
@@ -274,7 +275,7 @@ fn body(article: &proto::Article) -> String {
 /// # Errors
 /// No server, or a refusal.
 pub async fn topics(args: TopicsArgs) -> anyhow::Result<()> {
-    let client = Client::connect(&args.client).await?;
+    let client = Client::connect(&args.client, Role::Subscriber).await?;
     let request = client.request(proto::ListTopicsRequest {});
     let answer = client.desk().list_topics(request).await;
     let proto::ListTopicsResponse { topics, version } =

@@ -21,6 +21,7 @@ use crate::{
         layer::Layer,
         value::{LogFormat, Output},
     },
+    gate::Policy,
     routing::taxonomy::Taxonomy,
     server::{self, Addresses, Nats, nats},
     telemetry::trace,
@@ -130,6 +131,12 @@ fn options(serve: &Serve, taxonomy: Taxonomy) -> anyhow::Result<server::Options>
         drain: serve.drain,
         ring_bytes_max: usize::try_from(serve.ring_bytes).unwrap_or(usize::MAX),
         patience: serve.patience,
+        policy: if serve.danger_without_keys {
+            Policy::Open
+        } else {
+            Policy::Keys
+        },
+        local_reads: serve.local_reads,
         taxonomy,
         taxonomy_file: serve.taxonomy.clone(),
     })

@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use prost::Message as _;
 use serde::Serialize;
 use tokio::time::{self, Instant};
-use tonic::{Request, Streaming};
+use tonic::Streaming;
 
 use crate::{
+    access::key::Role,
     article::Action,
     cli::{
         client::{CallError, Client, ClientArgs, backoff},
@@ -123,7 +124,7 @@ enum End {
 /// # Errors
 /// Bad use, a refusal, or, with `--until-caught-up`, a server that stays away.
 pub async fn run(args: TailArgs) -> anyhow::Result<()> {
-    let client = Client::lazy(&args.client)?;
+    let client = Client::lazy(&args.client, Role::Subscriber)?;
     let mut tail = Tail {
         from: args.from.0,
         filter: args.wanted.filter(),
@@ -213,7 +214,8 @@ impl Tail {
 
     async fn subscribe(&mut self, client: &Client) -> anyhow::Result<End> {
         // No deadline: a subscription has no end.
-        let request = Request::new(proto::SubscribeRequest {
+        let request = client.endless(proto::SubscribeRequest {
+            beyond_grant: 0,
             filter: Some(self.filter.clone()),
             start: Some(proto::Start {
                 from: Some(self.from.clone()),

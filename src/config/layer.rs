@@ -12,7 +12,7 @@ use crate::config::value::{LogFormat, Output, Size, Span};
 
 /// Every setting's name in the file, in the order of the documentation. The flag has dashes for
 /// the underscores, the variable `BARID_` and capitals.
-pub const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 19] = [
     "grpc_listen",
     "http_listen",
     "nats_listen",
@@ -29,6 +29,8 @@ pub const KEYS: [&str; 17] = [
     "log",
     "log_format",
     "output",
+    "local_reads_without_key",
+    "danger_without_keys",
     "danger_listen_without_authentication",
 ];
 
@@ -96,8 +98,16 @@ pub struct Layer {
     /// Form of what goes to stdout [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub output: Option<Output>,
-    /// Let gRPC and HTTP listen beyond this machine although there is no TLS and no authentication:
-    /// whoever reaches the ports can read, publish and kill
+    /// Let whoever is on this machine read over HTTP without a key. Behind a proxy that is everybody
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(require_equals = true)]
+    pub local_reads_without_key: Option<bool>,
+    /// Ask for no keys: whoever reaches the ports can read, publish, kill and administer
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(require_equals = true)]
+    pub danger_without_keys: Option<bool>,
+    /// Let gRPC and HTTP listen beyond this machine although there is no TLS: keys and news go in the
+    /// clear
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     #[arg(require_equals = true)]
     pub danger_listen_without_authentication: Option<bool>,

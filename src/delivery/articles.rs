@@ -6,15 +6,17 @@ use futures_util::Stream;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    access::scope::Scope,
     article::{ArticleId, check::shown},
     cursor::{Cursor, Place},
     delivery::{
         Entry,
         hub::{Hub, WINDOWS_MAX},
-        start::SubscribeError,
+        start::{Beyond, SubscribeError, granted},
     },
     fault::{Fault, Kind},
     filter::Filter,
+    gate::caller::{self, Reader},
     wire::{
         convert,
         log::ReadError,
@@ -89,11 +91,13 @@ impl Articles {
         Self { hub }
     }
 
-    async fn get(&self, request: GetArticleRequest) -> Result<Delivery, Fault> {
+    async fn get(&self, request: GetArticleRequest, reader: &Reader) -> Result<Delivery, Fault> {
         let id = article_id(&request.article_id)?;
         self.check_fresh()?;
         let head = self.hub.head(id).await.map_err(|error| error.fault())?;
-        let head = head.ok_or_else(|| unknown(id))?;
+        let head = head
+            .filter(|head| opens(reader, head))
+            .ok_or_else(|| unknown(id))?;
         // A kill that came while we read.
         let head = if self.hub.is_killed(&head) {
             self.shown(head).await.map_err(|error| error.fault())?
@@ -106,6 +110,7 @@ impl Articles {
     async fn revisions(
         &self,
         request: ListRevisionsRequest,
+        reader: &Reader,
     ) -> Result<ListRevisionsResponse, Fault> {
         let id = article_id(&request.article_id)?;
         let mut page = Page::new(page_size(request.page_size)?);
@@ -125,6 +130,7 @@ impl Articles {
             .head(id)
             .await
             .map_err(read)?
+            .filter(|head| opens(reader, head))
             .ok_or_else(|| unknown(id))?;
         while first <= head.seq() {
             let found = self.hub.revisions(id, first).await.map_err(read)?;
@@ -136,7 +142,9 @@ impl Articles {
                     return Ok(self.revisions_page(&page, &head, first.to_string()));
                 }
                 first = entry.seq() + 1;
-                page.push(entry);
+                if opens(reader, &entry) {
+                    page.push(entry);
+                }
             }
         }
         Ok(self.revisions_page(&page, &head, String::new()))
@@ -160,11 +168,16 @@ impl Articles {
         }
     }
 
-    async fn list(&self, request: ListArticlesRequest) -> Result<ListArticlesResponse, Fault> {
+    async fn list(
+        &self,
+        request: ListArticlesRequest,
+        scope: &Scope,
+    ) -> Result<ListArticlesResponse, Fault> {
         let filter = convert::filter(request.filter)?;
         let mut page = Page::new(page_size(request.page_size)?);
         let subscribe = |error: SubscribeError| error.fault();
         let filter = self.hub.known(filter).await.map_err(subscribe)?;
+        let filter = granted(&filter, scope, Beyond::Cut).map_err(subscribe)?;
         let read = |error: ReadError| error.fault();
         let last_seq = self.hub.log().confirm().await.map_err(read)?;
         let epochs = self.hub.log().epochs();
@@ -302,6 +315,12 @@ impl Articles {
     }
 }
 
+/// Whether a revision may be read: as it would be delivered live.
+fn opens(reader: &Reader, entry: &Entry) -> bool {
+    let record = &entry.stored.record;
+    reader.opens(&record.owner, &record.topics, entry.facets().language)
+}
+
 /// A revision as history shows it: while the article is withdrawn, without its text.
 fn delivery_beside(entry: &Entry, head: &Entry) -> Delivery {
     let mut delivery = entry.delivery();
@@ -362,16 +381,21 @@ impl std::str::FromStr for PageToken {
     }
 }
 
+/// What the caller may read.
+fn reader<T>(request: &Request<T>) -> Result<Reader, Status> {
+    let reader = caller::of(request.extensions()).reader();
+    reader.map_err(|fault| status(&fault))
+}
+
 #[tonic::async_trait]
 impl ArticleService for Articles {
     async fn get_article(
         &self,
         request: Request<GetArticleRequest>,
     ) -> Result<Response<GetArticleResponse>, Status> {
-        let delivery = self
-            .get(request.into_inner())
-            .await
-            .map_err(|fault| status(&fault))?;
+        let reader = reader(&request)?;
+        let delivery = self.get(request.into_inner(), &reader).await;
+        let delivery = delivery.map_err(|fault| status(&fault))?;
         Ok(Response::new(GetArticleResponse {
             delivery: Some(delivery),
         }))
@@ -381,7 +405,9 @@ impl ArticleService for Articles {
         &self,
         request: Request<ListArticlesRequest>,
     ) -> Result<Response<ListArticlesResponse>, Status> {
-        self.list(request.into_inner())
+        let scope = caller::of(request.extensions()).scope();
+        let scope = scope.map_err(|fault| status(&fault))?;
+        self.list(request.into_inner(), &scope)
             .await
             .map(Response::new)
             .map_err(|fault| status(&fault))
@@ -391,7 +417,8 @@ impl ArticleService for Articles {
         &self,
         request: Request<ListRevisionsRequest>,
     ) -> Result<Response<ListRevisionsResponse>, Status> {
-        self.revisions(request.into_inner())
+        let reader = reader(&request)?;
+        self.revisions(request.into_inner(), &reader)
             .await
             .map(Response::new)
             .map_err(|fault| status(&fault))
@@ -401,7 +428,9 @@ impl ArticleService for Articles {
         &self,
         request: Request<ExplainRoutingRequest>,
     ) -> Result<Response<ExplainRoutingResponse>, Status> {
-        let explained = self.hub.explain(request.into_inner()).await;
+        let author = caller::of(request.extensions()).author();
+        let author = author.map_err(|fault| status(&fault))?;
+        let explained = self.hub.explain(request.into_inner(), &author).await;
         explained.map(Response::new).map_err(|fault| status(&fault))
     }
 
@@ -412,6 +441,8 @@ impl ArticleService for Articles {
         &self,
         request: Request<CompareRoutingRequest>,
     ) -> Result<Response<Self::CompareRoutingStream>, Status> {
+        let desk = caller::of(request.extensions()).desk();
+        desk.map_err(|fault| status(&fault))?;
         let compared = self.hub.compare(request.into_inner()).await;
         let compared = compared.map_err(|fault| status(&fault))?;
         Ok(Response::new(Box::pin(compared)))

@@ -11,6 +11,7 @@ use tokio::task::{spawn_blocking, yield_now};
 use tonic::Status;
 
 use crate::{
+    access::author::Author,
     article::{Action, Article, ArticleId, Routing},
     delivery::{
         Entry,
@@ -54,10 +55,11 @@ impl Hub {
     /// Which topics an article would go to, and why.
     ///
     /// # Errors
-    /// A [`Fault`] for its caller.
+    /// A [`Fault`] for its caller, who could be the author of what is asked about.
     pub async fn explain(
         &self,
         request: ExplainRoutingRequest,
+        author: &Author,
     ) -> Result<ExplainRoutingResponse, Fault> {
         let routing = convert::routing::routing(request.routing)?;
         let taxonomy = if request.taxonomy.is_empty() {
@@ -79,6 +81,11 @@ impl Hub {
             routing,
             head,
         } = case;
+        // What is stored is shown to those who could publish over it.
+        if let Some(head) = &head {
+            let record = &head.stored.record;
+            author.check_former(&record.owner, &record.topics)?;
+        }
         let explained = spawn_blocking(move || {
             let is_inferred = routing == Routing::Inferred;
             let explained = explain(

@@ -17,9 +17,11 @@ use tower_service::Service;
 use crate::{
     delivery::{
         hub::Hub,
+        start::Beyond,
         subscription::{Gap, GapReason, Output, Subscription, Way},
     },
     fault::{Fault, Kind},
+    gate::caller::{self, Caller},
     telemetry::Protocol,
     wire::{
         codec::StrictDecoder,
@@ -50,12 +52,19 @@ impl Subscriber {
     }
 
     async fn subscribe(self, request: Request<Body>) -> Result<Subscription, Status> {
+        let caller = caller::of(request.extensions());
         let request = decode(request).await?;
-        let subscription = self.begin(request).await;
+        let subscription = self.begin(request, &caller).await;
         subscription.map_err(|fault| status(&fault))
     }
 
-    async fn begin(self, request: SubscribeRequest) -> Result<Subscription, Fault> {
+    async fn begin(
+        self,
+        request: SubscribeRequest,
+        caller: &Caller,
+    ) -> Result<Subscription, Fault> {
+        // First: what is asked for is nobody's business who may not ask.
+        let permit = caller.stream()?;
         if !request.subscription.is_empty() {
             let message = "subscription: durable subscriptions are not kept by this release; leave \
                            the name empty and resume by cursor";
@@ -64,13 +73,26 @@ impl Subscriber {
         }
         let filter = convert::filter(request.filter)?;
         let start = convert::start(request.start)?;
+        let beyond = beyond(request.beyond_grant)?;
         // The connection may carry other streams: it is not this one's to end.
         let way = Way {
             protocol: Protocol::Grpc,
             connection: None,
+            permit,
         };
-        let subscription = self.hub.subscribe(filter, start, way).await;
+        let subscription = self.hub.subscribe(filter, start, beyond, way).await;
         subscription.map_err(|error| error.fault())
+    }
+}
+
+fn beyond(number: i32) -> Result<Beyond, Fault> {
+    match proto::BeyondGrant::try_from(number) {
+        Ok(proto::BeyondGrant::Unspecified | proto::BeyondGrant::Cut) => Ok(Beyond::Cut),
+        Ok(proto::BeyondGrant::Refuse) => Ok(Beyond::Refuse),
+        Err(_) => {
+            let message = format!("{number} is none of BeyondGrant");
+            Err(Fault::field("FIELD_INVALID", "beyond_grant", message))
+        }
     }
 }
 

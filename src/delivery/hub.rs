@@ -10,10 +10,13 @@ use std::{
         Arc, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,7 +27,7 @@ use crate::{
         group::{Group, Groups},
         history::History,
         index::{Index, Indexed},
-        places::{Place, Places},
+        places::Places,
         seats::Seats,
     },
     filter::Filter,
@@ -56,8 +59,8 @@ const FAST_PER_SECOND: f64 = 50.0;
 /// Perf: at 190 revisions a second each of 1,000 readers takes two or more in one send instead of
 /// one, and the send is nearly all of what a delivery costs (bench fanout, window 16).
 const PACE: Duration = Duration::from_millis(10);
-/// Time between two looks at where subscribers are.
-const ROUND: Duration = Duration::from_secs(5);
+
+mod rounds;
 
 /// How a hub is set up.
 #[derive(Clone, Debug)]
@@ -271,27 +274,29 @@ impl Hub {
     }
 
     /// Wakes readers as entries come, until `stop`; then all of them, to end.
-    pub async fn run_usher(&self, stop: CancellationToken) {
+    /// `access` changes with the rights that streams stand on.
+    pub async fn run_usher(&self, mut access: watch::Receiver<u64>, stop: CancellationToken) {
         let log = &self.0.log;
         let (mut read, mut confirmed) = (log.read_watch(), log.confirmed_watch());
         let mut epochs = log.epochs_watch();
         let mut at = self.0.head.load(Ordering::Acquire);
         let mut pace = Pace::new();
         loop {
-            let mut is_new_life = false;
+            let mut is_for_all = false;
             tokio::select! {
                 // Each arm only wakes; everything is looked at again.
                 () = self.0.stop.cancelled() => break,
                 _ = read.changed() => {}
                 _ = confirmed.changed() => {}
-                _ = epochs.changed() => is_new_life = true,
+                _ = epochs.changed() => is_for_all = true,
+                _ = access.changed() => is_for_all = true,
             }
             self.0.restless.wake_all().await;
             if self.0.head.load(Ordering::Acquire) > at {
                 pace.keep(&self.0.pushed).await;
             }
             let head = self.0.head.load(Ordering::Acquire);
-            if is_new_life || head < at {
+            if is_for_all || head < at {
                 // Some must go back.
                 self.wake_groups(|_| true).await;
             } else if head > at {
@@ -323,54 +328,6 @@ impl Hub {
         let newest_first = ring.chunks.iter().rev();
         let mut new = newest_first.take_while(|chunk| chunk.last_seq() > after);
         new.any(|chunk| group.verdict(chunk) & chunk.mask_after(after) != 0)
-    }
-
-    /// Looks now and then at where subscribers are, until `stop`: measures how far they are behind,
-    /// and gives up those whose connections make no progress.
-    pub async fn run_rounds(&self, clock: fn() -> SystemTime, stop: CancellationToken) {
-        let mut round = interval(ROUND.min(self.patience() / 2));
-        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                // A tick that is dropped comes again.
-                _ = round.tick() => {}
-            }
-            let now_ns = clock()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_nanos());
-            let now = Instant::now();
-            for place in self.0.places.all() {
-                let lag = self.lag_seconds(&place, now, i128::try_from(now_ns).unwrap_or(0));
-                self.0.log.metrics().lag_seconds.observe(lag);
-            }
-            self.0.history.sweep();
-            self.0.groups.prune();
-        }
-    }
-
-    fn lag_seconds(&self, place: &Place, now: Instant, now_ns: i128) -> f64 {
-        let Some(sending_for) = place.sending_for(now) else {
-            return 0.0;
-        };
-        if sending_for >= self.patience() && !place.is_stalled() {
-            tracing::info!(
-                at = place.at(),
-                ?sending_for,
-                "a subscriber made no progress"
-            );
-            place.stall();
-        }
-        let ring = self.0.ring.read().expect("no panic under this lock");
-        // For a reader behind the ring that is a lower bound.
-        match ring.first_after(place.at()) {
-            Some(entry) => {
-                let behind = u64::try_from(now_ns - entry.stored.time_ns).unwrap_or(0);
-                Duration::from_nanos(behind).as_secs_f64()
-            }
-            None => 0.0,
-        }
     }
 
     /// The oldest sequence that the ring holds.

@@ -13,6 +13,8 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::{access::key::KeyId, delivery::subscription::Way, telemetry::Protocol};
+
 /// Where one subscription is. The subscription alone writes it.
 #[derive(Debug)]
 pub struct Place {
@@ -23,20 +25,34 @@ pub struct Place {
     /// milliseconds from `begun` and at least 1; 0 = it waits for us.
     sending_since: AtomicU64,
     is_stalled: AtomicBool,
+    key: Option<KeyId>,
+    protocol: Protocol,
     /// Ends its connection, where that carries nothing else.
     connection: Option<CancellationToken>,
 }
 
 impl Place {
-    /// The place of a new subscription. `connection` ends its connection.
-    pub fn new(at: u64, connection: Option<CancellationToken>, now: Instant) -> Self {
+    /// The place of a new subscription that goes this way.
+    pub fn new(at: u64, way: &Way, now: Instant) -> Self {
         Self {
             begun: now,
             at: AtomicU64::new(at),
             sending_since: AtomicU64::new(1),
             is_stalled: AtomicBool::new(false),
-            connection,
+            key: way.permit.key(),
+            protocol: way.protocol,
+            connection: way.connection.clone(),
         }
+    }
+
+    /// Whose it is, if it needed a key.
+    pub fn key(&self) -> Option<KeyId> {
+        self.key
+    }
+
+    /// How it takes the wire.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// The highest sequence judged.

@@ -5,6 +5,7 @@ use url::form_urlencoded;
 
 use crate::{
     article::check::shown,
+    delivery::start::Beyond,
     fault::{Fault, Violation},
     filter::Filter,
     wire::{
@@ -19,7 +20,14 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// The same as people write it.
 const LAST_EVENT_ID_SHOWN: &str = "Last-Event-ID";
 /// Every parameter.
-const PARAMETERS: [&str; 5] = ["topics", "languages", "urgency", "q", "from"];
+const PARAMETERS: [&str; 6] = [
+    "topics",
+    "languages",
+    "urgency",
+    "q",
+    "from",
+    "beyond-grant",
+];
 /// Longest query: a filter at its bounds has a third of that.
 const QUERY_BYTES_MAX: usize = 8 * 1024;
 
@@ -30,6 +38,8 @@ pub struct Query {
     pub filter: Filter,
     /// Where it begins.
     pub start: Start,
+    /// What becomes of the part that is not granted.
+    pub beyond: Beyond,
     /// What said where it begins.
     start_name: &'static str,
 }
@@ -45,7 +55,7 @@ impl Query {
             return Err(Fault::field("FIELD_INVALID", "query", message));
         }
         let mut wanted = proto::Filter::default();
-        let (mut urgency, mut from) = (None, None);
+        let (mut urgency, mut from, mut beyond) = (None, None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "topics" => wanted.topics.extend(list(&value)),
@@ -53,6 +63,7 @@ impl Query {
                 "q" => wanted.words.extend(words(&value)),
                 "urgency" => once(&mut urgency, "urgency", value.into_owned())?,
                 "from" => once(&mut from, "from", value.into_owned())?,
+                "beyond-grant" => once(&mut beyond, "beyond-grant", value.into_owned())?,
                 unknown => return Err(unknown_parameter(unknown)),
             }
         }
@@ -70,6 +81,7 @@ impl Query {
         Ok(Self {
             filter,
             start,
+            beyond: beyond_grant(beyond.as_deref())?,
             start_name,
         })
     }
@@ -77,6 +89,17 @@ impl Query {
     /// A fault in the words of this query.
     pub fn named(&self, fault: Fault) -> Fault {
         named(fault, self.start_name)
+    }
+}
+
+fn beyond_grant(text: Option<&str>) -> Result<Beyond, Fault> {
+    match text {
+        None | Some("cut") => Ok(Beyond::Cut),
+        Some("refuse") => Ok(Beyond::Refuse),
+        Some(other) => {
+            let message = format!("{} is neither cut nor refuse", shown(other));
+            Err(Fault::field("FIELD_INVALID", "beyond-grant", message))
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
         subscription::{Gap, GapReason, Output, Subscription, Way},
     },
     fault::{Fault, Kind},
+    gate::caller::Caller,
     telemetry::Protocol,
     wire::ninjs::Ninjs,
 };
@@ -65,15 +66,18 @@ impl Events {
         hub: &Hub,
         query: Option<&str>,
         headers: &HeaderMap,
+        caller: &Caller,
         connection: CancellationToken,
     ) -> Result<Self, Fault> {
+        let permit = caller.stream()?;
         let query = Query::parse(query.unwrap_or_default(), headers)?;
         let way = Way {
             protocol: Protocol::Sse,
             connection: Some(connection),
+            permit,
         };
         let begun = hub
-            .subscribe(query.filter.clone(), query.start.clone(), way)
+            .subscribe(query.filter.clone(), query.start.clone(), query.beyond, way)
             .await;
         match begun {
             Ok(subscription) => Ok(Self {

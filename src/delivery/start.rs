@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    access::scope::Scope,
     cursor::{Cursor, Epochs, Place},
     delivery::{
         hub::{Hub, WINDOWS_MAX},
@@ -42,6 +43,9 @@ pub enum SubscribeError {
         /// What may have been meant.
         nearest: Topic,
     },
+    /// Its key may not, or no more.
+    #[error("not granted: {}", .0.reason)]
+    Access(Fault),
     /// The process is stopping.
     #[error("the process is stopping")]
     Draining,
@@ -53,6 +57,50 @@ pub enum SubscribeError {
         /// How long it was waited for.
         patience: Duration,
     },
+}
+
+/// What becomes of the part of a filter that is not granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beyond {
+    /// It is left out.
+    #[default]
+    Cut,
+    /// The whole is refused.
+    Refuse,
+}
+
+/// The part of a filter that a scope opens.
+///
+/// # Errors
+/// Forbidden `FILTER_NOT_GRANTED`: nothing of it, or not all where all is asked for.
+pub fn granted(filter: &Filter, scope: &Scope, beyond: Beyond) -> Result<Filter, SubscribeError> {
+    if scope.is_all() {
+        return Ok(filter.clone());
+    }
+    let refused = |message: &str| {
+        let texts = |topics: &mut dyn Iterator<Item = String>| topics.collect::<Vec<_>>().join(",");
+        let topics = texts(&mut scope.topics.iter().map(ToString::to_string));
+        let languages = texts(
+            &mut scope
+                .languages
+                .iter()
+                .map(|range| range.as_str().to_owned()),
+        );
+        let fault = Fault::new(Kind::Forbidden, "FILTER_NOT_GRANTED", message);
+        SubscribeError::Access(
+            fault
+                .with("granted_topics", topics)
+                .with("granted_languages", languages),
+        )
+    };
+    if beyond == Beyond::Refuse && !scope.holds(filter) {
+        return Err(refused(
+            "the filter goes beyond what this key may read; narrow it, or take what is granted",
+        ));
+    }
+    scope.cut(filter).ok_or_else(|| {
+        refused("nothing of what the filter wants may be read with this key; ask for a grant")
+    })
 }
 
 impl SubscribeError {
@@ -76,6 +124,7 @@ impl SubscribeError {
             )
             .with("topic", unknown.to_string())
             .with("nearest", nearest.to_string()),
+            Self::Access(fault) => fault.clone(),
             Self::Draining => Fault::unavailable(
                 "DRAINING",
                 "this node is stopping; subscribe again after the last cursor",
@@ -124,6 +173,7 @@ impl Hub {
         &self,
         filter: Filter,
         start: Start,
+        beyond: Beyond,
         way: Way,
     ) -> Result<Subscription, SubscribeError> {
         if self.stop().is_cancelled() {
@@ -133,6 +183,7 @@ impl Hub {
         // Everything that was accepted before this call is history.
         let history_end = log.confirm().await?;
         let filter = self.known(filter).await?;
+        let filter = granted(&filter, way.permit.scope(), beyond)?;
         let epochs = log.epochs();
         let oldest = epochs.cursor(log.retained_from() - 1);
         let retention = |from: Cursor| Gap {

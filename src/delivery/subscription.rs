@@ -29,6 +29,7 @@ use crate::{
         start::SubscribeError,
     },
     filter::Filter,
+    gate::permit::Permit,
     telemetry::Protocol,
 };
 
@@ -74,13 +75,15 @@ pub enum GapReason {
     EpochForeign,
 }
 
-/// By which way a stream goes to its subscriber.
-#[derive(Clone, Debug)]
+/// By which way a stream goes to its subscriber, and on what right.
+#[derive(Debug)]
 pub struct Way {
     /// In which form.
     pub protocol: Protocol,
     /// Ends the connection, where that carries nothing else.
     pub connection: Option<CancellationToken>,
+    /// The right to it.
+    pub permit: Permit,
 }
 
 /// Where a stream begins.
@@ -108,6 +111,7 @@ pub struct Subscription {
     place: Arc<Place>,
     place_number: u64,
     protocol: Protocol,
+    permit: Permit,
     /// The highest place judged.
     at: Cursor,
     epochs: Arc<Epochs>,
@@ -131,7 +135,7 @@ impl Subscription {
     pub fn new(hub: Hub, filter: &Filter, begin: Beginning, way: Way) -> Self {
         let now = Instant::now();
         let group = hub.groups().of(filter);
-        let place = Arc::new(Place::new(begin.at.seq, way.connection, now));
+        let place = Arc::new(Place::new(begin.at.seq, &way, now));
         let Beginning {
             at,
             epochs,
@@ -153,6 +157,7 @@ impl Subscription {
             group,
             place,
             protocol: way.protocol,
+            permit: way.permit,
             at,
             epochs,
             epochs_watch,
@@ -173,6 +178,11 @@ impl Subscription {
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Output> {
         let now = Instant::now();
         let output = self.poll_at(context, now);
+        if let Poll::Ready(Output::Deliveries(run)) = &output
+            && let Err(fault) = self.permit.take_bytes(byte_count(run))
+        {
+            return Poll::Ready(Output::End(SubscribeError::Access(fault)));
+        }
         match &output {
             Poll::Ready(output) => {
                 self.heartbeat_at = now + HEARTBEAT;
@@ -180,9 +190,7 @@ impl Subscription {
                 if let Output::Deliveries(run) = output {
                     let counts = self.hub.counts(self.protocol);
                     counts.deliveries.inc_by(run.count);
-                    counts
-                        .bytes
-                        .inc_by(u64::try_from(run.bytes.len()).unwrap_or(u64::MAX));
+                    counts.bytes.inc_by(byte_count(run));
                 }
             }
             Poll::Pending => self.place.waits(),
@@ -198,13 +206,16 @@ impl Subscription {
             if self.place.is_stalled() {
                 return Poll::Ready(Output::End(self.stalled()));
             }
+            if let Err(fault) = self.permit.stands() {
+                return Poll::Ready(Output::End(SubscribeError::Access(fault)));
+            }
             if let Some(gap) = self.next_gap() {
                 return Poll::Ready(Output::Gap(gap));
             }
             if !self.hub.log().is_fresh() {
                 // This node may not know of a kill, or the ring may hold what the log has lost.
                 self.hub.restless().wait(self.restless_seat, context);
-                if self.hub.log().is_fresh() || self.must_end_soon() {
+                if self.hub.log().is_fresh() || self.must_end_soon() || self.permit.is_new() {
                     continue;
                 }
                 return self.wait(context, now);
@@ -279,7 +290,10 @@ impl Subscription {
             self.hub.restless().wait(self.restless_seat, context);
         }
         // What came before we waited wakes nobody.
-        if self.hub.has_more(self.at.seq, !self.is_caught_up) || self.must_end_soon() {
+        if self.hub.has_more(self.at.seq, !self.is_caught_up)
+            || self.must_end_soon()
+            || self.permit.is_new()
+        {
             Step::Again
         } else {
             Step::Wait
@@ -413,6 +427,10 @@ impl Subscription {
         }
         None
     }
+}
+
+fn byte_count(run: &Run) -> u64 {
+    u64::try_from(run.bytes.len()).unwrap_or(u64::MAX)
 }
 
 /// One step of a walk.

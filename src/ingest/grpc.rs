@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, future, stream};
 use opentelemetry::Context;
 use prost::Message as _;
 use tokio::{sync::OwnedSemaphorePermit, task::coop::unconstrained, time::Instant};
@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 
 use crate::{
     fault::Fault,
+    gate::caller::{self, Caller},
     ingest::{Ingest, PublishError, Published},
     telemetry::trace,
     wire::{
@@ -38,6 +39,22 @@ const MARGIN: Duration = Duration::from_millis(50);
 /// Room for one request, or why there is none.
 type Room = Result<OwnedSemaphorePermit, PublishError>;
 
+/// By whom a call was made, and within which trace.
+#[derive(Clone, Debug)]
+struct By {
+    caller: Caller,
+    parent: Context,
+}
+
+impl By {
+    fn of<T>(request: &Request<T>) -> Self {
+        Self {
+            caller: caller::of(request.extensions()),
+            parent: trace::parent(request.metadata()),
+        }
+    }
+}
+
 /// The publish gateway as a gRPC service.
 #[derive(Clone, Debug)]
 pub struct Publisher {
@@ -54,11 +71,12 @@ impl Publisher {
         &self,
         request: PublishRequest,
         room: Room,
-        parent: &Context,
+        by: &By,
         deadline: Instant,
     ) -> Result<PublishResponse, Status> {
-        let span = trace::Publish::begin(parent);
-        let published = self.publish_checked(request, room, span.traceparent(), deadline);
+        let span = trace::Publish::begin(&by.parent);
+        let from = (&by.caller, span.traceparent());
+        let published = self.publish_checked(request, room, from, deadline);
         let published = published.instrument(span.log()).await;
         span.end(match &published {
             Ok(published) => Ok((published.article_id, published.revision)),
@@ -77,13 +95,15 @@ impl Publisher {
         &self,
         request: PublishRequest,
         room: Room,
-        traceparent: String,
+        (caller, traceparent): (&Caller, String),
         deadline: Instant,
     ) -> Result<Published, Fault> {
+        let author = caller.author()?;
+        caller.take_publish()?;
         let _room = room.map_err(|error| error.fault())?;
         let now = time_of(self.ingest.now());
         let mut submission = convert::submission(request, now)?;
-        submission.traceparent = traceparent;
+        (submission.author, submission.traceparent) = (author, traceparent);
         match self.ingest.publish(submission, deadline).await {
             Ok(published) => {
                 let (article, revision) = (published.article_id, published.revision.get());
@@ -103,11 +123,11 @@ impl Publisher {
         &self,
         request: PublishRequest,
         room: Room,
-        parent: &Context,
+        by: &By,
         deadline: Instant,
     ) -> PublishStreamResponse {
         let request_id = request.request_id.clone();
-        let result = match self.publish_one(request, room, parent, deadline).await {
+        let result = match self.publish_one(request, room, by, deadline).await {
             Ok(response) => StreamResult::Published(response),
             Err(status) => StreamResult::Error(tonic_types::Status {
                 code: status.code().into(),
@@ -139,10 +159,10 @@ impl PublisherService for Publisher {
         request: Request<PublishRequest>,
     ) -> Result<Response<PublishResponse>, Status> {
         let deadline = Instant::now() + patience(request.metadata());
-        let parent = trace::parent(request.metadata());
+        let by = By::of(&request);
         let request = request.into_inner();
         let room = self.ingest.room(request.encoded_len(), deadline).await;
-        let published = self.publish_one(request, room, &parent, deadline);
+        let published = self.publish_one(request, room, &by, deadline);
         published.await.map(Response::new)
     }
 
@@ -153,13 +173,24 @@ impl PublisherService for Publisher {
         &self,
         request: Request<Streaming<PublishStreamRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        let parent = trace::parent(request.metadata());
+        let by = By::of(&request);
+        by.caller.author().map_err(|fault| status(&fault))?;
         let (service, ingest) = (self.clone(), self.ingest.clone());
         let stop = self.ingest.stop().clone();
+        let last = by.caller.clone();
+        let ends = {
+            let (stop, caller) = (stop.clone(), by.caller.clone());
+            async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = caller.ended() => {}
+                }
+            }
+        };
         let answers = request
             .into_inner()
             // What was taken is answered; then the stream ends, or it would hold the exit.
-            .take_until(stop.clone().cancelled_owned())
+            .take_until(ends)
             // One by one, so that no later request gets room before an earlier one.
             .then(move |request| {
                 let ingest = ingest.clone();
@@ -171,18 +202,24 @@ impl PublisherService for Publisher {
                 }
             })
             .map(move |taken| {
-                let (service, parent) = (service.clone(), parent.clone());
+                let (service, by) = (service.clone(), by.clone());
                 // In request order; first polls go in that order too, so revisions keep theirs:
                 // but for tokio's budget of a task, which wakes those that it stops backwards.
                 unconstrained(async move {
                     let (request, room, deadline) = taken?;
-                    Ok(service.answer(request, room, &parent, deadline).await)
+                    let caller = by.caller.again().map_err(|fault| status(&fault))?;
+                    let by = By { caller, ..by };
+                    Ok(service.answer(request, room, &by, deadline).await)
                 })
             })
             .buffered(PIPELINE_MAX)
-            .chain(stream::once(async move { stop.is_cancelled() }).filter_map(async |is_stopping| {
-                is_stopping.then(|| Err(status(&PublishError::Stopping.fault())))
-            }));
+            .chain(stream::once(async move {
+                if stop.is_cancelled() {
+                    return Some(Err(status(&PublishError::Stopping.fault())));
+                }
+                last.again().err().map(|fault| Err(status(&fault)))
+            })
+            .filter_map(future::ready));
         Ok(Response::new(Box::pin(answers)))
     }
 }

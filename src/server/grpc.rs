@@ -3,6 +3,7 @@
 
 use std::{convert::Infallible, future::Future, pin::pin, time::Duration};
 
+use http::{HeaderValue, header::AUTHORIZATION};
 use hyper::{Request, body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -10,12 +11,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, service::Routes};
 use tower_service::Service as _;
 
-use crate::server::incoming::accept;
+use crate::{fault::Fault, gate::Gate, server::incoming::accept, wire::status::status};
 
 /// Time between two HTTP/2 pings to a silent client.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long a client may take to answer a ping.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the paths of our services begin with.
+const OURS: &str = "/barid.v1.";
 /// Streams and calls that one connection may have open.
 const STREAMS_MAX: u32 = 1024;
 /// Bytes that a stream may have waiting within its connection: at least one frame goes in.
@@ -38,7 +41,7 @@ where
 /// open at `end` is cut off. `connections` counts them.
 pub async fn run(
     listener: TcpListener,
-    routes: Routes,
+    (routes, gate): (Routes, Gate),
     drain: CancellationToken,
     end: CancellationToken,
     connections: TaskTracker,
@@ -53,7 +56,7 @@ pub async fn run(
             // A connection that is not taken stays in the system's queue.
             socket = accept(&listener) => socket,
         };
-        let (routes, drain, end) = (routes.clone(), drain.clone(), end.clone());
+        let (routes, drain, end) = ((routes.clone(), gate.clone()), drain.clone(), end.clone());
         let tracked = Tracked(connections.clone());
         connections.spawn(connection(socket, routes, tracked, drain, end));
     }
@@ -61,14 +64,19 @@ pub async fn run(
 
 async fn connection(
     socket: TcpStream,
-    routes: Routes,
+    (routes, gate): (Routes, Gate),
     tracked: Tracked,
     drain: CancellationToken,
     end: CancellationToken,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let mut routes = routes.clone();
-        async move { Ok::<_, Infallible>(answered(routes.call(request.map(Body::new)).await)) }
+        let (mut routes, request) = (routes.clone(), admitted(&gate, request));
+        async move {
+            Ok::<_, Infallible>(match request {
+                Ok(request) => answered(routes.call(request.map(Body::new)).await),
+                Err(fault) => status(&fault).into_http(),
+            })
+        }
     });
     let connection = http2::Builder::new(tracked)
         .timer(TokioTimer::new())
@@ -95,6 +103,17 @@ async fn connection(
     if let Err(error) = result {
         tracing::debug!(%error, "gRPC connection");
     }
+}
+
+/// A request with its caller, and without the key: no service sees that. Health and reflection are
+/// everybody's.
+fn admitted(gate: &Gate, mut request: Request<Incoming>) -> Result<Request<Incoming>, Fault> {
+    let shown = request.headers_mut().remove(AUTHORIZATION);
+    if request.uri().path().starts_with(OURS) {
+        let caller = gate.admit(shown.as_ref().map(HeaderValue::as_bytes))?;
+        request.extensions_mut().insert(caller);
+    }
+    Ok(request)
 }
 
 fn answered<T>(result: Result<T, Infallible>) -> T {

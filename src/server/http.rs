@@ -9,8 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
 };
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -30,6 +30,7 @@ use crate::{
         sse::{self, Events},
     },
     fault::{Fault, Kind},
+    gate::{Gate, caller::Caller},
     server::{
         http::stream::{Asked, Rewound, read_head},
         incoming::accept,
@@ -70,6 +71,9 @@ pub struct Web {
     hub: Hub,
     clock: fn() -> SystemTime,
     phase: watch::Receiver<Phase>,
+    gate: Gate,
+    /// Whether whoever is on this machine reads without a key.
+    local_reads: bool,
 }
 
 /// An answer's body.
@@ -106,8 +110,28 @@ struct LogReadiness {
 
 impl Web {
     /// The web side over a hub.
-    pub fn new(hub: Hub, clock: fn() -> SystemTime, phase: watch::Receiver<Phase>) -> Self {
-        Self { hub, clock, phase }
+    pub fn new(
+        hub: Hub,
+        clock: fn() -> SystemTime,
+        phase: watch::Receiver<Phase>,
+        (gate, local_reads): (Gate, bool),
+    ) -> Self {
+        Self {
+            hub,
+            clock,
+            phase,
+            gate,
+            local_reads,
+        }
+    }
+
+    /// Who makes a request over a connection from this machine, or from another.
+    fn caller(&self, headers: &HeaderMap, is_local: bool) -> Result<Caller, Fault> {
+        let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        if shown.is_none() && self.local_reads && is_local {
+            return Ok(Caller::Local);
+        }
+        self.gate.admit(shown)
     }
 
     fn log(&self) -> &Log {
@@ -143,6 +167,7 @@ impl Web {
         end: CancellationToken,
         connections: TaskTracker,
     ) {
+        let is_local = socket.peer_addr().is_ok_and(|peer| peer.ip().is_loopback());
         // A subscriber that takes nothing ends this connection alone.
         let end = end.child_token();
         let head = tokio::select! {
@@ -157,7 +182,7 @@ impl Web {
             return;
         };
         let events = match stream::asked(&head, STREAM) {
-            Some(asked) => self.open(asked, end.clone()).await,
+            Some(asked) => self.open(asked, is_local, end.clone()).await,
             None => None,
         };
         if let Some(events) = events {
@@ -166,15 +191,22 @@ impl Web {
             connections.spawn(self.send(socket, events, end));
             return;
         }
-        self.serve(Rewound::new(head, socket), drain, end).await;
+        self.serve(Rewound::new(head, socket), is_local, drain, end)
+            .await;
     }
 
     /// Serves a connection by hyper.
-    async fn serve(self, socket: Rewound, drain: CancellationToken, end: CancellationToken) {
+    async fn serve(
+        self,
+        socket: Rewound,
+        is_local: bool,
+        drain: CancellationToken,
+        end: CancellationToken,
+    ) {
         let own_end = end.clone();
         let service = service_fn(move |request| {
             let (web, end) = (self.clone(), own_end.clone());
-            async move { Ok::<_, Infallible>(web.answer(&request, end).await) }
+            async move { Ok::<_, Infallible>(web.answer(&request, is_local, end).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -202,11 +234,13 @@ impl Web {
     }
 
     /// The stream that is asked for; none if there is anything to say against it.
-    async fn open(&self, asked: Asked, end: CancellationToken) -> Option<Events> {
+    async fn open(&self, asked: Asked, is_local: bool, end: CancellationToken) -> Option<Events> {
         if *self.phase.borrow() != Phase::Serving {
             return None;
         }
-        let opened = Events::open(&self.hub, asked.query.as_deref(), &asked.headers, end);
+        let caller = self.caller(&asked.headers, is_local).ok()?;
+        let query = asked.query.as_deref();
+        let opened = Events::open(&self.hub, query, &asked.headers, &caller, end);
         opened.await.ok()
     }
 
@@ -233,6 +267,7 @@ impl Web {
     async fn answer(
         &self,
         request: &Request<Incoming>,
+        is_local: bool,
         end: CancellationToken,
     ) -> Response<WebBody> {
         let path = request.uri().path();
@@ -249,16 +284,23 @@ impl Web {
             return answer;
         }
         match path {
-            STREAM => self.stream(request, end).await,
+            STREAM => self.stream(request, is_local, end).await,
             "/healthz" => text(StatusCode::OK, "text/plain; charset=utf-8", "alive\n"),
             "/readyz" => self.readiness(),
-            _ => self.metrics(),
+            _ => match self
+                .caller(request.headers(), is_local)
+                .and_then(|it| it.monitor())
+            {
+                Ok(()) => self.metrics(),
+                Err(fault) => whole(problem(&fault)),
+            },
         }
     }
 
     async fn stream(
         &self,
         request: &Request<Incoming>,
+        is_local: bool,
         end: CancellationToken,
     ) -> Response<WebBody> {
         let headers = request.headers();
@@ -270,7 +312,11 @@ impl Web {
             }
             return whole(problem(&fault));
         }
-        match Events::open(&self.hub, request.uri().query(), headers, end).await {
+        let caller = match self.caller(headers, is_local) {
+            Ok(caller) => caller,
+            Err(fault) => return whole(problem(&fault)),
+        };
+        match Events::open(&self.hub, request.uri().query(), headers, &caller, end).await {
             Ok(opened) => events(opened),
             Err(fault) => whole(problem(&fault)),
         }

@@ -4,6 +4,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    access::author::Author,
     article::{
         ARTICLE_BYTES_MAX, Action, Article, ArticleId, BodyType, LIST_MAX, Language, Link,
         LinkRelation, LinkTarget, OWN_TOPICS_MAX, Place, RequestId, Routing, Submission, Time,
@@ -18,6 +19,7 @@ use crate::{
     wire::proto::v1 as proto,
 };
 
+pub mod partner;
 pub mod routing;
 
 /// What a subscriber asks for.
@@ -150,6 +152,7 @@ pub fn submission(mut request: proto::PublishRequest, now: Time) -> Result<Submi
         action,
         article,
         routing,
+        author: Author::anyone(),
         traceparent: String::new(),
     })
 }

@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    access::{author::key_name, key::KeyId},
     article::{ArticleId, RequestId},
     cursor::{Cursor, Epochs},
     fault::Fault,
@@ -50,6 +51,7 @@ mod info;
 pub mod killed;
 pub mod open;
 pub mod page;
+pub mod partners;
 pub mod pulse;
 pub mod retain;
 pub mod servers;
@@ -188,8 +190,13 @@ impl Log {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn answer(&self, key: &str, id: RequestId) -> Result<Option<Answer>, ReadError> {
-        let Some(message) = self.get(Get::Last(subject::request(key, id))).await? else {
+    pub async fn answer(
+        &self,
+        key: Option<KeyId>,
+        id: RequestId,
+    ) -> Result<Option<Answer>, ReadError> {
+        let at = subject::request(&key_name(key), id);
+        let Some(message) = self.get(Get::Last(at)).await? else {
             return Ok(None);
         };
         let seq = message.sequence;
@@ -199,7 +206,7 @@ impl Log {
             .caches
             .lock()
             .expect("no panic under this lock")
-            .answered(id, answer.clone());
+            .answered(key, id, answer.clone());
         Ok(Some(answer))
     }
 
@@ -224,12 +231,12 @@ impl Log {
     }
 
     /// What this node remembers of a request.
-    pub fn cached_answer(&self, id: RequestId) -> Option<Known> {
+    pub fn cached_answer(&self, key: Option<KeyId>, id: RequestId) -> Option<Known> {
         self.0
             .caches
             .lock()
             .expect("no panic under this lock")
-            .answer(id)
+            .answer(key, id)
     }
 
     /// Remembers what a record says of its article and its request.
@@ -248,12 +255,12 @@ impl Log {
     }
 
     /// Remembers the answer to a request of this node.
-    pub fn note_answer(&self, id: RequestId, answer: Answer) {
+    pub fn note_answer(&self, key: Option<KeyId>, id: RequestId, answer: Answer) {
         self.0
             .caches
             .lock()
             .expect("no panic under this lock")
-            .answered(id, answer);
+            .answered(key, id, answer);
     }
 
     /// Articles whose earlier revisions must not be shown any more.
@@ -325,6 +332,10 @@ impl Log {
 
     fn meta(&self) -> &kv::Store {
         &self.0.connection.meta
+    }
+
+    fn partners(&self) -> &kv::Store {
+        &self.0.connection.partners
     }
 
     /// Asks the leader for a message, again and again until it answers or patience ends.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{
     Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
@@ -62,6 +62,9 @@ pub fn problem_with(status: StatusCode, fault: &Fault) -> Response<Bytes> {
         .header(CACHE_CONTROL, "no-store");
     if let Some(after) = fault.retry_after {
         answer = answer.header(RETRY_AFTER, after.as_secs().max(1));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        answer = answer.header(WWW_AUTHENTICATE, "Bearer");
     }
     answer.body(body.into()).expect("these headers are good")
 }

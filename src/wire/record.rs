@@ -50,6 +50,8 @@ pub struct Record {
     pub prior_revision_seq: u64,
     /// How its own topics were found.
     pub routing: Routing,
+    /// Which partner published the article first, or empty.
+    pub owner: String,
     /// W3C trace context of the publish that made it, or empty.
     pub traceparent: String,
 }
@@ -126,6 +128,7 @@ impl Record {
             }
             .into(),
             traceparent: self.traceparent.clone(),
+            owner: self.owner.clone(),
         };
         record.encode_to_vec().into()
     }
@@ -160,6 +163,7 @@ impl Record {
                 Err(_) => return Err(RecordError::Field("routing")),
             },
             traceparent: record.traceparent,
+            owner: record.owner,
         })
     }
 

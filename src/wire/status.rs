@@ -42,10 +42,12 @@ pub fn reason(status: &Status) -> Option<String> {
 /// The HTTP status of a kind of fault.
 pub fn http(kind: Kind) -> StatusCode {
     match kind {
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
         Kind::Invalid | Kind::OutOfRange => StatusCode::BAD_REQUEST,
         Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
         Kind::Missing => StatusCode::NOT_FOUND,
-        Kind::Conflict | Kind::Precondition => StatusCode::CONFLICT,
+        Kind::Exists | Kind::Conflict | Kind::Precondition => StatusCode::CONFLICT,
         Kind::Exhausted => StatusCode::TOO_MANY_REQUESTS,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Bug => StatusCode::INTERNAL_SERVER_ERROR,
@@ -55,9 +57,12 @@ pub fn http(kind: Kind) -> StatusCode {
 /// The kind of a fault as a word, for logs and metrics.
 pub fn word(kind: Kind) -> &'static str {
     match kind {
+        Kind::Unauthenticated => "unauthenticated",
+        Kind::Forbidden => "forbidden",
         Kind::Invalid => "invalid",
         Kind::Unsupported => "unsupported",
         Kind::Missing => "missing",
+        Kind::Exists => "exists",
         Kind::Conflict => "conflict",
         Kind::Precondition => "precondition",
         Kind::OutOfRange => "out_of_range",
@@ -69,9 +74,12 @@ pub fn word(kind: Kind) -> &'static str {
 
 fn code(kind: Kind) -> Code {
     match kind {
+        Kind::Unauthenticated => Code::Unauthenticated,
+        Kind::Forbidden => Code::PermissionDenied,
         Kind::Invalid => Code::InvalidArgument,
         Kind::Unsupported => Code::Unimplemented,
         Kind::Missing => Code::NotFound,
+        Kind::Exists => Code::AlreadyExists,
         Kind::Conflict => Code::Aborted,
         Kind::Precondition => Code::FailedPrecondition,
         Kind::OutOfRange => Code::OutOfRange,

@@ -14,6 +14,8 @@ use crate::{
 pub const STREAM: &str = "BARID";
 /// The bucket of facts about the log itself.
 pub const META_BUCKET: &str = "barid-meta";
+/// The bucket of partners, their grants and keys.
+pub const PARTNERS_BUCKET: &str = "barid-partners";
 /// All history records.
 pub const ARTICLES: &str = "log.article.>";
 /// All copies for native readers.
@@ -26,8 +28,6 @@ pub const ERASURES: &str = "log.erase.>";
 const ALL: &str = "log.>";
 /// Where the stream's epochs are kept.
 pub const EPOCHS_METADATA: &str = "barid.epochs";
-/// The key of a publisher without a key.
-pub const ANONYMOUS_KEY: &str = "anon";
 
 /// The sequence that a message's subject must end with, or the batch is refused (ADR-50).
 pub const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";

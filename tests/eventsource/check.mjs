@@ -25,7 +25,7 @@ const folder = await mkdtemp(join(tmpdir(), "barid-eventsource-"));
 let listen = { grpc: "127.0.0.1:0", http: "127.0.0.1:0", nats: "127.0.0.1:0" };
 
 async function serve() {
-  const args = ["serve", "--output", "json", "--log", "error", "--data-dir", join(folder, "data")];
+  const args = ["serve", "--danger-without-keys", "--output", "json", "--log", "error", "--data-dir", join(folder, "data")];
   args.push("--nats-server", natsServer);
   for (const [key, address] of Object.entries(listen)) args.push(`--${key}-listen`, address);
   const child = spawn(barid, args, { stdio: ["ignore", "pipe", "inherit"], cwd: folder });

@@ -53,6 +53,7 @@ pub struct Node {
     pub nats: String,
     args: Vec<String>,
     variables: Vec<(String, String)>,
+    has_keys: bool,
     data: PathBuf,
     _owned: Option<TempDir>,
 }
@@ -89,6 +90,23 @@ impl Node {
         node
     }
 
+    /// A node in a new folder that asks for keys.
+    pub fn start_with_keys(args: &[&str]) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut node = Self::idle(dir.path(), args);
+        node.has_keys = true;
+        node.spawn();
+        node._owned = Some(dir);
+        node
+    }
+
+    /// The node's own key of a role, in the file that it made.
+    pub fn key(&self, role: &str) -> String {
+        let path = self.data.join("keys").join(role);
+        let text = std::fs::read_to_string(path).unwrap();
+        text.trim().to_owned()
+    }
+
     /// A node in a folder that is there, perhaps with a log.
     pub fn start_in(data: &Path, args: &[&str]) -> Self {
         let mut node = Self::idle(data, args);
@@ -107,6 +125,7 @@ impl Node {
             nats: "nats://127.0.0.1:0".to_owned(),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             variables: Vec::new(),
+            has_keys: false,
             data: data.to_owned(),
             _owned: None,
         }
@@ -121,7 +140,12 @@ impl Node {
         if !self.args.iter().any(|arg| arg == "--drain") {
             command.args(["--drain", "100ms"]);
         }
-        command.args(["--log", "barid=debug,warn"]);
+        if !self.args.iter().any(|arg| arg == "--log") {
+            command.args(["--log", "barid=debug,warn"]);
+        }
+        if !self.has_keys {
+            command.arg("--danger-without-keys");
+        }
         if !self.is_external() {
             let listen = self.nats.strip_prefix("nats://").unwrap();
             command
@@ -290,7 +314,7 @@ impl Drop for Node {
 
 /// An open stream.
 pub struct Reader {
-    frames: Streaming<SubscribeResponse>,
+    pub frames: Streaming<SubscribeResponse>,
 }
 
 impl Reader {

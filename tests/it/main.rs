@@ -13,6 +13,8 @@
     reason = "a test may panic, look at the clock and be long"
 )]
 
+mod access;
+mod access_matrix;
 mod bad_clusters;
 mod bad_input;
 mod clients;
@@ -22,6 +24,7 @@ mod deploy;
 mod epochs;
 mod explaining;
 mod harness;
+mod keys;
 mod kills;
 mod managed_nats;
 mod model;

@@ -383,6 +383,7 @@ fn group(uri: &str) -> Vec<Part> {
         prior_revision_seq: 0,
         routing: 0,
         traceparent: String::new(),
+        owner: String::new(),
     };
     let mut record = record.encode_to_vec();
     let unknown = "a field of a later release".to_owned();
@@ -512,7 +513,7 @@ async fn raw_client(node: &Node) -> tonic::client::Grpc<Channel> {
 
 /// Leaves messages as they are.
 #[derive(Clone, Copy)]
-struct RawCodec;
+pub struct RawCodec;
 
 impl Codec for RawCodec {
     type Encode = Bytes;

@@ -808,6 +808,7 @@ async fn an_article_has_at_most_64_topics() {
         prior_revision_seq: 0,
         routing: Routing::Inferred,
         traceparent: String::new(),
+        owner: String::new(),
     };
     let context = Context {
         head_seq: 0,

@@ -6,10 +6,11 @@ use std::{
 };
 
 /// Groups from left to right; a module may import from groups to its left, and from itself.
-const GROUPS: [&[&str]; 7] = [
-    &["article", "topic", "cursor", "fault", "filter"],
+const GROUPS: [&[&str]; 8] = [
+    &["article", "topic", "cursor", "fault", "filter", "access"],
     &["routing", "telemetry"],
     &["wire"],
+    &["gate"],
     &["ingest", "delivery", "desk"],
     &["config"],
     &["server"],

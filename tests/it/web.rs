@@ -34,7 +34,7 @@ pub fn get(path: &str) -> Request<Empty<Bytes>> {
 }
 
 /// Status, type and body of an answer.
-async fn answer(address: &str, request: Request<Empty<Bytes>>) -> (StatusCode, String, Bytes) {
+pub async fn answer(address: &str, request: Request<Empty<Bytes>>) -> (StatusCode, String, Bytes) {
     let response = open(address, request).await;
     let kind = response.headers().get("content-type");
     let kind = kind.map_or("", |kind| kind.to_str().unwrap()).to_owned();

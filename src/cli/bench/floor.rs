@@ -13,6 +13,7 @@ use async_nats::{
 use bytes::Bytes;
 
 use crate::{
+    access::author::key_name,
     article::{Action, ArticleId, RequestId, Revision, Routing, Time, Urgencies, Urgency},
     cli::bench::{Latencies, node},
     cursor::{Epoch, Epochs},
@@ -134,7 +135,7 @@ impl Floor {
             own_topic_count: 1,
             topic_reasons: vec!["named".to_owned()],
             request_id: RequestId::new(uuid::Uuid::new_v4()),
-            publisher_key_id: subject::ANONYMOUS_KEY.to_owned(),
+            publisher_key_id: key_name(None),
             published_at: now,
             routed_at: now,
             urgencies_ever: Urgencies::default().with(Urgency::DEFAULT),
@@ -142,6 +143,7 @@ impl Floor {
             prior_revision_seq: 0,
             routing: Routing::Inferred,
             traceparent: String::new(),
+            owner: String::new(),
         };
         let context = Context {
             head_seq: 0,

@@ -62,7 +62,14 @@ impl Node {
         let mut command = Command::new(program);
         command
             .args([
-                "serve", "--output", "json", "--log", "error", "--drain", "0s",
+                "serve",
+                "--danger-without-keys",
+                "--output",
+                "json",
+                "--log",
+                "error",
+                "--drain",
+                "0s",
             ])
             .args([
                 "--grpc-listen",

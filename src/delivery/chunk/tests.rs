@@ -61,6 +61,7 @@ fn entry(seq: u64, sample: &Sample) -> Arc<Entry> {
         prior_revision_seq: 0,
         routing: Routing::Inferred,
         traceparent: String::new(),
+        owner: String::new(),
     };
     let stored = Stored {
         seq,

@@ -6,6 +6,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use lru::LruCache;
 
 use crate::{
+    access::key::KeyId,
     article::{Action, ArticleId, Language, RequestId, Revision, Time, Urgencies, Urgency},
     topic::Topic,
     wire::record::{Answer, RecordError, Stored},
@@ -35,6 +36,8 @@ pub struct Head {
     pub urgencies_ever: Urgencies,
     /// The newest one.
     pub urgency: Urgency,
+    /// Which partner's it is, or empty.
+    pub owner: String,
     /// When the story was first written.
     pub first_created: Option<Time>,
 }
@@ -55,6 +58,7 @@ impl Head {
             language: facets.language,
             urgencies_ever: stored.record.urgencies_ever,
             urgency: facets.urgency,
+            owner: stored.record.owner.clone(),
             first_created: facets.first_created,
         })
     }
@@ -73,7 +77,7 @@ pub enum Known {
 #[derive(Debug)]
 pub struct Caches {
     heads: LruCache<ArticleId, Arc<Head>>,
-    answers: LruCache<RequestId, Known>,
+    answers: LruCache<(Option<KeyId>, RequestId), Known>,
 }
 
 impl Default for Caches {
@@ -92,13 +96,13 @@ impl Caches {
     }
 
     /// What is remembered of a request.
-    pub fn answer(&mut self, id: RequestId) -> Option<Known> {
-        self.answers.get(&id).cloned()
+    pub fn answer(&mut self, key: Option<KeyId>, id: RequestId) -> Option<Known> {
+        self.answers.get(&(key, id)).cloned()
     }
 
     /// Remembers an answer.
-    pub fn answered(&mut self, id: RequestId, answer: Answer) {
-        self.answers.put(id, Known::Answer(Arc::new(answer)));
+    pub fn answered(&mut self, key: Option<KeyId>, id: RequestId, answer: Answer) {
+        self.answers.put((key, id), Known::Answer(Arc::new(answer)));
     }
 
     /// Remembers what a record says; an older record than the one known changes nothing.
@@ -111,9 +115,10 @@ impl Caches {
         {
             self.heads.put(id, Arc::new(head));
         }
-        let request_id = stored.record.request_id;
-        if !self.answers.contains(&request_id) {
-            self.answers.put(request_id, Known::Seen);
+        let key = stored.record.publisher_key_id.parse().ok();
+        let request = (key, stored.record.request_id);
+        if !self.answers.contains(&request) {
+            self.answers.put(request, Known::Seen);
         }
     }
 

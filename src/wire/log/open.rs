@@ -71,6 +71,8 @@ pub struct Connection {
     pub reader: Stream,
     /// Facts about the log.
     pub meta: kv::Store,
+    /// Partners, their grants and keys.
+    pub partners: kv::Store,
     /// Counts connections of the client of commits: what was sent on an earlier one and not
     /// answered never will be.
     pub generation: watch::Receiver<u64>,
@@ -169,8 +171,13 @@ pub enum OpenError {
     #[error("the stream BARID can't be created")]
     Create(#[source] BoxError),
     /// The bucket can't be made.
-    #[error("the bucket barid-meta can't be created")]
-    Bucket(#[source] BoxError),
+    #[error("the bucket {name} can't be created")]
+    Bucket {
+        /// Which one.
+        name: &'static str,
+        /// What NATS says.
+        source: BoxError,
+    },
     /// There is a stream of that name that is not ours.
     #[error(
         "there is a stream BARID that Barid did not make: {difference}; give Barid an account \
@@ -198,7 +205,14 @@ impl Log {
         let stream = self::stream(&client, &context, options).await?;
         let epochs = Arc::new(ours(&stream)?);
         warn_of_differences(&stream, options);
-        let meta = self::meta(&context, options).await?;
+        let meta = bucket(
+            &context,
+            options,
+            subject::META_BUCKET,
+            "facts about the log",
+        )
+        .await?;
+        let partners = bucket(&context, options, subject::PARTNERS_BUCKET, "partners").await?;
         let reader = self::stream(&reader, &connect::context(reader.clone()), options).await?;
 
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
@@ -209,6 +223,7 @@ impl Log {
                 stream,
                 reader,
                 meta,
+                partners,
                 generation,
                 reader_generation,
             },
@@ -364,22 +379,30 @@ fn is_no_jetstream(code: ErrorCode) -> bool {
     .contains(&code)
 }
 
-async fn meta(context: &jetstream::Context, options: &Options) -> Result<kv::Store, OpenError> {
+async fn bucket(
+    context: &jetstream::Context,
+    options: &Options,
+    name: &'static str,
+    what: &str,
+) -> Result<kv::Store, OpenError> {
     let deadline = Instant::now() + OPEN_PATIENCE;
     loop {
-        if let Ok(store) = context.get_key_value(subject::META_BUCKET).await {
+        if let Ok(store) = context.get_key_value(name).await {
             return Ok(store);
         }
         let config = kv::Config {
-            bucket: subject::META_BUCKET.to_owned(),
-            description: "Barid: facts about the log".to_owned(),
+            bucket: name.to_owned(),
+            description: format!("Barid: {what}"),
             num_replicas: options.replicas,
             ..kv::Config::default()
         };
         match context.create_key_value(config).await {
             Ok(store) => return Ok(store),
             Err(error) if Instant::now() >= deadline => {
-                return Err(OpenError::Bucket(error.into()));
+                return Err(OpenError::Bucket {
+                    name,
+                    source: error.into(),
+                });
             }
             Err(_) => sleep(OPEN_PAUSE).await,
         }

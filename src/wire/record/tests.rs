@@ -42,6 +42,7 @@ fn full() -> Record {
         prior_revision_seq: 300,
         routing: Routing::Stated,
         traceparent: "00-1-2-01".into(),
+        owner: "mena".into(),
     }
 }
 
@@ -85,6 +86,7 @@ fn an_article_record_is_these_bytes() {
         "70ac02",                         // 14 prior_revision_seq
         "7802",                           // 15 routing
         "82010930302d312d322d3031",       // 16 traceparent
+        "8a01046d656e61",                 // 17 owner
     ]
     .concat();
     let record = full();
@@ -218,7 +220,8 @@ prop_compose! {
         article in vec(any::<u8>(), 0..50),
         topics in any_topics(),
         (own_topic_count, topic_reasons) in (any::<u32>(), vec("\\PC{0,10}", 0..5)),
-        (publisher_key_id, uri, traceparent) in ("\\PC{0,10}", "\\PC{0,20}", "\\PC{0,5}"),
+        (publisher_key_id, uri) in ("\\PC{0,10}", "\\PC{0,20}"),
+        (traceparent, owner) in ("\\PC{0,5}", "\\PC{0,5}"),
         (published_at, routed_at) in (any_time(), any_time()),
         (urgencies, prior_revision_seq) in any::<(u32, u64)>(),
         routing in select(vec![Routing::Inferred, Routing::Stated]),
@@ -240,6 +243,7 @@ prop_compose! {
             prior_revision_seq,
             routing,
             traceparent,
+            owner,
         }
     }
 }

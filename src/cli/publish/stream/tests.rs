@@ -10,6 +10,7 @@ use crate::{
 
 fn pipeline() -> (Pipeline, Tally) {
     let args = ClientArgs {
+        key_file: None,
         server: "http://127.0.0.1:1".to_owned(),
         output: Output::Text,
         timeout: Span(Duration::from_secs(1)),
@@ -21,7 +22,7 @@ fn pipeline() -> (Pipeline, Tally) {
         strict: false,
         routing: proto::Routing::Unspecified,
     };
-    let client = Client::lazy(&args).unwrap();
+    let client = Client::lazy(&args, crate::access::key::Role::Publisher).unwrap();
     let (_none, items) = mpsc::channel(1);
     (
         Pipeline::new(client, items, rules, args.timeout.0),

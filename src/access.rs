@@ -1,0 +1,6 @@
+//! Access: who may do what. Partners, their grants and keys, as they are kept; no I/O.
+
+pub mod author;
+pub mod key;
+pub mod partner;
+pub mod scope;

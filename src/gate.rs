@@ -1,0 +1,285 @@
+//! Gate: who a caller is, and what it may do at this moment.
+//!
+//! Every node follows the partners in the log's bucket. A call is judged as it comes; what stays
+//! open holds a [`permit::Permit`] that knows when the grant behind it has changed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use futures_util::{StreamExt as _, pin_mut};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::{
+        key::{KeyId, Secret},
+        partner::PartnerName,
+    },
+    fault::{Fault, Kind},
+    gate::{
+        caller::{Caller, Known},
+        holder::Holder,
+    },
+    wire::log::{
+        Log, ReadError,
+        partners::{KeptPartner, PartnerChange},
+    },
+};
+
+pub mod caller;
+pub mod holder;
+pub mod permit;
+
+/// Pause before the bucket is followed anew.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+/// How long the partners may take to be read at start.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// The longest sleep towards an expiry: clocks are set.
+const EXPIRY_LOOK: Duration = Duration::from_secs(1);
+
+/// What keys a node asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// One for everything.
+    Keys,
+    /// None: whoever comes may do everything.
+    Open,
+}
+
+/// The gate of a node; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    policy: Policy,
+    clock: fn() -> SystemTime,
+    book: RwLock<Book>,
+    /// Counts changes of what any key may do; the first is that all partners are known.
+    changes: watch::Sender<u64>,
+}
+
+/// All that is known of partners and keys.
+#[derive(Debug, Default)]
+struct Book {
+    partners: BTreeMap<PartnerName, KeptPartner>,
+    holders: HashMap<KeyId, Arc<Holder>>,
+}
+
+impl Gate {
+    /// A gate that knows no partners yet.
+    pub fn new(policy: Policy, clock: fn() -> SystemTime) -> Self {
+        Self(Arc::new(Inner {
+            policy,
+            clock,
+            book: RwLock::default(),
+            changes: watch::Sender::new(0),
+        }))
+    }
+
+    /// Whether keys are asked for.
+    pub fn policy(&self) -> Policy {
+        self.0.policy
+    }
+
+    /// Changes whenever a key may do more or less than before.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Who shows this `authorization`.
+    ///
+    /// # Errors
+    /// Unauthenticated `KEY_MISSING`, `KEY_INVALID`, `KEY_EXPIRED`, `PARTNER_SUSPENDED`; exhausted
+    /// `RATE_LIMITED`.
+    pub fn admit(&self, authorization: Option<&[u8]>) -> Result<Caller, Fault> {
+        if self.0.policy == Policy::Open {
+            return Ok(Caller::Anyone);
+        }
+        let secret = bearer(authorization)?;
+        let holder = {
+            let book = self.0.book.read().expect("no panic under this lock");
+            book.holders.get(&secret.id()).cloned()
+        };
+        let Some(holder) = holder else {
+            return Err(unknown_key());
+        };
+        let now = self.now();
+        let (version, digest) = (holder.version(), secret.digest());
+        let state = holder.check(&digest, now)?;
+        holder.take_request(&state, now)?;
+        Ok(Caller::Known(Known {
+            holder,
+            state,
+            version,
+            digest,
+            gate: self.clone(),
+        }))
+    }
+
+    /// The key of that id, if it is known.
+    pub fn holder(&self, id: KeyId) -> Option<Arc<Holder>> {
+        let book = self.0.book.read().expect("no panic under this lock");
+        book.holders.get(&id).cloned()
+    }
+
+    /// All partners, by name.
+    pub fn partners(&self) -> Vec<KeptPartner> {
+        let book = self.0.book.read().expect("no panic under this lock");
+        book.partners.values().cloned().collect()
+    }
+
+    /// The present, in seconds from 1970.
+    pub fn now(&self) -> i64 {
+        seconds((self.0.clock)())
+    }
+
+    /// Follows the partners until `stop`, over losses of NATS; meanwhile the newest state that was
+    /// seen holds.
+    pub async fn run(self, log: Log, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow(&log) => {}
+            () = self.expire() => {}
+        }
+    }
+
+    /// Waits until all partners are known.
+    ///
+    /// # Errors
+    /// They were not read in time.
+    pub async fn ready(&self) -> Result<(), ReadError> {
+        let mut changes = self.changes();
+        let known = changes.wait_for(|count| *count > 0);
+        match tokio::time::timeout(START_PATIENCE, known).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ReadError::Behind),
+        }
+    }
+
+    async fn follow(&self, log: &Log) {
+        loop {
+            if let Err(error) = self.follow_once(log).await {
+                tracing::warn!(%error, "the partners can't be followed; trying again");
+            }
+            sleep(FOLLOW_PAUSE).await;
+        }
+    }
+
+    async fn follow_once(&self, log: &Log) -> Result<(), ReadError> {
+        let changes = log.follow_partners().await?;
+        pin_mut!(changes);
+        let mut is_caught_up = false;
+        while let Some(change) = changes.next().await {
+            match change? {
+                PartnerChange::Put(kept) => self.put(*kept),
+                PartnerChange::Removed(name) => self.remove(&name),
+                PartnerChange::CaughtUp => is_caught_up = true,
+            }
+            if is_caught_up {
+                self.changed();
+            }
+        }
+        Ok(())
+    }
+
+    fn changed(&self) {
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+
+    fn put(&self, kept: KeptPartner) {
+        let mut book = self.0.book.write().expect("no panic under this lock");
+        let name = kept.partner.name.clone();
+        let partner = Arc::new(kept.partner.clone());
+        let former = book.partners.insert(name.clone(), kept);
+        let former = former.map_or_else(Vec::new, |former| former.partner.keys);
+        for key in former {
+            if !partner.keys.iter().any(|kept| kept.id == key.id)
+                && let Some(holder) = book.holders.remove(&key.id)
+            {
+                holder.end();
+            }
+        }
+        for key in &partner.keys {
+            match book.holders.get(&key.id) {
+                Some(holder) if *holder.partner() == name => holder.set(key, &partner),
+                // Ids are random: this takes a hand in the bucket.
+                Some(_) => tracing::error!(key = %key.id, "a key is another partner's, too"),
+                None => {
+                    book.holders
+                        .insert(key.id, Arc::new(Holder::new(key, &partner)));
+                }
+            }
+        }
+    }
+
+    fn remove(&self, name: &PartnerName) {
+        let mut book = self.0.book.write().expect("no panic under this lock");
+        let Some(former) = book.partners.remove(name) else {
+            return;
+        };
+        for key in former.partner.keys {
+            if let Some(holder) = book.holders.remove(&key.id) {
+                holder.end();
+            }
+        }
+    }
+
+    /// Ends what expires, within a second of its time.
+    async fn expire(&self) {
+        let mut last = self.now();
+        loop {
+            sleep_until(Instant::now() + EXPIRY_LOOK).await;
+            let now = self.now();
+            let expired = {
+                let book = self.0.book.read().expect("no panic under this lock");
+                let holders = book.holders.values();
+                holders.filter(|holder| holder.lapse(last, now)).count()
+            };
+            if expired > 0 {
+                self.changed();
+            }
+            last = now;
+        }
+    }
+}
+
+/// A time in seconds from 1970.
+pub fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
+}
+
+/// The key that an `authorization` shows (RFC 6750 section 2.1).
+fn bearer(authorization: Option<&[u8]>) -> Result<Secret, Fault> {
+    let value = authorization.ok_or_else(missing)?;
+    let invalid = |message: String| Fault::new(Kind::Unauthenticated, "KEY_INVALID", message);
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let shown = match text.split_once(' ') {
+        Some((scheme, shown)) if scheme.eq_ignore_ascii_case("bearer") => shown.trim(),
+        Some(_) | None => {
+            let message = "authorization is not `Bearer <key>`".to_owned();
+            return Err(invalid(message));
+        }
+    };
+    shown.parse().map_err(|error| invalid(format!("{error}")))
+}
+
+fn missing() -> Fault {
+    let message = "no key was shown; send one as `authorization: Bearer <key>`";
+    Fault::new(Kind::Unauthenticated, "KEY_MISSING", message)
+}
+
+/// One answer for a key that never was, that is revoked, and that has another secret.
+fn unknown_key() -> Fault {
+    let message = "nobody has this key; it may have been revoked or rotated";
+    Fault::new(Kind::Unauthenticated, "KEY_INVALID", message)
+}

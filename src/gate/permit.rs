@@ -1,0 +1,105 @@
+//! Permit: what an open stream stands on, and whether it still does.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    access::{key::KeyId, scope::Scope},
+    fault::Fault,
+    gate::caller::Known,
+};
+
+/// The right to one open stream; given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    known: Option<Known>,
+    scope: Arc<Scope>,
+    /// The state of the key that it was judged by.
+    version: u64,
+}
+
+impl Permit {
+    /// For a node that asks for no keys.
+    pub fn for_anyone() -> Self {
+        Self {
+            known: None,
+            scope: Arc::default(),
+            version: 0,
+        }
+    }
+
+    /// Takes the place of a stream.
+    ///
+    /// # Errors
+    /// Forbidden `ROLE_MISSING`, `NOT_GRANTED`; exhausted `STREAMS_LIMIT`.
+    pub fn new(known: Known) -> Result<Self, Fault> {
+        let scope = known.scope()?;
+        // From the state that the caller was judged by: what came since is looked at first.
+        let version = known.version;
+        known.holder.take_stream(&known.state)?;
+        Ok(Self {
+            known: Some(known),
+            scope,
+            version,
+        })
+    }
+
+    /// What may be read.
+    pub fn scope(&self) -> &Arc<Scope> {
+        &self.scope
+    }
+
+    /// Whether the stream may go on as it is: one comparison, unless the key has changed.
+    ///
+    /// # Errors
+    /// Unauthenticated, if the key is none any more; unavailable `GRANT_CHANGED`, if it opens
+    /// something else now.
+    pub fn stands(&mut self) -> Result<(), Fault> {
+        let Some(known) = &mut self.known else {
+            return Ok(());
+        };
+        if known.holder.version() == self.version {
+            return Ok(());
+        }
+        *known = known.again()?;
+        if *known.scope()? != *self.scope {
+            let message =
+                "what this key may read has changed; subscribe again after the last cursor";
+            return Err(Fault::unavailable("GRANT_CHANGED", message, Duration::ZERO));
+        }
+        self.version = known.version;
+        Ok(())
+    }
+
+    /// Whether [`Permit::stands`] has something to look at.
+    pub fn is_new(&self) -> bool {
+        let known = self.known.as_ref();
+        known.is_some_and(|known| known.holder.version() != self.version)
+    }
+
+    /// Counts what goes out.
+    ///
+    /// # Errors
+    /// Exhausted `BYTES_LIMIT`.
+    pub fn take_bytes(&self, bytes: u64) -> Result<(), Fault> {
+        let Some(known) = &self.known else {
+            return Ok(());
+        };
+        if known.state.partner.limits.bytes_per_day.is_none() {
+            return Ok(());
+        }
+        known.holder.take_bytes(&known.state, bytes, known.now())
+    }
+
+    /// The key's id, if there is one.
+    pub fn key(&self) -> Option<KeyId> {
+        self.known.as_ref().map(|known| known.holder.id())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(known) = &self.known {
+            known.holder.give_back_stream();
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Keys as operators meet them: the command line, files, and what must never show.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use barid::wire::proto::v1::Role;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    access::{Caller, gazette},
+    command_line::{Said, run},
+    harness::{Node, eventually, everything},
+    web,
+};
+
+fn server(node: &Node) -> String {
+    format!("http://{}", node.grpc)
+}
+
+/// A command at a node, with the key in a file.
+fn with_key(node: &Node, key: &Path, args: &[&str]) -> Said {
+    let server = server(node);
+    let key = key.to_str().unwrap();
+    let all: Vec<&str> = args
+        .iter()
+        .copied()
+        .chain(["--server", &server, "--key-file", key])
+        .collect();
+    run(&all, b"")
+}
+
+fn good(said: Said) -> String {
+    assert_eq!(said.code, Some(0), "{said:?}");
+    said.stdout
+}
+
+/// From the first start to a partner that reads, and to its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_by_the_command_line() {
+    let node = Node::start_with_keys(&[]);
+    let keys = node.data().join("keys");
+    for role in ["publisher", "subscriber", "desk", "monitor"] {
+        let mode = fs::metadata(keys.join(role)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{role}");
+    }
+    let mode = fs::metadata(&keys).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+
+    let made = with_key(
+        &node,
+        &keys,
+        &[
+            "partner",
+            "add",
+            "gazette",
+            "--subscribe",
+            "ict",
+            "--streams",
+            "3",
+        ],
+    );
+    let made = good(made);
+    assert!(
+        made.contains("gazette") && made.contains("reads          ict"),
+        "{made}"
+    );
+    let refused = with_key(
+        &node,
+        &keys,
+        &["key", "add", "gazette", "--role", "publisher"],
+    );
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("ROLE_NOT_GRANTED"), "{refused:?}");
+    let key = with_key(
+        &node,
+        &keys,
+        &[
+            "key",
+            "add",
+            "gazette",
+            "--role",
+            "subscriber",
+            "--note",
+            "cms",
+        ],
+    );
+    // The secret alone is what goes into a file.
+    let secret = good(key);
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("gazette.key");
+    fs::write(&file, &secret).unwrap();
+    assert_eq!(secret.trim().len(), 55);
+    eventually("the key is known", async || {
+        with_key(&node, &file, &["topics"]).code == Some(0)
+    })
+    .await;
+    let tail = [
+        "tail",
+        "--from",
+        "earliest",
+        "--until-caught-up",
+        "--output",
+        "json",
+    ];
+    good(with_key(&node, &file, &tail));
+
+    let set = [
+        "partner",
+        "set",
+        "gazette",
+        "--subscribe",
+        "economy,ict.telecom",
+        "--languages",
+        "ar,en",
+    ];
+    good(with_key(&node, &keys, &set));
+    let shown = good(with_key(
+        &node,
+        &keys,
+        &["partner", "show", "gazette", "--output", "json"],
+    ));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        shown["subscribe"]["topics"],
+        serde_json::json!(["economy", "ict.telecom"])
+    );
+    assert_eq!(
+        shown["subscribe"]["languages"],
+        serde_json::json!(["ar", "en"])
+    );
+    assert_eq!(shown["publish"], Value::Null);
+    assert_eq!(shown["streams_max"], 3);
+    assert_eq!(shown["keys"][0]["note"], "cms");
+    assert!(shown["keys"][0].get("secret").is_none());
+    let id = shown["keys"][0]["id"].as_str().unwrap();
+
+    let rotated = good(with_key(
+        &node,
+        &keys,
+        &["key", "rotate", id, "--overlap", "0s"],
+    ));
+    assert_ne!(rotated, secret);
+    eventually("the former secret is none", async || {
+        with_key(&node, &file, &["topics"]).code == Some(1)
+    })
+    .await;
+    fs::write(&file, &rotated).unwrap();
+    eventually("the new secret is good", async || {
+        with_key(&node, &file, &["topics"]).code == Some(0)
+    })
+    .await;
+    good(with_key(&node, &keys, &["partner", "suspend", "gazette"]));
+    eventually("it is suspended", async || {
+        with_key(&node, &file, &["topics"])
+            .stderr
+            .contains("PARTNER_SUSPENDED")
+    })
+    .await;
+    good(with_key(&node, &keys, &["partner", "resume", "gazette"]));
+    good(with_key(&node, &keys, &["key", "revoke", id]));
+    let listed = good(with_key(&node, &keys, &["partner", "list"]));
+    assert!(
+        listed.contains("gazette") && listed.contains("local"),
+        "{listed}"
+    );
+    good(with_key(&node, &keys, &["partner", "remove", "gazette"]));
+    let gone = with_key(&node, &keys, &["partner", "show", "gazette"]);
+    assert!(gone.stderr.contains("PARTNER_UNKNOWN"), "{gone:?}");
+
+    // What is no key, or none at all.
+    fs::write(&file, "barid_short").unwrap();
+    let bad = with_key(&node, &file, &["topics"]);
+    assert_eq!(bad.code, Some(2), "{bad:?}");
+    assert!(bad.stderr.contains("holds no key"), "{bad:?}");
+    let none = run(&["topics", "--server", &server(&node)], b"");
+    assert!(none.stderr.contains("--key-file"), "{none:?}");
+}
+
+/// Where the keys of the desk are lost, or none was made, the log itself gives one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_desk_key_from_the_log() {
+    let one = Node::start_with_keys(&[]);
+    let url = one.nats_url();
+    let made = good(run(&["log", "desk-key", "--nats-url", &url], b""));
+    let desk = Caller::new(&one, made.trim());
+    eventually("the key is known", async || {
+        desk.try_partner(gazette()).await.is_ok()
+    })
+    .await;
+    // The first ones were not made anew by another node.
+    let other = Node::start_with_keys(&["--nats-url", &url]);
+    let first = Caller::new(&other, &one.key("desk"));
+    assert_eq!(first.partners().await.len(), 2);
+}
+
+/// The keys of a log hold over restarts of service and NATS.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_stay_over_a_restart() {
+    let mut node = Node::start_with_keys(&[]);
+    let before = node.key("desk");
+    node.kill();
+    node.start_again().await;
+    assert_eq!(node.key("desk"), before);
+    assert_eq!(Caller::desk(&node).partners().await.len(), 1);
+}
+
+/// No secret is in any log line, error, metric or file, but where it was written on purpose.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_shows() {
+    let node = Node::start_with_keys(&["--log", "trace"]);
+    let desk = Caller::desk(&node);
+    desk.partner(gazette()).await;
+    let (id, canary) = desk.key("gazette", Role::Subscriber, None).await;
+    let reader = Caller::new(&node, &canary);
+    eventually("the key is known", async || {
+        reader.subscribe(everything()).await.is_ok()
+    })
+    .await;
+    reader
+        .publish(crate::access::story("test:x", &["ict"]))
+        .await
+        .unwrap_err();
+    let mut request = web::get("/v1/stream?from=nonsense");
+    let headers = request.headers_mut();
+    headers.insert("authorization", format!("Bearer {canary}").parse().unwrap());
+    let (status, problem) = web::problem(&node.http, request).await;
+    assert_eq!(status, 400);
+    let secret = canary.rsplit('_').next().unwrap();
+    assert!(!problem.to_string().contains(secret));
+    let mut cut = web::get("/v1/stream");
+    let headers = cut.headers_mut();
+    headers.insert(
+        "authorization",
+        format!("Bearer {canary}x").parse().unwrap(),
+    );
+    let (_, problem) = web::problem(&node.http, cut).await;
+    assert!(!problem.to_string().contains(secret));
+    let mut metrics = web::get("/metrics");
+    let headers = metrics.headers_mut();
+    headers.insert(
+        "authorization",
+        format!("Bearer {}", node.key("monitor")).parse().unwrap(),
+    );
+    let (_, _, metrics) = web::answer(&node.http, metrics).await;
+    assert!(!String::from_utf8_lossy(&metrics).contains(secret));
+    desk.revoke(&id).await;
+
+    let log = node.log();
+    assert!(log.contains("made a key"), "the log is on");
+    assert!(!log.contains(secret));
+    // NATS's files hold digests only.
+    let found = holds(node.data(), secret.as_bytes());
+    assert_eq!(found, Vec::<String>::new());
+}
+
+/// Files under a folder that hold these bytes.
+fn holds(folder: &Path, wanted: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(holds(&path, wanted));
+        } else if fs::read(&path)
+            .is_ok_and(|bytes| bytes.windows(wanted.len()).any(|part| part == wanted))
+        {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
