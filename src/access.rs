@@ -1,5 +1,6 @@
 //! Access: who may do what. Partners, their grants and keys, as they are kept; no I/O.
 
+pub mod audit;
 pub mod author;
 pub mod key;
 pub mod partner;

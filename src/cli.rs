@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub mod amend;
+pub mod audit;
 pub mod bench;
 pub mod client;
 pub mod demo;
@@ -68,6 +69,8 @@ enum Command {
     Partner(partner::PartnerCommand),
     #[command(subcommand)]
     Key(key::KeyCommand),
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     #[command(subcommand)]
     Log(log::LogCommand),
     #[command(subcommand)]
@@ -131,6 +134,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Demo(args) => demo::run(args).await,
             Command::Partner(command) => partner::run(command).await,
             Command::Key(command) => key::run(command).await,
+            Command::Audit(command) => audit::run(command).await,
             Command::Log(command) => log::run(command, &variables).await,
             Command::Bench(command) => bench::run(command).await,
             Command::Config(command) => settings::config(command, &variables),

@@ -1,18 +1,24 @@
 //! `barid.v1.DeskService`: administration.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
     access::{
+        audit::ASKED,
         key::{KeyId, Secret},
         partner::{Key, PartnerName},
     },
     article::check::shown,
     desk::partners::{OVERLAP_MAX, Partners},
     fault::Fault,
-    gate::{Gate, caller},
+    gate::{
+        Gate,
+        caller::{self, Caller},
+    },
     routing::taxonomy::LiveTaxonomy,
     topic,
     wire::{
@@ -21,10 +27,10 @@ use crate::{
         proto::v1::{
             self as proto, CreateKeyRequest, CreateKeyResponse, CreatePartnerRequest,
             CreatePartnerResponse, DeletePartnerRequest, DeletePartnerResponse, GetPartnerRequest,
-            GetPartnerResponse, ListPartnersRequest, ListPartnersResponse, ListTopicsRequest,
-            ListTopicsResponse, OpenStream, RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest,
-            RotateKeyResponse, Topic, UpdatePartnerRequest, UpdatePartnerResponse,
-            desk_service_server::DeskService,
+            GetPartnerResponse, ListAuditRequest, ListAuditResponse, ListPartnersRequest,
+            ListPartnersResponse, ListTopicsRequest, ListTopicsResponse, OpenStream,
+            RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse, Topic,
+            UpdatePartnerRequest, UpdatePartnerResponse, desk_service_server::DeskService,
         },
         status::status,
     },
@@ -43,8 +49,10 @@ pub type Streams = Arc<dyn Fn() -> Vec<OpenStream> + Send + Sync>;
 pub struct Desk {
     taxonomy: LiveTaxonomy,
     gate: Gate,
+    log: Log,
     partners: Partners,
     streams: Streams,
+    stop: CancellationToken,
 }
 
 impl fmt::Debug for Desk {
@@ -54,14 +62,31 @@ impl fmt::Debug for Desk {
 }
 
 impl Desk {
-    /// The service over a node's taxonomy and gate, and its log's partners.
-    pub fn new(taxonomy: LiveTaxonomy, gate: Gate, log: Log, streams: Streams) -> Self {
+    /// The service over a node's taxonomy and gate, and its log's partners. `stop` ends its streams.
+    pub fn new(
+        taxonomy: LiveTaxonomy,
+        gate: Gate,
+        log: Log,
+        streams: Streams,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             taxonomy,
-            partners: Partners::new(log, gate.clone()),
+            partners: Partners::new(log.clone(), gate.clone()),
+            log,
             gate,
             streams,
+            stop,
         }
+    }
+
+    /// Records a change before it is made: what can't be recorded is not done. Returns who makes it.
+    async fn record(&self, caller: &Caller, action: &str, target: &str) -> Result<String, Status> {
+        if let Some(entry) = caller.entry(action, target, ASKED) {
+            let kept = self.log.audit(&entry).await;
+            kept.map_err(|error| status(&error.fault()))?;
+        }
+        Ok(caller.name())
     }
 
     /// A partner with what this node knows of its keys.
@@ -107,9 +132,11 @@ impl DeskService for Desk {
         &self,
         request: Request<CreatePartnerRequest>,
     ) -> Result<Response<CreatePartnerResponse>, Status> {
-        let by = desk(&request)?;
+        let caller = desk(&request)?;
         let partner =
             convert::partner(request.into_inner().partner).map_err(|fault| status(&fault))?;
+        let by = self.record(&caller, "partner.create", partner.name.as_str());
+        let by = by.await?;
         let kept = self
             .partners
             .create(partner)
@@ -124,10 +151,13 @@ impl DeskService for Desk {
         &self,
         request: Request<UpdatePartnerRequest>,
     ) -> Result<Response<UpdatePartnerResponse>, Status> {
-        let by = desk(&request)?;
+        let caller = desk(&request)?;
         let given = request.into_inner().partner.unwrap_or_default();
         let revision = given.revision;
         let partner = convert::partner(Some(given)).map_err(|fault| status(&fault))?;
+        let by = self
+            .record(&caller, "partner.update", partner.name.as_str())
+            .await?;
         let kept = self.partners.update(partner, revision).await;
         let kept = kept.map_err(|fault| status(&fault))?;
         tracing::info!(by, partner = %kept.partner.name, "changed a partner");
@@ -174,8 +204,10 @@ impl DeskService for Desk {
         &self,
         request: Request<DeletePartnerRequest>,
     ) -> Result<Response<DeletePartnerResponse>, Status> {
-        let by = desk(&request)?;
+        let caller = desk(&request)?;
         let name = name("name", &request.into_inner().name)?;
+        let by = self.record(&caller, "partner.delete", name.as_str());
+        let by = by.await?;
         self.partners
             .delete(&name)
             .await
@@ -188,13 +220,14 @@ impl DeskService for Desk {
         &self,
         request: Request<CreateKeyRequest>,
     ) -> Result<Response<CreateKeyResponse>, Status> {
-        let by = desk(&request)?;
+        let caller = desk(&request)?;
         let request = request.into_inner();
         let name = name("partner", &request.partner)?;
         let role = convert::role(request.role).map_err(|fault| status(&fault))?;
         let note = convert::note(request.note).map_err(|fault| status(&fault))?;
         let expires = convert::expires(request.expires.as_ref(), self.gate.now());
         let expires = expires.map_err(|fault| status(&fault))?;
+        let by = self.record(&caller, "key.create", name.as_str()).await?;
         let made = self.partners.create_key(&name, role, note, expires).await;
         let (key, secret) = made.map_err(|fault| status(&fault))?;
         tracing::info!(by, partner = %name, key = %key.id, role = role.as_str(), "made a key");
@@ -206,10 +239,11 @@ impl DeskService for Desk {
         &self,
         request: Request<RotateKeyRequest>,
     ) -> Result<Response<RotateKeyResponse>, Status> {
-        let by = desk(&request)?;
+        let caller = desk(&request)?;
         let request = request.into_inner();
         let id = key_id(&request.key_id)?;
         let overlap = overlap(request.overlap)?;
+        let by = self.record(&caller, "key.rotate", id.as_str()).await?;
         let rotated = self.partners.rotate_key(id, overlap).await;
         let (key, secret) = rotated.map_err(|fault| status(&fault))?;
         tracing::info!(by, key = %id, ?overlap, "rotated a key");
@@ -221,8 +255,9 @@ impl DeskService for Desk {
         &self,
         request: Request<RevokeKeyRequest>,
     ) -> Result<Response<RevokeKeyResponse>, Status> {
-        let by = desk(&request)?;
+        let caller = desk(&request)?;
         let id = key_id(&request.into_inner().key_id)?;
+        let by = self.record(&caller, "key.revoke", id.as_str()).await?;
         self.partners
             .revoke_key(id)
             .await
@@ -230,13 +265,38 @@ impl DeskService for Desk {
         tracing::info!(by, key = %id, "revoked a key");
         Ok(Response::new(RevokeKeyResponse {}))
     }
+
+    type ListAuditStream = Pin<Box<dyn Stream<Item = Result<ListAuditResponse, Status>> + Send>>;
+
+    async fn list_audit(
+        &self,
+        request: Request<ListAuditRequest>,
+    ) -> Result<Response<Self::ListAuditStream>, Status> {
+        let caller = desk(&request)?;
+        let request = request.into_inner();
+        let since = match request.since {
+            None => None,
+            Some(since) => Some(convert::nanos("since", &since).map_err(|fault| status(&fault))?),
+        };
+        let lines = self.log.audit_lines(since, request.follow).await;
+        let lines = lines.map_err(|error| status(&error.fault()))?;
+        let lines = lines.map(|line| match line {
+            Ok(line) => Ok(convert::audit_line(line)),
+            Err(error) => Err(status(&error.fault())),
+        });
+        // Whoever follows it may be of the desk no more.
+        let lines = lines.take_until(async move { caller.ended().await });
+        let stop = self.stop.clone();
+        let lines = lines.take_until(stop.cancelled_owned());
+        Ok(Response::new(Box::pin(lines)))
+    }
 }
 
-/// Who of the desk calls.
-fn desk<T>(request: &Request<T>) -> Result<String, Status> {
+/// A caller that is of the desk.
+fn desk<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = caller::of(request.extensions());
     caller.desk().map_err(|fault| status(&fault))?;
-    Ok(caller.name())
+    Ok(caller)
 }
 
 fn handed_out(key: &Key, secret: &Secret) -> (Option<proto::Key>, String) {

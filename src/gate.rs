@@ -5,19 +5,23 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, RwLock},
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, RwLock},
     time::{Duration, SystemTime},
 };
 
 use futures_util::{StreamExt as _, pin_mut};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{
+        audit::Entry,
         key::{KeyId, Secret},
         partner::PartnerName,
     },
@@ -43,6 +47,11 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// The longest sleep towards an expiry: clocks are set.
 const EXPIRY_LOOK: Duration = Duration::from_secs(1);
 
+/// Lines of the audit that may wait for the log.
+const NOTES_MAX: usize = 1024;
+/// Refused calls that are noted a second.
+const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
+
 /// What keys a node asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -63,6 +72,11 @@ struct Inner {
     book: RwLock<Book>,
     /// Counts changes of what any key may do; the first is that all partners are known.
     changes: watch::Sender<u64>,
+    notes: mpsc::Sender<Entry>,
+    /// Taken by whoever keeps them.
+    noted: Mutex<Option<mpsc::Receiver<Entry>>>,
+    /// So that nobody fills the audit by knocking.
+    refusals: DefaultDirectRateLimiter,
 }
 
 /// All that is known of partners and keys.
@@ -75,11 +89,15 @@ struct Book {
 impl Gate {
     /// A gate that knows no partners yet.
     pub fn new(policy: Policy, clock: fn() -> SystemTime) -> Self {
+        let (notes, noted) = mpsc::channel(NOTES_MAX);
         Self(Arc::new(Inner {
             policy,
             clock,
             book: RwLock::default(),
             changes: watch::Sender::new(0),
+            notes,
+            noted: Mutex::new(Some(noted)),
+            refusals: RateLimiter::direct(Quota::per_second(REFUSALS_PER_SECOND)),
         }))
     }
 
@@ -98,7 +116,11 @@ impl Gate {
     /// # Errors
     /// Unauthenticated `KEY_MISSING`, `KEY_INVALID`, `KEY_EXPIRED`, `PARTNER_SUSPENDED`; exhausted
     /// `RATE_LIMITED`.
-    pub fn admit(&self, authorization: Option<&[u8]>) -> Result<Caller, Fault> {
+    pub fn admit(
+        &self,
+        authorization: Option<&[u8]>,
+        from: Option<IpAddr>,
+    ) -> Result<Caller, Fault> {
         if self.0.policy == Policy::Open {
             return Ok(Caller::Anyone);
         }
@@ -119,6 +141,7 @@ impl Gate {
             state,
             version,
             digest,
+            from,
             gate: self.clone(),
         }))
     }
@@ -147,6 +170,7 @@ impl Gate {
             () = stop.cancelled() => {}
             () = self.follow(&log) => {}
             () = self.expire() => {}
+            () = self.keep_notes(&log) => {}
         }
     }
 
@@ -227,6 +251,54 @@ impl Gate {
         for key in former.partner.keys {
             if let Some(holder) = book.holders.remove(&key.id) {
                 holder.end();
+            }
+        }
+    }
+
+    /// Notes a call that was refused: `fault` says why, `path` what was called.
+    pub fn refused(&self, shown: Option<&[u8]>, from: Option<IpAddr>, path: &str, reason: &str) {
+        if self.0.policy == Policy::Open {
+            return;
+        }
+        if self.0.refusals.check().is_err() {
+            // The metrics count them all.
+            return;
+        }
+        let key = bearer(shown).ok().map(|secret| secret.id());
+        let partner = key.and_then(|id| self.holder(id));
+        self.note(Entry {
+            key: key.map(|id| id.to_string()).unwrap_or_default(),
+            partner: partner
+                .map(|holder| holder.partner().to_string())
+                .unwrap_or_default(),
+            from,
+            action: path.to_owned(),
+            target: String::new(),
+            outcome: reason.to_owned(),
+        });
+    }
+
+    /// Puts a line on its way into the audit.
+    pub fn note(&self, entry: Entry) {
+        if let Err(error) = self.0.notes.try_send(entry) {
+            tracing::warn!(%error, "a line of the audit is lost");
+        }
+    }
+
+    async fn keep_notes(&self, log: &Log) {
+        let noted = self
+            .0
+            .noted
+            .lock()
+            .expect("no panic under this lock")
+            .take();
+        let Some(mut noted) = noted else {
+            return std::future::pending().await;
+        };
+        while let Some(entry) = noted.recv().await {
+            while let Err(error) = log.audit(&entry).await {
+                tracing::debug!(%error, "a line of the audit waits for the log");
+                sleep(FOLLOW_PAUSE).await;
             }
         }
     }

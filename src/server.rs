@@ -421,6 +421,7 @@ impl Node {
             self.gate.clone(),
             self.log.clone(),
             Arc::new(streams),
+            self.end_streams.clone(),
         )
     }
 

@@ -1,9 +1,10 @@
 //! Caller: who made a call, and what it may do.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     access::{
+        audit::{DONE, Entry},
         author::{Author, key_name},
         key::{Role, SecretDigest},
         partner::Publishing,
@@ -61,6 +62,8 @@ pub struct Known {
     pub version: u64,
     /// The secret that was shown.
     pub digest: SecretDigest,
+    /// From where it was shown.
+    pub from: Option<IpAddr>,
     /// Knows what the key may do later.
     pub gate: Gate,
 }
@@ -181,6 +184,28 @@ impl Caller {
         let mut changes = known.gate.changes();
         // The sender lives as long as the gate.
         while self.again().is_ok() && changes.changed().await.is_ok() {}
+    }
+
+    /// A line of the audit about something that it does; none where no keys are asked for.
+    pub fn entry(&self, action: &str, target: &str, outcome: &str) -> Option<Entry> {
+        let known = self.known()?;
+        Some(Entry {
+            key: known.state.key.id.to_string(),
+            partner: known.state.partner.name.to_string(),
+            from: known.from,
+            action: action.to_owned(),
+            target: target.to_owned(),
+            outcome: outcome.to_owned(),
+        })
+    }
+
+    /// Puts a line about something that it has done on its way into the audit.
+    pub fn note(&self, action: &str, target: &str) {
+        if let Some(known) = self.known()
+            && let Some(entry) = self.entry(action, target, DONE)
+        {
+            known.gate.note(entry);
+        }
     }
 
     /// Counts a revision.

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use tracing::Instrument as _;
 
 use crate::{
+    article::Action,
     fault::Fault,
     gate::caller::{self, Caller},
     ingest::{Ingest, PublishError, Published},
@@ -104,10 +105,18 @@ impl Publisher {
         let now = time_of(self.ingest.now());
         let mut submission = convert::submission(request, now)?;
         (submission.author, submission.traceparent) = (author, traceparent);
+        let action = submission.action;
+        let is_recall = action.is_notice() || action == Action::Correct;
         match self.ingest.publish(submission, deadline).await {
             Ok(published) => {
                 let (article, revision) = (published.article_id, published.revision.get());
                 tracing::debug!(%article, revision, seq = published.seq, "published");
+                if is_recall && !published.is_duplicate {
+                    caller.note(
+                        &format!("article.{}", action.as_str()),
+                        &article.to_string(),
+                    );
+                }
                 Ok(published)
             }
             Err(error) => {

@@ -1,17 +1,24 @@
 //! The gRPC side of a node: a listener and its connections, over hyper itself, which bounds what
 //! a connection holds for a client that does not read. tonic's own server does not.
 
-use std::{convert::Infallible, future::Future, pin::pin, time::Duration};
+use std::{convert::Infallible, future::Future, net::IpAddr, pin::pin, time::Duration};
 
 use http::{HeaderValue, header::AUTHORIZATION};
-use hyper::{Request, body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
+use hyper::{
+    Request, Response, body::Incoming, rt::Executor, server::conn::http2, service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{body::Body, service::Routes};
+use tonic::{Code, Status, body::Body, service::Routes};
 use tower_service::Service as _;
 
-use crate::{fault::Fault, gate::Gate, server::incoming::accept, wire::status::status};
+use crate::{
+    fault::Fault,
+    gate::Gate,
+    server::incoming::accept,
+    wire::status::{reason, status},
+};
 
 /// Time between two HTTP/2 pings to a silent client.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -69,13 +76,25 @@ async fn connection(
     drain: CancellationToken,
     end: CancellationToken,
 ) {
+    let from = socket.peer_addr().ok().map(|peer| peer.ip());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (mut routes, request) = (routes.clone(), admitted(&gate, request));
+        let (mut routes, gate) = (routes.clone(), gate.clone());
         async move {
-            Ok::<_, Infallible>(match request {
+            let shown = request.headers().get(AUTHORIZATION).cloned();
+            let path = request.uri().path().to_owned();
+            let answer = match admitted(&gate, request, shown.as_ref(), from) {
                 Ok(request) => answered(routes.call(request.map(Body::new)).await),
                 Err(fault) => status(&fault).into_http(),
-            })
+            };
+            if let Some(reason) = refusal(&answer) {
+                gate.refused(
+                    shown.as_ref().map(HeaderValue::as_bytes),
+                    from,
+                    &path,
+                    &reason,
+                );
+            }
+            Ok::<_, Infallible>(answer)
         }
     });
     let connection = http2::Builder::new(tracked)
@@ -107,13 +126,28 @@ async fn connection(
 
 /// A request with its caller, and without the key: no service sees that. Health and reflection are
 /// everybody's.
-fn admitted(gate: &Gate, mut request: Request<Incoming>) -> Result<Request<Incoming>, Fault> {
-    let shown = request.headers_mut().remove(AUTHORIZATION);
+fn admitted(
+    gate: &Gate,
+    mut request: Request<Incoming>,
+    shown: Option<&HeaderValue>,
+    from: Option<IpAddr>,
+) -> Result<Request<Incoming>, Fault> {
+    request.headers_mut().remove(AUTHORIZATION);
     if request.uri().path().starts_with(OURS) {
-        let caller = gate.admit(shown.as_ref().map(HeaderValue::as_bytes))?;
+        let caller = gate.admit(shown.map(HeaderValue::as_bytes), from)?;
         request.extensions_mut().insert(caller);
     }
     Ok(request)
+}
+
+/// Why an answer says that its caller may not, if it does so at once.
+fn refusal(answer: &Response<Body>) -> Option<String> {
+    let status = Status::from_header_map(answer.headers())?;
+    let is_refusal = matches!(
+        status.code(),
+        Code::Unauthenticated | Code::PermissionDenied
+    );
+    is_refusal.then(|| reason(&status).unwrap_or_default())
 }
 
 fn answered<T>(result: Result<T, Infallible>) -> T {

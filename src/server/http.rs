@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::{Duration, SystemTime},
@@ -125,13 +126,13 @@ impl Web {
         }
     }
 
-    /// Who makes a request over a connection from this machine, or from another.
-    fn caller(&self, headers: &HeaderMap, is_local: bool) -> Result<Caller, Fault> {
+    /// Who makes a request over a connection from an address.
+    fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, Fault> {
         let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        if shown.is_none() && self.local_reads && is_local {
+        if shown.is_none() && self.local_reads && from.is_some_and(|from| from.is_loopback()) {
             return Ok(Caller::Local);
         }
-        self.gate.admit(shown)
+        self.gate.admit(shown, from)
     }
 
     fn log(&self) -> &Log {
@@ -167,7 +168,7 @@ impl Web {
         end: CancellationToken,
         connections: TaskTracker,
     ) {
-        let is_local = socket.peer_addr().is_ok_and(|peer| peer.ip().is_loopback());
+        let from = socket.peer_addr().ok().map(|peer| peer.ip());
         // A subscriber that takes nothing ends this connection alone.
         let end = end.child_token();
         let head = tokio::select! {
@@ -182,7 +183,7 @@ impl Web {
             return;
         };
         let events = match stream::asked(&head, STREAM) {
-            Some(asked) => self.open(asked, is_local, end.clone()).await,
+            Some(asked) => self.open(asked, from, end.clone()).await,
             None => None,
         };
         if let Some(events) = events {
@@ -191,7 +192,7 @@ impl Web {
             connections.spawn(self.send(socket, events, end));
             return;
         }
-        self.serve(Rewound::new(head, socket), is_local, drain, end)
+        self.serve(Rewound::new(head, socket), from, drain, end)
             .await;
     }
 
@@ -199,14 +200,14 @@ impl Web {
     async fn serve(
         self,
         socket: Rewound,
-        is_local: bool,
+        from: Option<IpAddr>,
         drain: CancellationToken,
         end: CancellationToken,
     ) {
         let own_end = end.clone();
         let service = service_fn(move |request| {
             let (web, end) = (self.clone(), own_end.clone());
-            async move { Ok::<_, Infallible>(web.answer(&request, is_local, end).await) }
+            async move { Ok::<_, Infallible>(web.audited(&request, from, end).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -234,11 +235,16 @@ impl Web {
     }
 
     /// The stream that is asked for; none if there is anything to say against it.
-    async fn open(&self, asked: Asked, is_local: bool, end: CancellationToken) -> Option<Events> {
+    async fn open(
+        &self,
+        asked: Asked,
+        from: Option<IpAddr>,
+        end: CancellationToken,
+    ) -> Option<Events> {
         if *self.phase.borrow() != Phase::Serving {
             return None;
         }
-        let caller = self.caller(&asked.headers, is_local).ok()?;
+        let caller = self.caller(&asked.headers, from).ok()?;
         let query = asked.query.as_deref();
         let opened = Events::open(&self.hub, query, &asked.headers, &caller, end);
         opened.await.ok()
@@ -264,10 +270,31 @@ impl Web {
         }
     }
 
+    /// An answer, and a line of the audit if it says that its caller may not.
+    async fn audited(
+        &self,
+        request: &Request<Incoming>,
+        from: Option<IpAddr>,
+        end: CancellationToken,
+    ) -> Response<WebBody> {
+        let answer = self.answer(request, from, end).await;
+        let refusal = match answer.status() {
+            StatusCode::UNAUTHORIZED => Some("UNAUTHENTICATED"),
+            StatusCode::FORBIDDEN => Some("PERMISSION_DENIED"),
+            _ => None,
+        };
+        if let Some(reason) = refusal {
+            let shown = request.headers().get(AUTHORIZATION);
+            let shown = shown.map(HeaderValue::as_bytes);
+            self.gate.refused(shown, from, request.uri().path(), reason);
+        }
+        answer
+    }
+
     async fn answer(
         &self,
         request: &Request<Incoming>,
-        is_local: bool,
+        from: Option<IpAddr>,
         end: CancellationToken,
     ) -> Response<WebBody> {
         let path = request.uri().path();
@@ -284,11 +311,11 @@ impl Web {
             return answer;
         }
         match path {
-            STREAM => self.stream(request, is_local, end).await,
+            STREAM => self.stream(request, from, end).await,
             "/healthz" => text(StatusCode::OK, "text/plain; charset=utf-8", "alive\n"),
             "/readyz" => self.readiness(),
             _ => match self
-                .caller(request.headers(), is_local)
+                .caller(request.headers(), from)
                 .and_then(|it| it.monitor())
             {
                 Ok(()) => self.metrics(),
@@ -300,7 +327,7 @@ impl Web {
     async fn stream(
         &self,
         request: &Request<Incoming>,
-        is_local: bool,
+        from: Option<IpAddr>,
         end: CancellationToken,
     ) -> Response<WebBody> {
         let headers = request.headers();
@@ -312,7 +339,7 @@ impl Web {
             }
             return whole(problem(&fault));
         }
-        let caller = match self.caller(headers, is_local) {
+        let caller = match self.caller(headers, from) {
             Ok(caller) => caller,
             Err(fault) => return whole(problem(&fault)),
         };

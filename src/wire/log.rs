@@ -41,6 +41,7 @@ use crate::{
 };
 
 pub mod admin;
+pub mod audit;
 pub mod batch;
 pub mod cache;
 mod connect;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Who may make each call of ours: initials of publisher, subscriber, desk, monitor.
-const CALLS: [(&str, &str); 17] = [
+const CALLS: [(&str, &str); 18] = [
     ("PublisherService/Publish", "pd"),
     ("PublisherService/PublishStream", "pd"),
     ("SubscriberService/Subscribe", "sd"),
@@ -35,6 +35,7 @@ const CALLS: [(&str, &str); 17] = [
     ("DeskService/CreateKey", "d"),
     ("DeskService/RotateKey", "d"),
     ("DeskService/RevokeKey", "d"),
+    ("DeskService/ListAudit", "d"),
 ];
 /// Who may get each path; `*` is everybody, also without a key.
 const PATHS: [(&str, &str); 4] = [

@@ -2,14 +2,14 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use barid::wire::proto::v1::Role;
+use barid::wire::proto::v1::{Action, Role};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     access::{Caller, gazette},
     command_line::{Said, run},
-    harness::{Node, eventually, everything},
+    harness::{Node, eventually, everything, noted, request},
     web,
 };
 
@@ -202,6 +202,99 @@ async fn keys_stay_over_a_restart() {
     node.start_again().await;
     assert_eq!(node.key("desk"), before);
     assert_eq!(Caller::desk(&node).partners().await.len(), 1);
+}
+
+/// Who changed, recalled and knocked is told by the audit, and by nothing that can be changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_tells_who_did_what() {
+    let mut node = Node::start_with_keys(&[]);
+    let keys = node.data().join("keys");
+    let desk = Caller::desk(&node);
+    desk.partner(gazette()).await;
+    let (id, secret) = desk.key("gazette", Role::Subscriber, None).await;
+    let reader = Caller::new(&node, &secret);
+    eventually("the key is known", async || {
+        reader.subscribe(everything()).await.is_ok()
+    })
+    .await;
+    let story = crate::access::story("test:x", &["ict"]);
+    reader.publish(story.clone()).await.unwrap_err();
+    let article_id = desk.publish(story).await.unwrap();
+    let kill = request(Action::Kill, noted("test:x", "Untrue."));
+    desk.publish(kill.clone()).await.unwrap();
+    // A retry is no second kill.
+    desk.publish(kill).await.unwrap();
+    Caller::new(&node, "nonsense")
+        .publish(crate::access::story("test:y", &[]))
+        .await
+        .unwrap_err();
+    desk.revoke(&id).await;
+
+    let lines = |node: &Node| -> Vec<Value> {
+        let said = good(with_key(
+            node,
+            &keys,
+            &["audit", "tail", "--output", "json"],
+        ));
+        said.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let publish = "/barid.v1.PublisherService/Publish";
+    let expected = [
+        ("local", "partner.create", "gazette", "asked"),
+        ("local", "key.create", "gazette", "asked"),
+        ("gazette", publish, "", "ROLE_MISSING"),
+        ("local", "article.kill", &article_id, "done"),
+        ("", publish, "", "KEY_INVALID"),
+        ("local", "key.revoke", &id, "asked"),
+    ];
+    let told = |lines: &[Value]| -> Vec<(String, String, String, String)> {
+        let text = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
+        let line = |line| {
+            (
+                text(line, "partner"),
+                text(line, "action"),
+                text(line, "target"),
+                text(line, "outcome"),
+            )
+        };
+        let mut told: Vec<_> = lines.iter().map(line).collect();
+        // Changes are kept before they are made, the rest a moment later.
+        told.sort();
+        told
+    };
+    let mut wanted: Vec<_> = expected
+        .iter()
+        .map(|(a, b, c, d)| {
+            (
+                (*a).to_owned(),
+                (*b).to_owned(),
+                (*c).to_owned(),
+                (*d).to_owned(),
+            )
+        })
+        .collect();
+    wanted.sort();
+    eventually("the audit has all", async || {
+        lines(&node).len() >= wanted.len()
+    })
+    .await;
+    let all = lines(&node);
+    assert_eq!(told(&all), wanted);
+    assert!(
+        all.iter().all(|line| line["address"] == "127.0.0.1"),
+        "{all:?}"
+    );
+
+    // It stays over a restart, and NATS itself refuses to take a line back.
+    node.kill();
+    node.start_again().await;
+    assert_eq!(lines(&node), all);
+    let owner = async_nats::jetstream::new(node.nats_owner().await);
+    let stream = owner.get_stream("barid-audit").await.unwrap();
+    stream.delete_message(1).await.unwrap_err();
+    stream.purge().await.unwrap_err();
 }
 
 /// No secret is in any log line, error, metric or file, but where it was written on purpose.

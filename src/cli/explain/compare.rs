@@ -71,7 +71,7 @@ impl FromStr for Since {
 
 impl Since {
     /// As a time; none for the beginning of the log.
-    fn time(&self, now: Timestamp) -> Option<prost_types::Timestamp> {
+    pub fn time(&self, now: Timestamp) -> Option<prost_types::Timestamp> {
         match self {
             Self::Earliest => None,
             // Before there were times there was no log either.

@@ -11,7 +11,10 @@ use crate::{
     article::check::{Checker, shown},
     fault::Fault,
     filter::{LANGUAGES_MAX, TOPICS_MAX},
-    wire::{log::partners::KeptPartner, proto::v1 as proto},
+    wire::{
+        log::{audit::Line, partners::KeptPartner},
+        proto::v1 as proto,
+    },
 };
 
 /// Most characters of a source.
@@ -157,6 +160,38 @@ pub fn expires(timestamp: Option<&prost_types::Timestamp>, now: i64) -> Result<O
         return Err(Fault::field("FIELD_INVALID", "expires", message));
     }
     Ok(Some(seconds))
+}
+
+/// Reads a time, in nanoseconds from 1970.
+///
+/// # Errors
+/// A [`Fault`] that names the field.
+pub fn nanos(field: &str, timestamp: &prost_types::Timestamp) -> Result<i128, Fault> {
+    let time = super::time(Some(timestamp));
+    let time = time.ok_or_else(|| {
+        let message = "is not within the years 1900 to 9999";
+        Fault::field("FIELD_INVALID", field, message)
+    })?;
+    Ok(i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanos()))
+}
+
+/// A line of the audit.
+pub fn audit_line(line: Line) -> proto::ListAuditResponse {
+    let seconds = line.time_ns.div_euclid(1_000_000_000);
+    let nanos = line.time_ns.rem_euclid(1_000_000_000);
+    let entry = line.entry;
+    proto::ListAuditResponse {
+        time: Some(prost_types::Timestamp {
+            seconds: i64::try_from(seconds).unwrap_or_default(),
+            nanos: i32::try_from(nanos).unwrap_or_default(),
+        }),
+        key_id: entry.key,
+        partner: entry.partner,
+        address: entry.from.map(|from| from.to_string()).unwrap_or_default(),
+        action: entry.action,
+        target: entry.target,
+        outcome: entry.outcome,
+    }
 }
 
 fn some(count: u32) -> Option<u32> {

@@ -28,7 +28,7 @@ use crate::{
     telemetry::Metrics,
     wire::{
         log::{
-            Inner, Log, ReadError,
+            Inner, Log, ReadError, audit,
             batch::{QUEUE_BYTES_MAX, QUEUE_LEN_MAX, Writer},
             cache::Caches,
             connect::{self, connect},
@@ -178,6 +178,9 @@ pub enum OpenError {
         /// What NATS says.
         source: BoxError,
     },
+    /// The audit can't be made.
+    #[error("the stream barid-audit can't be created")]
+    Audit(#[source] BoxError),
     /// There is a stream of that name that is not ours.
     #[error(
         "there is a stream BARID that Barid did not make: {difference}; give Barid an account \
@@ -213,6 +216,7 @@ impl Log {
         )
         .await?;
         let partners = bucket(&context, options, subject::PARTNERS_BUCKET, "partners").await?;
+        audit_stream(&context, options).await?;
         let reader = self::stream(&reader, &connect::context(reader.clone()), options).await?;
 
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
@@ -403,6 +407,21 @@ async fn bucket(
                     name,
                     source: error.into(),
                 });
+            }
+            Err(_) => sleep(OPEN_PAUSE).await,
+        }
+    }
+}
+
+/// Gets or makes the stream of the audit.
+async fn audit_stream(context: &jetstream::Context, options: &Options) -> Result<(), OpenError> {
+    let deadline = Instant::now() + OPEN_PATIENCE;
+    loop {
+        let config = audit::stream(options.replicas);
+        match context.get_or_create_stream(config).await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(OpenError::Audit(error.into()));
             }
             Err(_) => sleep(OPEN_PAUSE).await,
         }
