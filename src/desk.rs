@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     access::{
         audit::ASKED,
-        key::{KeyId, Secret},
+        key::KeyId,
         partner::{Key, PartnerName},
     },
     article::check::shown,
@@ -231,7 +231,7 @@ impl DeskService for Desk {
         let made = self.partners.create_key(&name, role, note, expires).await;
         let (key, secret) = made.map_err(|fault| status(&fault))?;
         tracing::info!(by, partner = %name, key = %key.id, role = role.as_str(), "made a key");
-        let (key, secret) = handed_out(&key, &secret);
+        let (key, secret) = handed_out(&key, secret);
         Ok(Response::new(CreateKeyResponse { key, secret }))
     }
 
@@ -247,7 +247,7 @@ impl DeskService for Desk {
         let rotated = self.partners.rotate_key(id, overlap).await;
         let (key, secret) = rotated.map_err(|fault| status(&fault))?;
         tracing::info!(by, key = %id, ?overlap, "rotated a key");
-        let (key, secret) = handed_out(&key, &secret);
+        let (key, secret) = handed_out(&key, secret);
         Ok(Response::new(RotateKeyResponse { key, secret }))
     }
 
@@ -299,8 +299,8 @@ fn desk<T>(request: &Request<T>) -> Result<Caller, Status> {
     Ok(caller)
 }
 
-fn handed_out(key: &Key, secret: &Secret) -> (Option<proto::Key>, String) {
-    (Some(convert::key_to_proto(key)), secret.reveal().to_owned())
+fn handed_out(key: &Key, secret: String) -> (Option<proto::Key>, String) {
+    (Some(convert::key_to_proto(key)), secret)
 }
 
 fn name(field: &str, text: &str) -> Result<PartnerName, Status> {

@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{
         audit::Entry,
-        key::{KeyId, Secret},
-        partner::PartnerName,
+        key::{KeyId, Role, Secret},
+        partner::{NativeReader, PartnerName},
     },
     fault::{Fault, Kind},
     gate::{
@@ -156,6 +156,35 @@ impl Gate {
     pub fn partners(&self) -> Vec<KeptPartner> {
         let book = self.0.book.read().expect("no panic under this lock");
         book.partners.values().cloned().collect()
+    }
+
+    /// Keys that may read from NATS itself now, by id: each with the topics that it may read.
+    pub fn native_readers(&self) -> Vec<NativeReader> {
+        let now = self.now();
+        let book = self.0.book.read().expect("no panic under this lock");
+        let mut readers = Vec::new();
+        for KeptPartner { partner, .. } in book.partners.values() {
+            let Some(scope) = partner
+                .subscribe
+                .as_ref()
+                .filter(|_| partner.has(Role::Native))
+            else {
+                continue;
+            };
+            let good = partner
+                .keys
+                .iter()
+                .filter(|key| !key.is_expired(now) && !partner.is_suspended);
+            readers.extend(good.filter_map(|key| {
+                Some(NativeReader {
+                    id: key.id,
+                    nkey: key.nkey.clone()?,
+                    topics: scope.topics.iter().cloned().collect(),
+                })
+            }));
+        }
+        readers.sort_by_key(|reader| reader.id);
+        readers
     }
 
     /// The present, in seconds from 1970.

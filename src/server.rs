@@ -31,7 +31,7 @@ use crate::{
     routing::taxonomy::{LiveTaxonomy, Taxonomy},
     server::{
         http::{Phase, Web},
-        nats::ManagedNats,
+        nats::{ManagedNats, ReadersHandle},
         reload::Reload,
     },
     telemetry::Metrics,
@@ -194,7 +194,8 @@ pub async fn run(
         // Whoever may read the folder owns the log anyway.
         keys::make_first(&log, &nats.data_dir, seconds(clock())).await?;
     }
-    let node = Node::new(log, &options);
+    let mut node = Node::new(log, &options);
+    node.readers = managed.as_ref().map(ManagedNats::readers);
     let addresses = Addresses {
         grpc,
         http,
@@ -238,6 +239,8 @@ async fn bind(
 struct Node {
     log: Log,
     gate: Gate,
+    /// Of managed NATS.
+    readers: Option<ReadersHandle>,
     hub: Hub,
     ingest: Ingest,
     taxonomy: LiveTaxonomy,
@@ -275,6 +278,7 @@ impl Node {
         let end_services = CancellationToken::new();
         Self {
             gate: Gate::new(options.policy, clock),
+            readers: None,
             log,
             hub,
             ingest,
@@ -482,6 +486,17 @@ impl Node {
             }
             Ok("servers")
         });
+        if let Some(readers) = self.readers.clone() {
+            let (gate, end) = (self.gate.clone(), stop.clone());
+            services.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = end.cancelled() => {}
+                    () = keys::run_readers(gate, readers) => {}
+                }
+                Ok("readers")
+            });
+        }
         if let Some(keep) = options.retain {
             let (log, end) = (self.log.clone(), stop.clone());
             services.spawn(async move {

@@ -203,11 +203,19 @@ pub enum Role {
     Desk,
     /// Sees what is measured, and nothing else.
     Monitor,
+    /// Reads topics from NATS itself, by an nkey instead of a secret of ours.
+    Native,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Publisher, Self::Subscriber, Self::Desk, Self::Monitor];
+    pub const ALL: [Self; 5] = [
+        Self::Publisher,
+        Self::Subscriber,
+        Self::Desk,
+        Self::Monitor,
+        Self::Native,
+    ];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
@@ -216,6 +224,7 @@ impl Role {
             Self::Subscriber => "subscriber",
             Self::Desk => "desk",
             Self::Monitor => "monitor",
+            Self::Native => "native",
         }
     }
 }

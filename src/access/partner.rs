@@ -4,13 +4,18 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{
-    key::{KeyId, Role, SecretDigest},
-    scope::Scope,
+use crate::{
+    access::{
+        key::{KeyId, Role, SecretDigest},
+        scope::Scope,
+    },
+    topic::Topic,
 };
 
 /// Most keys of a partner.
 pub const KEYS_MAX: usize = 64;
+/// Most keys that read from one NATS.
+pub const NATIVE_MAX: usize = 64;
 /// Longest name.
 const NAME_LEN_MAX: usize = 64;
 /// Most characters of a note.
@@ -137,6 +142,9 @@ pub struct Key {
     /// For people.
     #[serde(default)]
     pub note: String,
+    /// The public half of its nkey, for [`Role::Native`], which has no secrets.
+    #[serde(default)]
+    pub nkey: Option<String>,
 }
 
 /// A secret of a key.
@@ -149,12 +157,27 @@ pub struct KeptSecret {
     pub expires: Option<i64>,
 }
 
+/// A key that reads from NATS itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NativeReader {
+    /// Its id, which its consumers are named by.
+    pub id: KeyId,
+    /// The public half of its nkey.
+    pub nkey: String,
+    /// What it may read, each with all beneath; none = the whole wire.
+    pub topics: Vec<Topic>,
+}
+
 impl Partner {
     /// Whether it may have keys of this role.
     pub fn has(&self, role: Role) -> bool {
         match role {
             Role::Publisher => self.publish.is_some(),
             Role::Subscriber => self.subscribe.is_some(),
+            // A subject says nothing of a language.
+            Role::Native => {
+                (self.subscribe.as_ref()).is_some_and(|scope| scope.languages.is_empty())
+            }
             Role::Desk | Role::Monitor => self.has_desk,
         }
     }

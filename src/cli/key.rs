@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    access::key::Role,
+    access::{key::Role, partner::NativeReader},
     cli::{
         client::{CallError, Client, ClientArgs},
         out,
         printable::printable,
     },
     config::value::{Output, Span},
+    server::nats,
+    topic::Topic,
     wire::{
         convert::partner::role_to_proto,
         proto::v1::{self as proto},
@@ -45,6 +48,19 @@ pub enum KeyCommand {
     /// End a key for good; its open streams end within a second
     #[command(after_help = "Examples:\n  barid key revoke abcdefghij")]
     Revoke(RevokeArgs),
+    /// Print the accounts of native readers, for the configuration of a cluster's nats-servers
+    ///
+    /// They go into the block `accounts` of each server's configuration, followed by a reload.
+    /// Managed NATS has them by itself.
+    #[command(after_help = "Examples:\n  barid key nats-accounts > /etc/barid/native.conf")]
+    NatsAccounts(NatsAccountsArgs),
+}
+
+/// All native readers.
+#[derive(Debug, Args)]
+pub struct NatsAccountsArgs {
+    #[command(flatten)]
+    client: ClientArgs,
 }
 
 /// A key to make.
@@ -100,6 +116,8 @@ enum RoleArg {
     Desk,
     /// Reads /metrics
     Monitor,
+    /// Reads topics from NATS itself, by an nkey
+    Native,
 }
 
 /// A key as `--output json` prints it.
@@ -126,6 +144,7 @@ pub async fn run(command: KeyCommand) -> anyhow::Result<()> {
         KeyCommand::Add(args) => add(args).await,
         KeyCommand::Rotate(args) => rotate(args).await,
         KeyCommand::Revoke(args) => revoke(args).await,
+        KeyCommand::NatsAccounts(args) => nats_accounts(args).await,
     }
 }
 
@@ -136,6 +155,7 @@ async fn add(args: AddArgs) -> anyhow::Result<()> {
         RoleArg::Subscriber => Role::Subscriber,
         RoleArg::Desk => Role::Desk,
         RoleArg::Monitor => Role::Monitor,
+        RoleArg::Native => Role::Native,
     };
     let expires = args.expires.map(|span| from_now(span.0));
     let request = client.request(proto::CreateKeyRequest {
@@ -174,6 +194,33 @@ async fn revoke(args: RevokeArgs) -> anyhow::Result<()> {
     let request = client.request(proto::RevokeKeyRequest { key_id });
     let revoked = client.desk().revoke_key(request).await;
     revoked.map_err(CallError::from)?;
+    Ok(())
+}
+
+async fn nats_accounts(args: NatsAccountsArgs) -> anyhow::Result<()> {
+    let client = Client::connect(&args.client, Role::Desk).await?;
+    let request = client.request(proto::ListPartnersRequest {});
+    let listed = client.desk().list_partners(request).await;
+    let partners = listed.map_err(CallError::from)?.into_inner().partners;
+    for partner in partners.iter().filter(|partner| !partner.suspended) {
+        let Some(scope) = partner
+            .subscribe
+            .as_ref()
+            .filter(|scope| scope.languages.is_empty())
+        else {
+            continue;
+        };
+        let topics: Result<Vec<Topic>, _> = scope.topics.iter().map(|text| text.parse()).collect();
+        for key in partner.keys.iter().filter(|key| !key.nkey.is_empty()) {
+            let reader = NativeReader {
+                id: key.id.parse().context("a key's id")?,
+                nkey: printable(&key.nkey),
+                topics: topics.clone().context("a partner's topics")?,
+            };
+            let name = format!("NATIVE_{}", reader.id);
+            out::line(nats::account(&name, Some(&reader)).trim_end())?;
+        }
+    }
     Ok(())
 }
 

@@ -156,6 +156,7 @@ pub fn nats(serve: &Serve) -> anyhow::Result<Nats> {
             binary: serve.nats_server.clone(),
             data_dir: serve.data_dir.clone(),
             listen: serve.nats_listen,
+            anonymous_readers: serve.danger_without_keys || serve.local_reads,
             guard: env::current_exe().context("can't find the barid program")?,
         }),
     })

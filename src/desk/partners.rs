@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::{
     access::{
         key::{KeyId, Role, Secret},
-        partner::{KEYS_MAX, KeptSecret, Key, Partner, PartnerName},
+        partner::{KEYS_MAX, KeptSecret, Key, NATIVE_MAX, Partner, PartnerName},
     },
     fault::{Fault, Kind},
     gate::Gate,
@@ -119,23 +119,18 @@ impl Partners {
         role: Role,
         note: String,
         expires: Option<i64>,
-    ) -> Result<(Key, Secret), Fault> {
-        let secret = Secret::new(KeyId::from_bits(rand::random()), rand::random());
-        let key = Key {
-            id: secret.id(),
-            role,
-            secrets: vec![KeptSecret {
-                digest: secret.digest(),
-                expires: None,
-            }],
-            created: self.gate.now(),
-            expires,
-            note,
+    ) -> Result<(Key, String), Fault> {
+        let (key, shown) = match role {
+            Role::Native => self.native_key(note, expires)?,
+            Role::Publisher | Role::Subscriber | Role::Desk | Role::Monitor => {
+                self.secret_key(role, note, expires)
+            }
         };
         self.change(name, |partner| {
             if !partner.has(role) {
                 let message = format!(
-                    "{name} has no grant for keys of the role {}; grant it first",
+                    "{name} has no grant for keys of the role {}; grant it first (native: topics to \
+                     read, in any language)",
                     role.as_str()
                 );
                 return Err(Fault::new(Kind::Precondition, "ROLE_NOT_GRANTED", message));
@@ -148,14 +143,53 @@ impl Partners {
             Ok(())
         })
         .await?;
-        Ok((key, secret))
+        Ok((key, shown))
+    }
+
+    fn secret_key(&self, role: Role, note: String, expires: Option<i64>) -> (Key, String) {
+        let secret = Secret::new(KeyId::from_bits(rand::random()), rand::random());
+        let key = Key {
+            id: secret.id(),
+            role,
+            secrets: vec![KeptSecret {
+                digest: secret.digest(),
+                expires: None,
+            }],
+            created: self.gate.now(),
+            expires,
+            note,
+            nkey: None,
+        };
+        (key, secret.reveal().to_owned())
+    }
+
+    fn native_key(&self, note: String, expires: Option<i64>) -> Result<(Key, String), Fault> {
+        let partners = self.gate.partners();
+        let keys = partners.iter().flat_map(|kept| &kept.partner.keys);
+        if keys.filter(|key| key.nkey.is_some()).count() >= NATIVE_MAX {
+            let message = format!("there are {NATIVE_MAX} native keys; revoke one first");
+            return Err(Fault::new(Kind::Precondition, "KEYS_FULL", message));
+        }
+        let pair = nkeys::KeyPair::new_user();
+        let failed = |_| Fault::new(Kind::Bug, "NKEY_FAILED", "no nkey could be made; try again");
+        let seed = pair.seed().map_err(failed)?;
+        let key = Key {
+            id: KeyId::from_bits(rand::random()),
+            role: Role::Native,
+            secrets: Vec::new(),
+            created: self.gate.now(),
+            expires,
+            note,
+            nkey: Some(pair.public_key()),
+        };
+        Ok((key, seed))
     }
 
     /// Gives a key a new secret; the one of now stays good for `overlap`.
     ///
     /// # Errors
     /// Missing `KEY_UNKNOWN`; unavailable.
-    pub async fn rotate_key(&self, id: KeyId, overlap: Duration) -> Result<(Key, Secret), Fault> {
+    pub async fn rotate_key(&self, id: KeyId, overlap: Duration) -> Result<(Key, String), Fault> {
         let name = self.owner(id).await?;
         let secret = Secret::new(id, rand::random());
         let now = self.gate.now();
@@ -164,6 +198,10 @@ impl Partners {
         self.change(&name, |partner| {
             let key = partner.keys.iter_mut().find(|key| key.id == id);
             let key = key.ok_or_else(|| unknown(id))?;
+            if key.nkey.is_some() {
+                let message = "an nkey can't be rotated; make another key, and revoke this one";
+                return Err(Fault::new(Kind::Precondition, "KEY_NATIVE", message));
+            }
             // Of an earlier rotation: two at most are good at once.
             key.secrets.retain(|kept| kept.expires.is_none());
             for former in &mut key.secrets {
@@ -181,7 +219,7 @@ impl Partners {
         })
         .await?;
         let key = rotated.ok_or_else(|| unknown(id))?;
-        Ok((key, secret))
+        Ok((key, secret.reveal().to_owned()))
     }
 
     /// Removes a key for good.

@@ -223,7 +223,7 @@ impl Known {
         let state = &self.state;
         let publishing = match state.key.role {
             Role::Desk => Publishing::default(),
-            Role::Publisher | Role::Subscriber | Role::Monitor => {
+            Role::Publisher | Role::Subscriber | Role::Monitor | Role::Native => {
                 let granted = state.partner.publish.clone();
                 granted.ok_or_else(|| self.nothing("publish"))?
             }
@@ -243,7 +243,7 @@ impl Known {
         self.needs(&[Role::Subscriber, Role::Desk])?;
         match self.state.key.role {
             Role::Desk => Ok(Arc::default()),
-            Role::Publisher | Role::Subscriber | Role::Monitor => {
+            Role::Publisher | Role::Subscriber | Role::Monitor | Role::Native => {
                 let granted = self.state.partner.subscribe.clone();
                 granted.map(Arc::new).ok_or_else(|| self.nothing("read"))
             }

@@ -6,15 +6,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tokio::task::spawn_blocking;
+
 use crate::{
     access::{
         key::{KeyId, Role, Secret},
         partner::{KeptSecret, Key, Limits, Partner, PartnerName, Publishing},
         scope::Scope,
     },
+    gate::Gate,
+    server::nats::ReadersHandle,
     wire::log::{Log, ReadError},
 };
 
+/// What the first keys are for.
+const FIRST: [Role; 4] = [Role::Publisher, Role::Subscriber, Role::Desk, Role::Monitor];
 /// The partner of the first keys.
 const NAME: &str = "local";
 
@@ -48,7 +54,7 @@ pub async fn make_first(log: &Log, data_dir: &Path, now: i64) -> Result<(), Keys
     if log.has_partners().await? {
         return Ok(());
     }
-    let secrets = Role::ALL.map(|role| (role, new_secret()));
+    let secrets = FIRST.map(|role| (role, new_secret()));
     // Files first: keys that nobody has would be of no use.
     for (role, secret) in &secrets {
         let path = file(data_dir, *role);
@@ -94,6 +100,7 @@ fn key(role: Role, secret: &Secret, now: i64) -> Key {
         created: now,
         expires: None,
         note: String::new(),
+        nkey: None,
     }
 }
 
@@ -127,4 +134,24 @@ fn write(path: &Path, secret: &str) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     io::Write::write_all(&mut &file, format!("{secret}\n").as_bytes())
+}
+
+/// Keeps managed NATS to the native readers of now; never ends.
+pub async fn run_readers(gate: Gate, readers: ReadersHandle) {
+    let mut changes = gate.changes();
+    let mut known = Vec::new();
+    // The sender lives as long as the gate.
+    while changes.changed().await.is_ok() {
+        let wanted = gate.native_readers();
+        if wanted == known {
+            continue;
+        }
+        let (readers, named) = (readers.clone(), wanted.clone());
+        match spawn_blocking(move || readers.set(named)).await {
+            Ok(Ok(())) => known = wanted,
+            Ok(Err(error)) => tracing::error!(%error, "native readers can't be changed"),
+            Err(error) => tracing::error!(%error, "native readers can't be changed"),
+        }
+    }
+    std::future::pending().await
 }

@@ -19,6 +19,8 @@ use std::{
 
 use rustix::process::Signal;
 
+use crate::access::partner::NativeReader;
+
 mod binary;
 mod conf;
 mod folder;
@@ -28,6 +30,7 @@ mod tests;
 
 use binary::Attempts;
 use conf::Conf;
+pub use conf::account;
 use folder::Folder;
 use supervise::{Plan, Shared, Supervisor};
 
@@ -45,6 +48,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// A loopback address. Port 0: any free port, kept for as long as this process lives.
     pub listen: SocketAddr,
+    /// Whether whoever gives no credentials reads everything.
+    pub anonymous_readers: bool,
     /// The barid executable, which is run as `nats-guard --parent <pid> -- <program> <args>…` and
     /// has to call [`guard`]. Production gives `std::env::current_exe()`.
     pub guard: PathBuf,
@@ -143,6 +148,7 @@ pub enum StartError {
 /// A running nats-server. Dropping it kills the server; [`ManagedNats::stop`] is the kind way.
 pub struct ManagedNats {
     folder: Folder,
+    conf: Conf,
     address: SocketAddr,
     url: String,
     shared: Arc<Shared>,
@@ -161,6 +167,7 @@ impl ManagedNats {
             binary,
             data_dir,
             listen,
+            anonymous_readers,
             guard,
         } = options;
         if !listen.ip().is_loopback() {
@@ -180,13 +187,14 @@ impl ManagedNats {
         };
 
         let shared = Arc::new(Shared::default());
+        shared.readers().anonymous = anonymous_readers;
         let (report, started) = mpsc::channel();
         let supervisor = Supervisor::new(
             Plan {
                 guard,
                 program,
                 folder: folder.clone(),
-                conf,
+                conf: conf.clone(),
                 lock,
             },
             Arc::clone(&shared),
@@ -201,6 +209,10 @@ impl ManagedNats {
             .recv()
             .expect("the supervisor reports before it ends")?;
         let nats = Self {
+            conf: Conf {
+                listen: address,
+                ..conf
+            },
             address,
             url: format!("nats://{}:{password}@{address}", conf::OWNER),
             folder,
@@ -225,6 +237,15 @@ impl ManagedNats {
         self.address
     }
 
+    /// A handle on who reads from it.
+    pub fn readers(&self) -> ReadersHandle {
+        ReadersHandle {
+            folder: self.folder.clone(),
+            conf: self.conf.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
     /// Ends the server: asks, waits up to 10 s, then kills. Blocks the thread.
     pub fn stop(mut self) {
         self.shared.stop(Signal::TERM);
@@ -242,6 +263,37 @@ impl ManagedNats {
             tracing::error!("the thread that watched nats-server has panicked");
         }
         self.folder.remove_url();
+    }
+}
+
+/// Says who reads from managed NATS.
+#[derive(Clone)]
+pub struct ReadersHandle {
+    folder: Folder,
+    conf: Conf,
+    shared: Arc<Shared>,
+}
+
+impl ReadersHandle {
+    /// Lets these readers in, and nobody else but the anonymous one; ends the connections of those
+    /// that were let in before. Blocks the thread for the writing of a file.
+    ///
+    /// # Errors
+    /// The configuration can't be written.
+    pub fn set(&self, named: Vec<NativeReader>) -> io::Result<()> {
+        // Held: the supervisor writes the same file.
+        let mut readers = self.shared.readers();
+        readers.set(named);
+        self.folder.write_conf(&self.conf.text(&readers))?;
+        self.shared.signal(Signal::HUP);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ReadersHandle {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadersHandle").finish_non_exhaustive()
     }
 }
 

@@ -29,6 +29,7 @@ mod kills;
 mod managed_nats;
 mod model;
 mod native;
+mod native_keys;
 mod nats;
 mod nats_cluster;
 mod outages;

@@ -41,6 +41,7 @@ fn nats_server() -> Option<PathBuf> {
 
 fn options(data_dir: &Path, port: u16) -> Options {
     Options {
+        anonymous_readers: true,
         binary: nats_server(),
         data_dir: data_dir.to_owned(),
         listen: SocketAddr::from(([127, 0, 0, 1], port)),

@@ -20,7 +20,11 @@ use rustix::{
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::{StartError, conf::Conf, folder::Folder};
+use super::{
+    StartError,
+    conf::{Conf, Readers},
+    folder::Folder,
+};
 
 /// JetStream recovers its store before the server listens; much of it takes a while.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -53,6 +57,8 @@ pub(super) struct Plan {
 pub(super) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// Who reads from NATS itself: part of each configuration that is written.
+    readers: Mutex<Readers>,
 }
 
 /// Runs the server until told to stop.
@@ -69,6 +75,16 @@ struct State {
     process: Option<Pid>,
 }
 
+impl State {
+    fn signal(&self, signal: Signal) {
+        if let Some(process) = self.process
+            && let Err(error) = kill_process(process, signal)
+        {
+            tracing::warn!(%error, ?signal, "cannot signal nats-server");
+        }
+    }
+}
+
 /// The first line that a server sends; NATS client protocol, INFO.
 #[derive(Deserialize)]
 struct Greeting {
@@ -81,12 +97,18 @@ impl Shared {
     pub(super) fn stop(&self, signal: Signal) {
         let mut state = self.state();
         state.stopping = true;
-        if let Some(process) = state.process
-            && let Err(error) = kill_process(process, signal)
-        {
-            tracing::warn!(%error, ?signal, "cannot signal nats-server");
-        }
+        state.signal(signal);
         self.changed.notify_all();
+    }
+
+    /// Who reads from NATS itself.
+    pub(super) fn readers(&self) -> MutexGuard<'_, Readers> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a signal to the server, if one runs.
+    pub(super) fn signal(&self, signal: Signal) {
+        self.state().signal(signal);
     }
 
     /// Waits for the end of the server; false if it still runs after `limit`.
@@ -233,7 +255,7 @@ impl Supervisor {
     fn write_conf(&self) -> Result<PathBuf, StartError> {
         let Plan { folder, conf, .. } = &self.plan;
         folder
-            .write_conf(&conf.text())
+            .write_conf(&conf.text(&self.shared.readers()))
             .map_err(|source| StartError::Spawn {
                 guard: self.plan.guard.clone(),
                 source,

@@ -101,6 +101,7 @@ pub fn key_to_proto(key: &Key) -> proto::Key {
         former_secret_expires: former.map(time),
         streams: 0,
         last_used: None,
+        nkey: key.nkey.clone().unwrap_or_default(),
     }
 }
 
@@ -111,6 +112,7 @@ pub fn role_to_proto(role: Role) -> proto::Role {
         Role::Subscriber => proto::Role::Subscriber,
         Role::Desk => proto::Role::Desk,
         Role::Monitor => proto::Role::Monitor,
+        Role::Native => proto::Role::Native,
     }
 }
 
@@ -124,9 +126,9 @@ pub fn role(number: i32) -> Result<Role, Fault> {
         Ok(proto::Role::Subscriber) => Ok(Role::Subscriber),
         Ok(proto::Role::Desk) => Ok(Role::Desk),
         Ok(proto::Role::Monitor) => Ok(Role::Monitor),
+        Ok(proto::Role::Native) => Ok(Role::Native),
         Ok(proto::Role::Unspecified) | Err(_) => {
-            let message =
-                format!("{number} is no role; give publisher, subscriber, desk or monitor");
+            let message = format!("{number} is no role; give one of Role");
             Err(Fault::field("FIELD_INVALID", "role", message))
         }
     }
