@@ -34,6 +34,7 @@ use crate::{
             connect::{self, connect},
             killed::Killed,
             page::PAGES_MAX,
+            patiently,
         },
         subject,
     },
@@ -198,7 +199,8 @@ impl Log {
         let stream = self::stream(&client, &context, options).await?;
         let epochs = Arc::new(ours(&stream)?);
         warn_of_differences(&stream, options);
-        let meta = self::meta(&context, options).await?;
+        let deadline = Instant::now() + OPEN_PATIENCE;
+        let meta = self::meta(&context, options, deadline).await?;
         let reader = self::stream(&reader, &connect::context(reader.clone()), options).await?;
 
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
@@ -228,8 +230,9 @@ impl Log {
             pages: Semaphore::new(PAGES_MAX),
         };
         let log = Self(Arc::new(inner));
-        log.check_high_water().await?;
-        log.load_retained_from().await?;
+        // What was made a moment ago, here or by another node, may not answer yet.
+        patiently(deadline, || log.check_high_water()).await?;
+        patiently(deadline, || log.load_retained_from()).await?;
         let writer = Writer::new(log.clone(), jobs);
         Ok((log, writer))
     }
@@ -364,8 +367,11 @@ fn is_no_jetstream(code: ErrorCode) -> bool {
     .contains(&code)
 }
 
-async fn meta(context: &jetstream::Context, options: &Options) -> Result<kv::Store, OpenError> {
-    let deadline = Instant::now() + OPEN_PATIENCE;
+async fn meta(
+    context: &jetstream::Context,
+    options: &Options,
+    deadline: Instant,
+) -> Result<kv::Store, OpenError> {
     loop {
         if let Ok(store) = context.get_key_value(subject::META_BUCKET).await {
             return Ok(store);
