@@ -31,7 +31,10 @@ use crate::{
     },
     fault::{Fault, Kind},
     server::{
-        http::stream::{Asked, Rewound, read_head},
+        http::{
+            patient::Patient,
+            stream::{Asked, Rewound, read_head},
+        },
         incoming::accept,
     },
     telemetry::LogState,
@@ -41,6 +44,7 @@ use crate::{
     },
 };
 
+pub mod patient;
 pub mod stream;
 
 /// How long a client may take to send a request's head, and an idle connection may stay.
@@ -172,6 +176,7 @@ impl Web {
     /// Serves a connection by hyper.
     async fn serve(self, socket: Rewound, drain: CancellationToken, end: CancellationToken) {
         let own_end = end.clone();
+        let socket = Patient::new(socket, self.hub.patience());
         let service = service_fn(move |request| {
             let (web, end) = (self.clone(), own_end.clone());
             async move { Ok::<_, Infallible>(web.answer(&request, end).await) }
