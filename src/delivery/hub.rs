@@ -21,6 +21,7 @@ use crate::{
     delivery::{
         Entry,
         chunk::{Ask, Chunk, Found},
+        explain::DryRuns,
         group::{Group, Groups},
         history::History,
         index::{Index, Indexed},
@@ -90,6 +91,7 @@ struct Inner {
     /// Where those wait who must be woken by anything that happens.
     restless: Seats,
     places: Places,
+    dry_runs: DryRuns,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,7 @@ impl Hub {
             groups: Groups::default(),
             restless: Seats::default(),
             places: Places::default(),
+            dry_runs: DryRuns::none(),
         }))
     }
 
@@ -154,6 +157,11 @@ impl Hub {
     /// After how long without any progress a stream is ended.
     pub fn patience(&self) -> Duration {
         self.0.options.patience
+    }
+
+    /// Where dry runs of routing take their turns.
+    pub fn dry_runs(&self) -> &DryRuns {
+        &self.0.dry_runs
     }
 
     /// Cancelled when the process stops.
