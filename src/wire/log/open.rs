@@ -474,9 +474,16 @@ pub fn credentials(url: &str) -> ConnectOptions {
 
 /// An address as messages may show it.
 pub fn without_credentials(url: &str) -> String {
-    let hosts: Vec<&str> = url
+    let hosts: Vec<String> = url
         .split(',')
-        .map(|one| one.rsplit_once('@').map_or(one, |(_, host)| host))
+        .map(|one| {
+            let (scheme, rest) = match one.find("://") {
+                Some(at) => one.split_at(at + 3),
+                None => ("", one),
+            };
+            let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+            format!("{scheme}{host}")
+        })
         .collect();
     hosts.join(",")
 }
