@@ -35,6 +35,8 @@ const CLIENT_VARIABLES: [&str; 5] = [
     "BARID_TIMEOUT",
     "BARID_CONFIG",
 ];
+/// How alike a name must be to be offered instead, of 1.
+const LIKENESS_MIN: f64 = 0.6;
 /// Most replicas that JetStream keeps.
 const REPLICAS_MAX: u8 = 5;
 /// Longest drain.
@@ -45,6 +47,10 @@ const RING: Size = Size(64 << 20);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Least patience with a subscriber.
 const PATIENCE_MIN: Duration = Duration::from_secs(1);
+/// Most patience with a subscriber: a place that nobody reads from holds memory.
+const PATIENCE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Least bytes of the log: below, not even one long article gets in.
+const LOG_BYTES_MIN: u64 = 1 << 20;
 /// Least retention: below, a subscriber's short absence would already be a gap.
 const RETAIN_MIN: Duration = Duration::from_secs(1);
 
@@ -204,7 +210,7 @@ fn unknown_variables(variables: &[(String, String)]) -> Vec<Problem> {
         .filter(|name| name.starts_with("BARID_") && !known.contains(*name))
         .map(|name| Problem::UnknownVariable {
             name: name.clone(),
-            nearest: nearest(name, known.iter().map(String::as_str)).to_owned(),
+            nearest: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
         })
         .collect()
 }
@@ -230,11 +236,19 @@ fn client_variables(variables: &[(String, String)]) -> Vec<Problem> {
     problems
 }
 
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
-    let likeness = |other: &str| strsim::normalized_damerau_levenshtein(name, other);
+/// The known name that may have been meant, if any is alike.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // What all variables begin with makes none of them alike.
+    let own = |name: &str| name.trim_start_matches("BARID_").to_ascii_lowercase();
+    let given = own(name);
     known
-        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
-        .unwrap_or_default()
+        .map(|other| {
+            let likeness = strsim::normalized_damerau_levenshtein(&given, &own(other));
+            (likeness, other)
+        })
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, other)| other)
 }
 
 fn from_variables(variables: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
@@ -443,6 +457,17 @@ impl Settings {
             let shown = humantime::format_duration(serve.patience);
             let message = format!("{shown} is less than 1s, in which any network may pause");
             problems.push(self.rule("patience", message));
+        }
+        if serve.patience > PATIENCE_MAX {
+            let shown = humantime::format_duration(serve.patience);
+            let message = format!("{shown} is more than 24h, the longest that a stall may last");
+            problems.push(self.rule("patience", message));
+        }
+        if let Some(bytes) = serve.log_bytes_max
+            && bytes < LOG_BYTES_MIN
+        {
+            let message = format!("{bytes} is less than 1MiB, in which not every article has room");
+            problems.push(self.rule("log_bytes_max", message));
         }
         if let Some(bytes) = serve.log_bytes_max
             && i64::try_from(bytes).is_err()

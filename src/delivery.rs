@@ -26,6 +26,7 @@ pub mod grpc;
 pub mod history;
 pub mod hub;
 pub mod index;
+pub mod pace;
 pub mod places;
 pub mod query;
 pub mod seats;

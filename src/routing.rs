@@ -1,7 +1,7 @@
 //! Routing: which topics a revision goes to, and why. A pure function of article, taxonomy and
 //! what earlier revisions went to.
 
-use std::{cmp::Reverse, fmt};
+use std::{cmp::Reverse, collections::HashMap, fmt};
 
 use crate::{
     article::{Action, Article, OWN_TOPICS_MAX},
@@ -144,10 +144,9 @@ pub fn route(
 ) -> Result<Route, RouteError> {
     let mut route = Route::default();
     if !action.is_notice() {
-        let mut wanted = stated(article, inherited, taxonomy)?;
+        let stated = stated(article, inherited, taxonomy)?;
         let score = findings.score(article.language.as_ref(), taxonomy);
-        wanted.extend(inferred(&score, taxonomy));
-        route.add_own(&wanted);
+        route.add_own(stated, &score, taxonomy);
     }
     for topic in inherited {
         if !route.topics.contains(topic) {
@@ -169,25 +168,56 @@ pub fn route(
 }
 
 impl Route {
-    /// Takes what is wanted, but for what is said more precisely, is there already or is too much.
-    fn add_own(&mut self, wanted: &[(Topic, Reason)]) {
-        for (topic, reason) in wanted {
-            if !has_descendant(topic, wanted)
-                && !self.topics.contains(topic)
-                && self.own_count < OWN_TOPICS_MAX
-            {
-                self.topics.push(topic.clone());
-                self.reasons.push(reason.clone());
-                self.own_count += 1;
+    /// Takes what is stated and what the text leads to, but for what is said more precisely, is there
+    /// already or is too much.
+    fn add_own(&mut self, stated: Vec<(Topic, Reason)>, score: &Score, taxonomy: &Taxonomy) {
+        let inferred = inferred(score, taxonomy);
+        let of = |number: usize| &taxonomy.entries()[number].topic;
+        let named: Vec<Topic> = stated.iter().map(|(topic, _)| topic.clone()).collect();
+        let found = inferred.iter().map(|number| of(*number));
+        let precise = more_precise(named.iter().chain(found));
+        for (topic, reason) in stated {
+            if self.takes(&topic, &precise) {
+                self.add(topic, reason);
+            }
+        }
+        for number in inferred {
+            let topic = of(number);
+            if self.takes(topic, &precise) {
+                // Made only where it is shown: each looks at everything that the text has.
+                let reason = Reason::Text {
+                    points: score.total[number],
+                    causes: causes(number, score, taxonomy),
+                };
+                self.add(topic.clone(), reason);
             }
         }
     }
+
+    fn takes(&self, topic: &Topic, precise: &HashMap<&str, &Topic>) -> bool {
+        self.own_count < OWN_TOPICS_MAX
+            && !precise.contains_key(topic.as_str())
+            && !self.topics.contains(topic)
+    }
+
+    fn add(&mut self, topic: Topic, reason: Reason) {
+        self.topics.push(topic);
+        self.reasons.push(reason);
+        self.own_count += 1;
+    }
 }
 
-fn has_descendant(topic: &Topic, wanted: &[(Topic, Reason)]) -> bool {
-    wanted
-        .iter()
-        .any(|(other, _)| topic != other && topic.covers(other))
+/// For each path above a wanted topic the first that is wanted beneath it.
+fn more_precise<'a>(wanted: impl Iterator<Item = &'a Topic>) -> HashMap<&'a str, &'a Topic> {
+    let mut precise = HashMap::new();
+    for topic in wanted {
+        let mut at = topic.as_str();
+        while let Some((above, _)) = at.rsplit_once('.') {
+            precise.entry(above).or_insert(topic);
+            at = above;
+        }
+    }
+    precise
 }
 
 /// What the publisher states: the topics that it names, then those of its subject codes.
@@ -215,20 +245,13 @@ fn stated(
     Ok(stated)
 }
 
-/// The topics to which the text leads, most points first.
-fn inferred(score: &Score, taxonomy: &Taxonomy) -> Vec<(Topic, Reason)> {
+/// The topics to which the text leads, by their places in the taxonomy, most points first.
+fn inferred(score: &Score, taxonomy: &Taxonomy) -> Vec<usize> {
     let mut numbers: Vec<usize> = (0..score.total.len())
         .filter(|number| verdict(*number, score, taxonomy) == Some(Verdict::Routed))
         .collect();
     numbers.sort_by_key(|number| Reverse(score.total[*number]));
-    let reason = |number: usize| Reason::Text {
-        points: score.total[number],
-        causes: causes(number, score, taxonomy),
-    };
     numbers
-        .into_iter()
-        .map(|number| (taxonomy.entries()[number].topic.clone(), reason(number)))
-        .collect()
 }
 
 /// What the points of one topic come to; none where it has none.
@@ -237,7 +260,7 @@ fn verdict(number: usize, score: &Score, taxonomy: &Taxonomy) -> Option<Verdict>
     let settings = taxonomy.settings();
     if points <= 0 {
         None
-    } else if points < settings.threshold || !is_firm(number, score, taxonomy) {
+    } else if points < settings.threshold || !is_firm(number, score) {
         Some(Verdict::BelowThreshold)
     } else if i64::from(points) * 100
         < i64::from(score.strongest) * i64::from(settings.share_percent)
@@ -249,8 +272,8 @@ fn verdict(number: usize, score: &Score, taxonomy: &Taxonomy) -> Option<Verdict>
 }
 
 /// Whether more than hints speaks for a topic.
-fn is_firm(number: usize, score: &Score, taxonomy: &Taxonomy) -> bool {
-    score.firm[number] > 0 || score.beneath(number, taxonomy).next().is_some()
+fn is_firm(number: usize, score: &Score) -> bool {
+    score.firm[number] > 0 || score.has_firm_beneath[number]
 }
 
 /// What gives a topic its points: phrases and rules, strongest first; where it has none by itself,

@@ -13,7 +13,7 @@ use tokio::{
     net::TcpListener,
     sync::watch,
     task::{JoinError, JoinSet, spawn_blocking},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{server::NamedService as _, service::Routes};
@@ -36,7 +36,7 @@ use crate::{
     },
     telemetry::Metrics,
     wire::{
-        log::{Log, ReadError, batch::Writer, open},
+        log::{Log, ReadError, batch::Writer, open, patiently},
         proto::v1::{
             DESCRIPTORS, OpenStream, article_service_server::ArticleServiceServer,
             desk_service_server::DeskServiceServer,
@@ -517,12 +517,13 @@ impl Node {
 
     /// Waits until this node has read the log and knows every kill.
     async fn get_ready(&self) -> Result<(), ServeError> {
+        let deadline = Instant::now() + READY_PATIENCE;
         let ready = async {
             while let Err(error) = self.log.confirm().await {
                 tracing::debug!(%error, "not ready yet");
             }
             self.gate.ready().await?;
-            self.log.load_erasures().await
+            patiently(deadline, || self.log.load_erasures()).await
         };
         match timeout(READY_PATIENCE, ready).await {
             Ok(erasures) => Ok(erasures.map(drop)?),

@@ -138,8 +138,8 @@ async fn send(
 }
 
 fn read_one(file: &str) -> anyhow::Result<proto::Article> {
-    let reader =
-        input::open(file).map_err(|error| BadUse(format!("can't read {file}: {error}")))?;
+    let reader = input::open(file)
+        .map_err(|error| BadUse(format!("can't read {file}: {}", input::why(&error))))?;
     let mut items = input::items(file, reader);
     let Some(item) = items.next() else {
         return Err(BadUse(format!("{file} holds no ninjs object")).into());

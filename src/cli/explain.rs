@@ -27,7 +27,7 @@ use crate::{
     routing::taxonomy::TAXONOMY_BYTES_MAX,
     wire::{
         convert,
-        ninjs::{Parsed, PubStatus},
+        ninjs::{Parsed, PubStatus, names::in_ninjs},
         proto::v1::{self as proto, explain_routing_request::Subject as Asked},
     },
 };
@@ -52,7 +52,8 @@ const READ_AHEAD: usize = 16;
 /// the log that the filter chooses: one entry for each that would have other topics of its own, then
 /// the sums by topics.
 ///
-/// Exit codes: 0 done, 2 all that was not explained is invalid, 1 anything else failed.
+/// Exit codes: 0 done, 2 a file can't be read or all that was not explained is invalid, 1 anything
+/// else failed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  barid explain story.json\n  \
                         barid explain tag:wire.example,2026:1 --taxonomy new.toml\n  \
@@ -110,6 +111,11 @@ pub async fn run(args: ExplainArgs) -> anyhow::Result<()> {
             "--no-inference is for files: the stored story {text} was routed as its publisher asked"
         );
         return Err(BadUse(message).into());
+    }
+    for target in &targets {
+        if let Target::File(file) = target {
+            check_file(file)?;
+        }
     }
     let mut explainer = Explainer {
         client: Client::connect(&args.client, Role::Publisher).await?,
@@ -172,6 +178,18 @@ impl Target {
     }
 }
 
+/// Checks that a file can be read; what names none might have been a story.
+fn check_file(file: &str) -> Result<(), BadUse> {
+    input::check(&[file.to_owned()]).map_err(|BadUse(message)| {
+        if Path::new(file).exists() {
+            return BadUse(message);
+        }
+        BadUse(format!(
+            "{message}, and a story's id is a UUID, its uri has a colon in it"
+        ))
+    })
+}
+
 /// A taxonomy file, read to be sent along.
 #[derive(Debug)]
 pub struct TaxonomyFile {
@@ -184,12 +202,12 @@ pub struct TaxonomyFile {
 impl TaxonomyFile {
     fn read(name: &str) -> Result<Self, BadUse> {
         let refused = |why: String| BadUse(format!("can't read the taxonomy {name}: {why}"));
-        let file = File::open(name).map_err(|error| refused(error.to_string()))?;
+        let file = File::open(name).map_err(|error| refused(input::why(&error)))?;
         let limit = u64::try_from(TAXONOMY_BYTES_MAX).unwrap_or(u64::MAX);
         let mut bytes = Vec::new();
         // One byte more tells that there is more, without reading it all.
         let read = file.take(limit + 1).read_to_end(&mut bytes);
-        read.map_err(|error| refused(error.to_string()))?;
+        read.map_err(|error| refused(input::why(&error)))?;
         if bytes.len() > TAXONOMY_BYTES_MAX {
             return Err(refused(format!(
                 "it has more than {TAXONOMY_BYTES_MAX} bytes"
@@ -362,7 +380,7 @@ impl Explainer {
         self.failed_count += 1;
         self.invalid_count += u64::from(error.is_none_or(CallError::is_bad_use));
         if self.output == Output::Text {
-            out::say(&format!("barid: {place}: {message}"));
+            out::say(&format!("barid: {place}: {}", in_ninjs(message)));
             return Ok(());
         }
         let violations = error.map_or_else(Vec::new, CallError::violations);

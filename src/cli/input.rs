@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, BufReader},
     iter,
     path::Path,
@@ -12,7 +12,10 @@ use std::{
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use crate::wire::ninjs::{self, NinjsError, Parsed};
+use crate::{
+    cli::BadUse,
+    wire::ninjs::{self, NinjsError, Parsed},
+};
 
 /// Most bytes of one object: an article of 900 KiB with every character escaped, and some room.
 const OBJECT_BYTES_MAX: usize = 8 << 20;
@@ -52,6 +55,39 @@ pub struct Item {
     pub parsed: Result<Parsed, String>,
     /// Bytes of the file up to its end.
     pub read_bytes: u64,
+}
+
+/// Checks that files can be read, before anything is done with the first of them. What is no plain
+/// file, such as a pipe, is left for reading.
+///
+/// # Errors
+/// [`BadUse`] names the first that can't.
+pub fn check(files: &[String]) -> Result<(), BadUse> {
+    for file in files.iter().filter(|file| *file != "-") {
+        let is_plain = fs::metadata(file).map(|metadata| metadata.is_file() || metadata.is_dir());
+        // Opening a pipe and leaving it would break it.
+        match is_plain.and_then(|is_plain| {
+            if is_plain {
+                open(file).map(drop)
+            } else {
+                Ok(())
+            }
+        }) {
+            Ok(()) => {}
+            Err(error) => return Err(BadUse(format!("can't read {file}: {}", why(&error)))),
+        }
+    }
+    Ok(())
+}
+
+/// Why a file can't be read, in plain words where they are known.
+pub fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        io::ErrorKind::PermissionDenied => "you may not read it".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Opens a file; `-` is stdin.
@@ -108,7 +144,7 @@ fn unreadable(file: String, error: &std::io::Error) -> Item {
             line: 0,
             column: 0,
         },
-        parsed: Err(format!("can't read the file: {error}")),
+        parsed: Err(format!("can't read the file: {}", why(error))),
         read_bytes: 0,
     }
 }

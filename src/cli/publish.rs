@@ -45,7 +45,10 @@ const REQUEST_NAMESPACE: Uuid = Uuid::from_u128(0x7d0b_0f4e_52b7_4c1e_9a36_b2c5_
 /// else, therefore needs --again. A server that goes away is waited for: what it has not answered is
 /// sent again, until it has answered nothing for as long as --timeout says.
 ///
-/// Exit codes: 0 all accepted, 2 all that was not accepted is invalid, 1 anything else failed.
+/// A file that can't be read ends it before anything is published.
+///
+/// Exit codes: 0 all accepted, 2 a file can't be read or all that was not accepted is invalid, 1
+/// anything else failed.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  barid publish story.json\n  barid publish archive/2026-07.jsonl \
@@ -202,6 +205,7 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
         IdChoice::Random => "--again would publish those a second time",
     };
     let is_for_one = args.expected_revision.is_some() || args.request_id.is_some();
+    input::check(&args.files)?;
     let client = Client::connect(&args.client, Role::Publisher).await?;
     let mut items = input::read_ahead(args.files.clone(), PIPELINE)?;
     let mut first = None;
@@ -224,7 +228,7 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
         strict: args.strict,
         routing: routing(args.no_inference),
     };
-    let mut pipeline = Pipeline::new(client, items, rules, args.client.timeout.0);
+    let mut pipeline = Pipeline::new(client.clone(), items, rules, args.client.timeout.0);
     if let Some(item) = first {
         pipeline.push(item, &mut tally)?;
     }
@@ -238,7 +242,10 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
         ended = pipeline.run(&mut tally) => ended,
     };
     match ended {
-        Ok(()) => tally.finish(),
+        Ok(()) => {
+            tell_killed(&client, &tally).await;
+            tally.finish()
+        }
         Err(error) if error.is::<OutputClosed>() => Err(error),
         Err(error) => {
             pipeline.give_up(&mut tally)?;
@@ -246,6 +253,26 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
                 out::say(&format!("barid: {failures:#}"));
             }
             Err(anyhow!("{error:#}; {advice}"))
+        }
+    }
+}
+
+/// Says which of the stories that were accepted before have been taken back for good since.
+async fn tell_killed(client: &Client, tally: &Tally) {
+    for (place, article_id) in tally.repeated() {
+        let article_id = article_id.clone();
+        let request = client.request(proto::GetArticleRequest { article_id });
+        let answer = client.articles().get_article(request).await;
+        // It only tells: without an answer what was printed is still true.
+        let Some(delivery) = answer.ok().and_then(|answer| answer.into_inner().delivery) else {
+            continue;
+        };
+        if delivery.action() == proto::Action::Kill {
+            tally.say(&format!(
+                "barid: {place}: the story has been killed since, by revision {}: it is not on the \
+                 wire",
+                delivery.revision
+            ));
         }
     }
 }

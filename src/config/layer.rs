@@ -77,7 +77,8 @@ pub struct Layer {
     /// How long old revisions are kept, such as 30d, at least 1s [default: for ever]
     #[arg(long, value_name = "DURATION", value_hint = ValueHint::Other)]
     pub retain: Option<Span>,
-    /// Most bytes of the log, such as 64GiB; a full log takes no more articles [default: no bound]
+    /// Most bytes of the log, such as 64GiB, at least 1MiB; a full log takes no more articles
+    /// [default: no bound]
     #[arg(long, value_name = "SIZE", value_hint = ValueHint::Other)]
     pub log_bytes_max: Option<Size>,
     /// Over how long open streams are ended at a stop [default: 3s]
@@ -86,7 +87,8 @@ pub struct Layer {
     /// Memory for the newest revisions, from which live subscribers are served [default: 64MiB]
     #[arg(long, value_name = "SIZE")]
     pub ring_bytes: Option<Size>,
-    /// After how long without any progress a subscriber's stream is ended [default: 2m]
+    /// After how long without any progress a subscriber's stream, or any HTTP connection that takes
+    /// no answer, is ended, 1s to 24h [default: 2m]
     #[arg(long, value_name = "DURATION")]
     pub patience: Option<Span>,
     /// What the server logs, as a tracing filter such as info,barid=debug [default: info]

@@ -80,15 +80,15 @@ pub enum Problem {
         place: Place,
         /// The key.
         key: String,
-        /// The known one that is nearest.
-        nearest: &'static str,
+        /// The known one that may have been meant.
+        nearest: Option<&'static str>,
     },
     /// A `BARID_*` variable that names no setting.
     UnknownVariable {
         /// The variable.
         name: String,
-        /// The known one that is nearest.
-        nearest: String,
+        /// The known one that may have been meant.
+        nearest: Option<String>,
     },
     /// A variable's value is of the wrong kind.
     Variable {
@@ -125,11 +125,12 @@ impl fmt::Display for Problem {
                 nearest,
             } => write!(
                 f,
-                "{place}: {key:?} is no setting; is {nearest} meant? \
-                 (`barid config example` has them all)"
+                "{place}: {key:?} is no setting{} (`barid config example` has them all)",
+                hint(*nearest)
             ),
             Self::UnknownVariable { name, nearest } => {
-                write!(f, "{name} is no variable of Barid's; is {nearest} meant?")
+                let hint = hint(nearest.as_deref());
+                write!(f, "{name} is no variable of Barid's{hint}")
             }
             Self::Variable { name, message } => write!(f, "{name}: {message}"),
             Self::Rule {
@@ -144,6 +145,10 @@ impl fmt::Display for Problem {
             },
         }
     }
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |near| format!("; is {near} meant?"))
 }
 
 /// Why the settings can't be used: everything that could be found at once, never nothing.

@@ -228,6 +228,9 @@ fn unknown_variables() {
         .map(|text| text.rsplit("is ").next().unwrap())
         .collect();
     assert_eq!(near, ["BARID_RETAIN meant?", "BARID_SERVER meant?"]);
+    let far = problems(&[("BARID_COLOUR", "1")], "colour = 1\n[server]\n");
+    assert_eq!(far.len(), 3, "{far:?}");
+    assert!(far.iter().all(|text| !text.contains("meant")), "{far:?}");
     let bad = variables(&[
         ("BARID_DRAIN", "soon"),
         ("BARID_TIMEOUT", "x"),
@@ -258,6 +261,10 @@ fn rules() {
     assert_eq!(broken(&["--replicas", "3"]), "replicas");
     assert_eq!(broken(&["--retain", "999ms"]), "retain");
     assert_eq!(broken(&["--patience", "999ms"]), "patience");
+    assert_eq!(broken(&["--patience", "25h"]), "patience");
+    assert_eq!(broken(&["--patience", "99999999999d"]), "patience");
+    assert_eq!(broken(&["--log-bytes-max", "1"]), "log_bytes_max");
+    assert_eq!(broken(&["--log-bytes-max", "1023KiB"]), "log_bytes_max");
     assert_eq!(broken(&["--nats-url", "localhost:4222"]), "nats_url");
     assert_eq!(broken(&["--log", "barid=loud"]), "log");
     let cluster = ["--nats-url", "nats://a,nats://b:4222"];
@@ -285,7 +292,7 @@ fn shown_and_relative() {
     )
     .unwrap();
     let shown = settings.shown.iter().find(|shown| shown.key == "nats_url");
-    assert_eq!(shown.unwrap().value, "a:4222,tls://b");
+    assert_eq!(shown.unwrap().value, "nats://a:4222,tls://b");
     let settings = check(&[], &[], "data_dir = \"data\"").unwrap();
     assert!(settings.serve.data_dir.is_absolute());
 }

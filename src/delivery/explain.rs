@@ -4,10 +4,15 @@ use std::{
     collections::{BTreeMap, VecDeque},
     mem,
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{Stream, stream};
-use tokio::task::{spawn_blocking, yield_now};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::Instant,
+};
 use tonic::Status;
 
 use crate::{
@@ -35,11 +40,64 @@ use crate::{
     },
 };
 
-/// A taxonomy that a caller sends is made away from the runtime: many phrases take a while.
-async fn candidate(text: String) -> Result<Arc<Taxonomy>, Fault> {
-    let made = spawn_blocking(move || convert::routing::taxonomy(&text)).await;
-    made.expect("reading a taxonomy does not panic")
-        .map(Arc::new)
+/// Most comparisons that a node has open, each with a taxonomy of its own. Full: refused, with a time.
+const COMPARISONS_MAX: usize = 16;
+/// When a comparison beyond those is to be tried again.
+const COMPARISONS_RETRY: Duration = Duration::from_secs(5);
+/// How long a comparison computes before the next has its turn.
+const TURN: Duration = Duration::from_millis(20);
+
+/// Dry runs of routing compute one after the other, away from the runtime: however many there are,
+/// publishing and delivery have the other processors.
+#[derive(Debug)]
+pub struct DryRuns {
+    turns: Arc<Semaphore>,
+    comparisons: Arc<Semaphore>,
+}
+
+impl DryRuns {
+    /// None yet.
+    pub fn none() -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(1)),
+            comparisons: Arc::new(Semaphore::new(COMPARISONS_MAX)),
+        }
+    }
+
+    /// Computes, when everybody who came before has had a turn.
+    async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.expect("never closed");
+        // The turn goes with the work: a caller that goes away does not end it.
+        let done = spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        done.await.expect("a dry run does not panic")
+    }
+
+    /// A taxonomy that a caller sends: many phrases take a while.
+    async fn candidate(&self, text: String) -> Result<Arc<Taxonomy>, Fault> {
+        let made = self.compute(move || convert::routing::taxonomy(&text));
+        made.await.map(Arc::new)
+    }
+
+    /// Room for one more comparison.
+    fn begin_comparison(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        Arc::clone(&self.comparisons)
+            .try_acquire_owned()
+            .map_err(|_| {
+                let message = format!(
+                    "this node has {COMPARISONS_MAX} comparisons open, as many as it takes; wait \
+                     for one to end, or ask another node"
+                );
+                Fault {
+                    retry_after: Some(COMPARISONS_RETRY),
+                    ..Fault::new(Kind::Exhausted, "COMPARISONS_TOO_MANY", message)
+                }
+            })
+    }
 }
 
 /// What is explained.
@@ -65,7 +123,7 @@ impl Hub {
         let taxonomy = if request.taxonomy.is_empty() {
             self.taxonomy()
         } else {
-            candidate(request.taxonomy).await?
+            self.dry_runs().candidate(request.taxonomy).await?
         };
         let case = match request.subject {
             None => {
@@ -86,7 +144,7 @@ impl Hub {
             let record = &head.stored.record;
             author.check_former(&record.owner, &record.topics)?;
         }
-        let explained = spawn_blocking(move || {
+        let explained = self.dry_runs().compute(move || {
             let is_inferred = routing == Routing::Inferred;
             let explained = explain(
                 &article,
@@ -97,8 +155,7 @@ impl Hub {
             );
             explained.map(|explained| convert::routing::explanation(explained, &taxonomy))
         });
-        let explained = explained.await.expect("explaining does not panic");
-        let mut response = explained.map_err(|error| error.fault())?;
+        let mut response = explained.await.map_err(|error| error.fault())?;
         if let Some(head) = head {
             let record = &head.stored.record;
             response.stored_topics = texts(&record.topics);
@@ -189,7 +246,8 @@ impl Hub {
         }
         let filter = convert::filter(request.filter)?;
         let since = since(request.since.as_ref())?;
-        let after = candidate(request.taxonomy).await?;
+        let room = self.dry_runs().begin_comparison()?;
+        let after = self.dry_runs().candidate(request.taxonomy).await?;
         let filter = self.known(filter).await.map_err(|error| error.fault())?;
         let read = |error: ReadError| error.fault();
         let log = self.log();
@@ -200,12 +258,17 @@ impl Hub {
         };
         let comparison = Comparison {
             hub: self.clone(),
-            filter,
+            judge: Arc::new(Judge {
+                hub: self.clone(),
+                filter,
+                before: self.taxonomy(),
+                after,
+            }),
+            _room: room,
             at: first.max(log.retained_from()) - 1,
             end,
             page: VecDeque::new(),
-            before: self.taxonomy(),
-            after,
+            judged: VecDeque::new(),
             compared_count: 0,
             different_count: 0,
             changes: BTreeMap::new(),
@@ -230,40 +293,86 @@ impl Hub {
 /// A walk through the log under two taxonomies.
 struct Comparison {
     hub: Hub,
-    filter: Filter,
+    judge: Arc<Judge>,
+    _room: OwnedSemaphorePermit,
     /// The last place that was looked at.
     at: u64,
     /// Where the log ended when the walk began.
     end: u64,
-    /// What was read and not looked at yet.
+    /// What was read and not judged yet.
     page: VecDeque<Arc<Entry>>,
-    before: Arc<Taxonomy>,
-    after: Arc<Taxonomy>,
+    /// What was judged and not told yet.
+    judged: VecDeque<Judged>,
     compared_count: u64,
     different_count: u64,
     /// How many revisions each topic would gain and lose.
     changes: BTreeMap<Topic, (u64, u64)>,
 }
 
+/// What a comparison judges by.
+struct Judge {
+    hub: Hub,
+    filter: Filter,
+    before: Arc<Taxonomy>,
+    after: Arc<Taxonomy>,
+}
+
+/// A revision under both taxonomies.
+struct Judged {
+    entry: Arc<Entry>,
+    headline: String,
+    before: Vec<Topic>,
+    after: Vec<Topic>,
+}
+
+impl Judge {
+    /// Judges for a turn; what is left of the page waits for the next.
+    fn judge(&self, page: &mut VecDeque<Arc<Entry>>) -> Result<VecDeque<Judged>, ReadError> {
+        let until = Instant::now() + TURN;
+        let mut judged = VecDeque::new();
+        while let Some(entry) = page.pop_front() {
+            let record = &entry.stored.record;
+            let is_wanted = entry.matches(&self.filter) && !self.hub.is_killed(&entry);
+            if is_wanted && !record.action.is_notice() {
+                let (seq, routing) = (entry.seq(), record.routing);
+                let article = convert::routing::routed(&record.article)
+                    .map_err(|source| ReadError::Corrupt { seq, source })?;
+                judged.push_back(Judged {
+                    before: own_topics(&article, routing, &self.before),
+                    after: own_topics(&article, routing, &self.after),
+                    headline: article.headline,
+                    entry,
+                });
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        Ok(judged)
+    }
+}
+
 impl Comparison {
     /// The next revision that differs; none where history ends.
     async fn next(&mut self) -> Result<Option<RoutingDifference>, ReadError> {
         loop {
-            // Each takes a fraction of a millisecond.
-            yield_now().await;
-            let Some(entry) = self.page.pop_front() else {
-                if !self.read_on().await? {
-                    return Ok(None);
+            while let Some(judged) = self.judged.pop_front() {
+                // Asked again: a kill may have come while it waited.
+                if !self.hub.is_killed(&judged.entry)
+                    && let Some(difference) = self.count(judged)
+                {
+                    return Ok(Some(difference));
                 }
-                continue;
-            };
-            // Judged last: a kill may have come while the page waited.
-            if entry.matches(&self.filter)
-                && !self.hub.is_killed(&entry)
-                && let Some(difference) = self.compare(&entry)?
-            {
-                return Ok(Some(difference));
             }
+            if self.page.is_empty() && !self.read_on().await? {
+                return Ok(None);
+            }
+            let (judge, mut page) = (Arc::clone(&self.judge), mem::take(&mut self.page));
+            let judged = self.hub.dry_runs().compute(move || {
+                let judged = judge.judge(&mut page);
+                judged.map(|judged| (judged, page))
+            });
+            (self.judged, self.page) = judged.await?;
         }
     }
 
@@ -279,19 +388,17 @@ impl Comparison {
         Ok(true)
     }
 
-    fn compare(&mut self, entry: &Entry) -> Result<Option<RoutingDifference>, ReadError> {
-        let record = &entry.stored.record;
-        if record.action.is_notice() {
-            return Ok(None);
-        }
-        let (seq, routing) = (entry.seq(), record.routing);
-        let article = convert::routing::routed(&record.article)
-            .map_err(|source| ReadError::Corrupt { seq, source })?;
-        let before = own_topics(&article, routing, &self.before);
-        let after = own_topics(&article, routing, &self.after);
+    /// Counts a revision; the difference, if there is one.
+    fn count(&mut self, judged: Judged) -> Option<RoutingDifference> {
+        let Judged {
+            entry,
+            headline,
+            before,
+            after,
+        } = judged;
         self.compared_count += 1;
         if before == after {
-            return Ok(None);
+            return None;
         }
         self.different_count += 1;
         for topic in after.iter().filter(|topic| !before.contains(topic)) {
@@ -300,14 +407,15 @@ impl Comparison {
         for topic in before.iter().filter(|topic| !after.contains(topic)) {
             self.changes.entry(topic.clone()).or_default().1 += 1;
         }
-        Ok(Some(RoutingDifference {
+        let record = &entry.stored.record;
+        Some(RoutingDifference {
             cursor: entry.cursor.to_string(),
             article_id: record.article_id.to_string(),
             revision: record.revision.get(),
-            headline: article.headline,
+            headline,
             before: texts(&before),
             after: texts(&after),
-        }))
+        })
     }
 
     fn summary(&mut self) -> RoutingComparison {

@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,9 +24,11 @@ use crate::{
     delivery::{
         Entry,
         chunk::{Ask, Chunk, Found},
+        explain::DryRuns,
         group::{Group, Groups},
         history::History,
         index::{Index, Indexed},
+        pace::Pace,
         places::Places,
         seats::Seats,
     },
@@ -35,7 +37,7 @@ use crate::{
     telemetry::{Counts, Protocol, trace},
     wire::{
         log::{
-            Log, ReadError,
+            Log, ReadError, patiently,
             tail::{Found as TailFound, Tail},
         },
         record::Stored,
@@ -44,6 +46,8 @@ use crate::{
 
 /// How many sequences before the log's end a node starts to read.
 const START_BACK: u64 = 100_000;
+/// How long the log may take to say where it ends at start: an election or two.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 /// Sequences of a window that is read to go backwards.
 const WINDOW: u64 = 4096;
 /// Most windows that one request may read.
@@ -52,14 +56,6 @@ pub const WINDOWS_MAX: usize = 64;
 const BEHIND_PAUSE: Duration = Duration::from_millis(50);
 /// Chunks that one read looks into: a reader without a match in them comes back.
 const LOOK_MAX: usize = 16;
-/// Revisions a second from which on readers are woken by several at once...
-const FAST_PER_SECOND: f64 = 50.0;
-/// ...and no more often than this.
-///
-/// Perf: at 190 revisions a second each of 1,000 readers takes two or more in one send instead of
-/// one, and the send is nearly all of what a delivery costs (bench fanout, window 16).
-const PACE: Duration = Duration::from_millis(10);
-
 mod rounds;
 
 /// How a hub is set up.
@@ -97,6 +93,7 @@ struct Inner {
     /// Where those wait who must be woken by anything that happens.
     restless: Seats,
     places: Places,
+    dry_runs: DryRuns,
 }
 
 #[derive(Debug)]
@@ -140,6 +137,7 @@ impl Hub {
             groups: Groups::default(),
             restless: Seats::default(),
             places: Places::default(),
+            dry_runs: DryRuns::none(),
         }))
     }
 
@@ -161,6 +159,11 @@ impl Hub {
     /// After how long without any progress a stream is ended.
     pub fn patience(&self) -> Duration {
         self.0.options.patience
+    }
+
+    /// Where dry runs of routing take their turns.
+    pub fn dry_runs(&self) -> &DryRuns {
+        &self.0.dry_runs
     }
 
     /// Cancelled when the process stops.
@@ -204,7 +207,14 @@ impl Hub {
     /// [`ReadError`]: the log can't be read at all, or holds what no release of Barid wrote.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), ReadError> {
         let log = &self.0.log;
-        let after = log.last_seq().await?.saturating_sub(START_BACK);
+        let deadline = Instant::now() + START_PATIENCE;
+        let last_seq = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            // A read that is dropped has changed nothing.
+            last_seq = patiently(deadline, || log.last_seq()) => last_seq?,
+        };
+        let after = last_seq.saturating_sub(START_BACK);
         let after = after.max(log.retained_from() - 1);
         {
             let mut ring = self.0.ring.write().expect("no panic under this lock");
@@ -280,7 +290,7 @@ impl Hub {
         let (mut read, mut confirmed) = (log.read_watch(), log.confirmed_watch());
         let mut epochs = log.epochs_watch();
         let mut at = self.0.head.load(Ordering::Acquire);
-        let mut pace = Pace::new();
+        let mut pace = Pace::begin();
         loop {
             let mut is_for_all = false;
             tokio::select! {
@@ -472,33 +482,6 @@ impl Hub {
     /// Whether an entry's text must not be shown any more.
     pub fn is_killed(&self, entry: &Entry) -> bool {
         self.0.log.killed().covers(entry.article_id(), entry.seq())
-    }
-}
-
-/// Keeps wake-ups apart while revisions come fast.
-struct Pace {
-    woken_at: Instant,
-    pushed: u64,
-}
-
-impl Pace {
-    fn new() -> Self {
-        Self {
-            woken_at: Instant::now(),
-            pushed: 0,
-        }
-    }
-
-    /// Waits until readers may be woken again.
-    async fn keep(&mut self, pushed: &AtomicU64) {
-        let (now, count) = (Instant::now(), pushed.load(Ordering::Relaxed));
-        let new = u32::try_from(count - self.pushed).unwrap_or(u32::MAX);
-        let took = now.duration_since(self.woken_at).as_secs_f64();
-        if f64::from(new) >= FAST_PER_SECOND * took {
-            sleep_until(self.woken_at + PACE).await;
-        }
-        self.woken_at = Instant::now();
-        self.pushed = pushed.load(Ordering::Relaxed);
     }
 }
 

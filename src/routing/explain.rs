@@ -1,14 +1,19 @@
 //! Explaining: the same decision as [`route`], with everything that speaks for each topic and where
 //! it stands in the text.
 
-use std::cmp::Reverse;
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+};
 
 use crate::{
     article::{Action, Article, OWN_TOPICS_MAX},
     routing::{
         Reason, Route, RouteError, Verdict,
         findings::{Field, Findings, Score, Tally, fields},
-        has_descendant, inferred, route, stated,
+        inferred, more_precise,
+        phrases::{Hit, Target},
+        route, stated,
         taxonomy::{Rule, Taxonomy},
         verdict,
         words::{Origin, Words},
@@ -113,12 +118,19 @@ pub fn explain(
         Findings::default()
     };
     let route = route(article, action, inherited, &findings, taxonomy)?;
+    let score = findings.score(article.language.as_ref(), taxonomy);
+    let stated = stated(article, inherited, taxonomy)?;
+    let topic_of = |number: usize| taxonomy.entries()[number].topic.clone();
+    let wanted: Vec<Topic> = (stated.iter().map(|(topic, _)| topic.clone()))
+        .chain(inferred(&score, taxonomy).into_iter().map(topic_of))
+        .collect();
     let explainer = Explainer {
-        score: findings.score(article.language.as_ref(), taxonomy),
-        stated: stated(article, inherited, taxonomy)?,
+        precise: more_precise(wanted.iter()),
+        tallies: by_topic(&score, taxonomy),
+        hits: by_cue(&findings, article, taxonomy),
+        score: &score,
+        stated,
         text: Text::of(article),
-        article,
-        findings: &findings,
         taxonomy,
         route: &route,
     };
@@ -126,8 +138,9 @@ pub fn explain(
         .map(|topic| explainer.topic(topic))
         .collect();
     let routed_count = topics.len();
+    let mut known: HashSet<Topic> = route.topics.iter().cloned().collect();
     for topic in explainer.candidates() {
-        if !topics.iter().any(|known| known.topic == topic) {
+        if known.insert(topic.clone()) {
             topics.push(explainer.topic(&topic));
         }
     }
@@ -135,13 +148,40 @@ pub fn explain(
     Ok(Explanation { route, topics })
 }
 
+/// What speaks for each topic by itself, in the taxonomy's order.
+fn by_topic(score: &Score, taxonomy: &Taxonomy) -> HashMap<usize, Vec<(Tally, i32)>> {
+    let mut tallies: HashMap<usize, Vec<(Tally, i32)>> = HashMap::new();
+    for tally in &score.tallies {
+        if let Target::Topic(topic, points) = taxonomy.phrasebook().cues()[tally.cue].target {
+            tallies.entry(topic).or_default().push((*tally, points));
+        }
+    }
+    tallies
+}
+
+/// The first places of each cue.
+fn by_cue(findings: &Findings, article: &Article, taxonomy: &Taxonomy) -> HashMap<usize, Vec<Hit>> {
+    let mut hits: HashMap<usize, Vec<Hit>> = HashMap::new();
+    for (hit, _) in findings.counted(article.language.as_ref(), taxonomy) {
+        let hits = hits.entry(hit.cue).or_default();
+        if hits.len() < SHOWN_MAX {
+            hits.push(hit);
+        }
+    }
+    hits
+}
+
 struct Explainer<'a> {
-    article: &'a Article,
-    findings: &'a Findings,
     taxonomy: &'a Taxonomy,
     route: &'a Route,
-    score: Score,
+    score: &'a Score,
     stated: Vec<(Topic, Reason)>,
+    /// For each path above a wanted topic the first that is wanted beneath it.
+    precise: HashMap<&'a str, &'a Topic>,
+    /// Of each topic, with the points of a phrase.
+    tallies: HashMap<usize, Vec<(Tally, i32)>>,
+    /// Of each cue.
+    hits: HashMap<usize, Vec<Hit>>,
     text: Text<'a>,
 }
 
@@ -178,7 +218,7 @@ impl Explainer<'_> {
             return Verdict::Yields;
         }
         let is_stated = self.stated.iter().any(|(stated, _)| stated == topic);
-        let of_text = number.and_then(|number| verdict(number, &self.score, self.taxonomy));
+        let of_text = number.and_then(|number| verdict(number, self.score, self.taxonomy));
         match of_text {
             Some(short @ (Verdict::BelowThreshold | Verdict::Outweighed)) if !is_stated => short,
             _ => Verdict::TooMany,
@@ -187,15 +227,7 @@ impl Explainer<'_> {
 
     /// The topic beneath one that is there in its place.
     fn more_precise(&self, topic: &Topic) -> Option<Topic> {
-        let mut wanted = self.stated.clone();
-        wanted.extend(inferred(&self.score, self.taxonomy));
-        if !has_descendant(topic, &wanted) {
-            return None;
-        }
-        let beneath = wanted.into_iter().map(|(other, _)| other);
-        beneath
-            .into_iter()
-            .find(|other| topic != other && topic.covers(other))
+        self.precise.get(topic.as_str()).copied().cloned()
     }
 
     fn evidence(&self, topic: &Topic, number: Option<usize>) -> Vec<(Evidence, i32)> {
@@ -215,12 +247,9 @@ impl Explainer<'_> {
             return evidence;
         };
         let mut of_text: Vec<(Evidence, i32)> = Vec::new();
-        for tally in &self.score.tallies {
-            let cue = &self.taxonomy.phrasebook().cues()[tally.cue];
-            if let Some(points) = cue.target.points_for(number) {
-                let phrase = Evidence::Phrase(self.phrase(tally));
-                of_text.push((phrase, points * tally.weight));
-            }
+        for (tally, points) in self.tallies.get(&number).into_iter().flatten() {
+            let phrase = Evidence::Phrase(self.phrase(tally));
+            of_text.push((phrase, points * tally.weight));
         }
         let rules = self
             .score
@@ -231,9 +260,11 @@ impl Explainer<'_> {
             let name = rule.name.clone();
             of_text.push((Evidence::Rule(name, self.phrases_of(rule)), rule.points));
         }
-        for (other, points) in self.score.beneath(number, self.taxonomy) {
-            let beneath = self.taxonomy.entries()[other].topic.clone();
-            of_text.push((Evidence::Descendant(beneath), points));
+        if self.score.has_firm_beneath[number] {
+            for (other, points) in self.score.beneath(number, self.taxonomy) {
+                let beneath = self.taxonomy.entries()[other].topic.clone();
+                of_text.push((Evidence::Descendant(beneath), points));
+            }
         }
         of_text.sort_by_key(|(_, points)| Reverse(*points));
         evidence.extend(of_text);
@@ -250,15 +281,11 @@ impl Explainer<'_> {
     }
 
     fn phrase(&self, tally: &Tally) -> PhraseEvidence {
-        let counted = self
-            .findings
-            .counted(self.article.language.as_ref(), self.taxonomy);
-        let of_cue = counted.filter(|(hit, _)| hit.cue == tally.cue);
+        let hits = self.hits.get(&tally.cue).into_iter().flatten();
         PhraseEvidence {
             phrase: self.taxonomy.phrasebook().cues()[tally.cue].text.clone(),
-            places: of_cue
-                .filter_map(|(hit, _)| self.text.place(hit.start, hit.end))
-                .take(SHOWN_MAX)
+            places: hits
+                .filter_map(|hit| self.text.place(hit.start, hit.end))
                 .collect(),
         }
     }

@@ -1,11 +1,11 @@
 //! What a text has of a taxonomy's phrases, and how many points that gives to which topics.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use crate::{
     article::{Article, BodyType, Language, text},
     routing::{
-        phrases::{Hit, Target},
+        phrases::{Hit, Run, Target},
         taxonomy::{Rule, Taxonomy},
         words::Words,
     },
@@ -72,7 +72,7 @@ fn beginning(text: &str, bytes_max: usize) -> &str {
 /// for.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    hits: Vec<Hit>,
+    runs: Vec<Run>,
     /// Where headline, deck and lead end among the joined words.
     zone_ends: [usize; 3],
 }
@@ -102,6 +102,8 @@ pub struct Score {
     pub total: Vec<i32>,
     /// The part of its own that phrases and rules give: hints alone lead nowhere.
     pub firm: Vec<i32>,
+    /// Whether topics beneath it speak for it.
+    pub has_firm_beneath: Vec<bool>,
     /// The most that phrases and hints alone give to any topic. Rules are left out: they say what a
     /// story is about, not how much of it.
     pub strongest: i32,
@@ -122,7 +124,7 @@ impl Findings {
         let lead_end =
             (words.origins().get(lead_last)).map_or(words.joined().len(), |word| word.at);
         Self {
-            hits: taxonomy.phrasebook().find(&words),
+            runs: taxonomy.phrasebook().find(&words),
             zone_ends: [headline_end, deck_end, lead_end],
         }
     }
@@ -134,10 +136,12 @@ impl Findings {
         language: Option<&'a Language>,
         taxonomy: &'a Taxonomy,
     ) -> impl Iterator<Item = (Hit, Zone)> + 'a {
-        let cues = taxonomy.phrasebook().cues();
+        let phrasebook = taxonomy.phrasebook();
+        let cues = phrasebook.cues();
         let mut ignored_end = 0;
         let mut topic_ends = vec![0; taxonomy.entries().len()];
-        self.hits.iter().filter_map(move |hit| {
+        let hits = self.runs.iter().flat_map(|run| phrasebook.hits(*run));
+        hits.filter_map(move |hit| {
             let cue = &cues[hit.cue];
             if hit.end <= ignored_end || !language.is_none_or(|known| cue.range.matches(known)) {
                 return None;
@@ -151,7 +155,7 @@ impl Findings {
                 Target::Topic(topic, _) => topic_ends[topic] = hit.end,
                 Target::Group(_) => {}
             }
-            Some((*hit, self.zone(hit.start)))
+            Some((hit, self.zone(hit.start)))
         })
     }
 
@@ -165,27 +169,42 @@ impl Findings {
         }
     }
 
+    /// Every cue that counts, as often as it stands in the text.
+    fn tallies(&self, language: Option<&Language>, taxonomy: &Taxonomy) -> Vec<Tally> {
+        let settings = taxonomy.settings();
+        let mut tallies: HashMap<usize, Tally> = HashMap::new();
+        for (hit, zone) in self.counted(language, taxonomy) {
+            let tally = tallies.entry(hit.cue).or_insert(Tally {
+                cue: hit.cue,
+                weight: 0,
+                zone,
+            });
+            let weight = tally.weight + settings.weight(zone);
+            tally.weight = weight.min(settings.weight_max);
+            tally.zone = tally.zone.min(zone);
+        }
+        let mut tallies: Vec<Tally> = tallies.into_values().collect();
+        tallies.sort_unstable_by_key(|tally| tally.cue);
+        tallies
+    }
+
     /// How many points the text gives to which topics.
     pub fn score(&self, language: Option<&Language>, taxonomy: &Taxonomy) -> Score {
         let settings = taxonomy.settings();
-        let mut places: Vec<(usize, Zone)> = (self.counted(language, taxonomy))
-            .map(|(hit, zone)| (hit.cue, zone))
-            .collect();
-        if places.is_empty() {
+        let tallies = self.tallies(language, taxonomy);
+        if tallies.is_empty() {
             return Score::default();
         }
-        places.sort_unstable();
+        let topic_count = taxonomy.entries().len();
         let mut score = Score {
-            own: vec![0; taxonomy.entries().len()],
+            tallies,
+            own: vec![0; topic_count],
+            firm: vec![0; topic_count],
+            has_firm_beneath: vec![false; topic_count],
             ..Score::default()
         };
-        score.firm.clone_from(&score.own);
-        for places in places.chunk_by(|one, other| one.0 == other.0) {
-            let (cue, zone) = places[0];
-            let weights = places.iter().map(|(_, zone)| settings.weight(*zone));
-            let weight = weights.sum::<i32>().min(settings.weight_max);
-            score.tallies.push(Tally { cue, weight, zone });
-            if let Target::Topic(topic, points) = taxonomy.phrasebook().cues()[cue].target {
+        for Tally { cue, weight, .. } in &score.tallies {
+            if let Target::Topic(topic, points) = taxonomy.phrasebook().cues()[*cue].target {
                 score.own[topic] += points * weight;
                 if points > settings.hint {
                     score.firm[topic] += points * weight;
@@ -211,6 +230,7 @@ impl Findings {
         {
             for ancestor in taxonomy.ancestors(topic) {
                 score.total[ancestor] += points / BENEATH;
+                score.has_firm_beneath[ancestor] |= *points >= BENEATH;
             }
         }
         score

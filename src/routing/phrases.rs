@@ -80,6 +80,18 @@ pub struct Cue {
     pub target: Target,
 }
 
+/// A place where one or more cues stand: those of one pattern. A taxonomy may give one phrase to
+/// thousands of topics, and a text may repeat it as often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// First byte among the joined words.
+    start: usize,
+    /// End of the phrase there; of an open one, of what it names.
+    end: usize,
+    /// Which pattern.
+    pattern: usize,
+}
+
 /// A cue in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit {
@@ -133,7 +145,8 @@ impl Builder {
                 self.patterns.push(Vec::new());
                 self.patterns.len() - 1
             });
-            if !self.patterns[number].contains(&cue) {
+            // Cues come in order: one that is there already is the last.
+            if self.patterns[number].last() != Some(&cue) {
                 self.patterns[number].push(cue);
             }
         }
@@ -191,24 +204,31 @@ impl Phrasebook {
         &self.cues
     }
 
-    /// Every place where a cue of any language stands, each once, earlier ones first, and of those
-    /// that begin together longer ones first.
-    pub fn find(&self, words: &Words) -> Vec<Hit> {
+    /// Every place where a cue of any language stands, earlier ones first, and of those that begin
+    /// together longer ones first.
+    pub fn find(&self, words: &Words) -> Vec<Run> {
         let joined = words.joined();
-        let mut hits = Vec::new();
-        for found in self.automaton.find_overlapping_iter(joined) {
-            if !begins_word(joined, found.start()) {
-                continue;
-            }
-            let cues = &self.patterns[found.pattern().as_usize()];
-            hits.extend(cues.iter().map(|cue| Hit {
+        let found = self.automaton.find_overlapping_iter(joined);
+        let mut runs: Vec<Run> = found
+            .filter(|found| begins_word(joined, found.start()))
+            .map(|found| Run {
                 start: found.start(),
                 end: found.end(),
-                cue: *cue,
-            }));
-        }
-        hits.sort_unstable_by_key(|hit| (hit.start, usize::MAX - hit.end, hit.cue));
-        hits
+                pattern: found.pattern().as_usize(),
+            })
+            .collect();
+        // Two patterns are two texts: none begins and ends with another.
+        runs.sort_unstable_by_key(|run| (run.start, usize::MAX - run.end));
+        runs
+    }
+
+    /// The cues of a place, in their order.
+    pub fn hits(&self, run: Run) -> impl Iterator<Item = Hit> + '_ {
+        self.patterns[run.pattern].iter().map(move |cue| Hit {
+            start: run.start,
+            end: run.end,
+            cue: *cue,
+        })
     }
 }
 

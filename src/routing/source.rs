@@ -90,12 +90,14 @@ pub enum Problem {
     #[error("the aliases go in a circle: {0}")]
     AliasCycle(String),
     /// A number out of its bounds.
-    #[error("{value} is not {least} to {NUMBER_MAX}")]
+    #[error("{value} is not {least} to {most}")]
     Number {
         /// What was given.
         value: i32,
         /// The least that is allowed.
         least: i32,
+        /// The most that is allowed.
+        most: i32,
     },
     /// Points of a rule that say nothing, or too much.
     #[error(
@@ -290,7 +292,7 @@ fn settings(inference: &Inference) -> Result<Settings, Misplaced> {
     let lead_words = number(&inference.lead_words, 0)?;
     Ok(Settings {
         threshold: number(&inference.threshold, 1)?,
-        share_percent: number(&inference.share_percent, 0)?,
+        share_percent: bounded(&inference.share_percent, 0, 100)?,
         lead_words: usize::try_from(lead_words).expect("at most 1000"),
         weights: [
             number(&inference.headline, 0)?,
@@ -312,13 +314,18 @@ fn rule_points(value: &Spanned<i32>) -> Result<i32, Misplaced> {
 }
 
 fn number(value: &Spanned<i32>, least: i32) -> Result<i32, Misplaced> {
+    bounded(value, least, NUMBER_MAX)
+}
+
+fn bounded(value: &Spanned<i32>, least: i32, most: i32) -> Result<i32, Misplaced> {
     let number = *value.get_ref();
-    if (least..=NUMBER_MAX).contains(&number) {
+    if (least..=most).contains(&number) {
         Ok(number)
     } else {
         Err(Problem::Number {
             value: number,
             least,
+            most,
         })
         .at(value.span())
     }

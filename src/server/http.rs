@@ -33,7 +33,10 @@ use crate::{
     fault::{Fault, Kind},
     gate::{Gate, caller::Caller},
     server::{
-        http::stream::{Asked, Rewound, read_head},
+        http::{
+            patient::Patient,
+            stream::{Asked, Rewound, read_head},
+        },
         incoming::accept,
     },
     telemetry::LogState,
@@ -43,6 +46,7 @@ use crate::{
     },
 };
 
+pub mod patient;
 pub mod stream;
 
 /// How long a client may take to send a request's head, and an idle connection may stay.
@@ -205,6 +209,7 @@ impl Web {
         end: CancellationToken,
     ) {
         let own_end = end.clone();
+        let socket = Patient::new(socket, self.hub.patience());
         let service = service_fn(move |request| {
             let (web, end) = (self.clone(), own_end.clone());
             async move { Ok::<_, Infallible>(web.audited(&request, from, end).await) }

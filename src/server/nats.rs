@@ -174,9 +174,17 @@ impl ManagedNats {
             return Err(StartError::NotLoopback { listen });
         }
         let program =
-            binary::find(binary.as_deref()).map_err(|attempts| StartError::Binary { attempts })?;
+            binary::find(binary.as_deref()).map_err(|attempts| StartError::Binary { attempts });
+        // Without a program nothing is made. That a server runs there already is told first: whoever
+        // goes in beside it needs none.
+        let program = if data_dir.exists() {
+            program
+        } else {
+            Ok(program?)
+        };
         let folder = Folder::make(&data_dir)?;
         let lock = folder.lock()?;
+        let program = program?;
         refuse_port_in_use(listen)?;
         let password = folder.password()?;
         let conf = Conf {

@@ -391,8 +391,7 @@ async fn wait_for<T>(
         .is_ok_and(|found| found.is_ok())
 }
 
-/// Reads again while the log has no leader and the caller still waits. Each read tries for a while by
-/// itself, so that this does not spin.
+/// Reads again while the log has no leader and the caller still waits.
 ///
 /// # Errors
 /// [`ReadError`]: what the last try says at the deadline, or what no waiting mends.
@@ -405,5 +404,7 @@ where
             Err(ReadError::Unavailable(_) | ReadError::Behind) if Instant::now() < deadline => {}
             result => return result,
         }
+        // Some reads try for a while by themselves; others fail at once.
+        sleep(RETRY_PAUSE).await;
     }
 }

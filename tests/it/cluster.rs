@@ -510,3 +510,22 @@ async fn a_node_is_killed() {
     world.progress().await;
     world.check().await;
 }
+
+/// Proves that two nodes may be the first ever of a cluster, at once: what one of them has only just
+/// made answers the other a moment later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_start_on_a_new_cluster() {
+    let cluster = Cluster::start().await;
+    let start = || {
+        let url = cluster.url();
+        tokio::task::spawn_blocking(move || {
+            Node::start_with(&["--nats-url", &url, "--replicas", "3"])
+        })
+    };
+    let (one, other) = (start(), start());
+    let (one, other) = (one.await.unwrap(), other.await.unwrap());
+    let published = one.publish(Action::Publish, article("test:first", "first"));
+    let cursor = published.await.unwrap().cursor;
+    let mut reader = other.subscribe(everything()).await.unwrap();
+    assert_eq!(reader.delivery().await.cursor, cursor);
+}

@@ -359,7 +359,12 @@ async fn publish_says_what_failed_and_why() {
         ("not UTF-8", &["-"], b"{\"uri\": \"\xff\"}", "UTF-8"),
         ("3 MB", &["-"], long.as_bytes(), "headline"),
         ("a directory", &[&directory], b"", &directory),
-        ("no file", &["/no/such.json"], b"", "/no/such.json"),
+        (
+            "no file",
+            &["/no/such.json"],
+            b"",
+            "can't read /no/such.json: no such file\n",
+        ),
         ("a list of numbers", &["-"], b"[1, 2]", "-:1:2"),
     ];
     for (case, files, stdin, expected) in cases {
@@ -657,7 +662,19 @@ fn bash_completes(script: &Path) {
 /// Proves that what is asked wrongly is told with its name and a remedy, with exit code 2.
 #[test]
 fn bad_use_is_told() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 14] = [
+        (
+            &["publish", "-", "/no/such"],
+            "barid: can't read /no/such: no such file\n",
+        ),
+        (
+            &["explain", "nope"],
+            "barid: can't read nope: no such file, and a story's id is",
+        ),
+        (
+            &["explain", "-", "--taxonomy", "/no/such"],
+            "barid: can't read the taxonomy /no/such: no such file\n",
+        ),
         (&["correct", "a:1", "/no/such", "--note", "x"], "/no/such"),
         (&["correct", "a:1", "/", "--note", "x"], "can't read /"),
         (&["tail", "--from", "yesterday"], "last:20"),
@@ -676,4 +693,38 @@ fn bad_use_is_told() {
         assert!(said.stderr.contains(expected), "{args:?}: {said:?}");
         assert_eq!(said.stdout, "", "{args:?}");
     }
+}
+
+/// Proves that publishing the original of a killed story again says what became of it, and that a
+/// refusal names the fields as their author knows them.
+#[tokio::test]
+async fn authors_are_told_in_their_own_words() {
+    let node = Node::start();
+    let server = server(&node);
+    let publish = |story: &Value| run(&["publish", "-", &server], story.to_string().as_bytes());
+    let story = ninjs("a:1", "A story");
+    let said = publish(&story);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
+    let said = publish(&story);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""));
+    let killed = run(&["kill", "a:1", "--note", "false", "--yes", &server], b"");
+    assert_eq!(killed.code, Some(0), "{killed:?}");
+    let said = publish(&story);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.stderr.contains("killed since, by revision 2"),
+        "{said:?}"
+    );
+
+    let said = publish(&ninjs("a:2", ""));
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.stderr.contains("headlines[0].value: "), "{said:?}");
+    let mut unknown = ninjs("a:2", "A story");
+    unknown["subjects"] = json!([{"rel": "topic", "literal": "oil"}]);
+    let said = run(&["explain", "-", &server], unknown.to_string().as_bytes());
+    assert!(
+        said.stderr.contains("subjects with rel \"topic\": oil"),
+        "{said:?}"
+    );
+    assert!(!said.stderr.contains("article."), "{said:?}");
 }

@@ -34,9 +34,18 @@ fn settings_are_taken() {
         let (is_content, words) = check(Some(&deploy().join(file)), variables);
         assert!(is_content, "{file}: {words}");
     }
-    // Without a cluster, three replicas are none.
-    let (is_content, words) = check(Some(&deploy().join("kubernetes/barid.toml")), &[]);
+    // Without a cluster, three replicas are none; the file says how it is checked.
+    let file = deploy().join("kubernetes/barid.toml");
+    let (is_content, words) = check(Some(&file), &[]);
     assert!(!is_content && words.contains("--nats-url"), "{words}");
+    let text = fs::read_to_string(&file).unwrap();
+    let command = text
+        .lines()
+        .find_map(|line| line.strip_prefix("#   BARID_NATS_URL="));
+    let (url, command) = command.unwrap().split_once(' ').unwrap();
+    assert_eq!(command, "barid config check deploy/kubernetes/barid.toml");
+    let (is_content, words) = check(Some(&file), &[("BARID_NATS_URL", url)]);
+    assert!(is_content, "{words}");
 }
 
 /// The variables of the composition.

@@ -1,14 +1,23 @@
 //! `barid explain` and `--no-inference`: the real binary over routing that is known.
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use barid::wire::proto::v1::Action;
+use barid::wire::proto::v1::{
+    Action, Article, CompareRoutingRequest, CompareRoutingResponse, ExplainRoutingRequest, Verdict,
+    compare_routing_response::Result as Compared, explain_routing_request::Subject,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
 
 use crate::{
     command_line::{Said, ninjs, run, server},
-    harness::{Node, article, noted},
+    harness::{LIMIT, Node, article, eventually, noted, refusal},
 };
 
 const TAXONOMY: &str = "[topics.general]\nnames = {en = 'General'}\n\
@@ -245,4 +254,114 @@ async fn publishes_without_inference() {
     let said = desk.run(&["topics"], "");
     assert!(said.stdout.contains("also ict.phones\n"), "{said:?}");
     assert_eq!(said.stdout.lines().count(), 3);
+}
+
+/// A taxonomy of topics that share one phrase, and have long names.
+fn crowded(count: usize) -> String {
+    let topics = (0..count)
+        .map(|number| format!("[topics.t{number:0>100}]\nnames = {{}}\nphrases.en = ['cable']\n"));
+    let general = "[topics.general]\nnames = {}\n".to_owned();
+    [general].into_iter().chain(topics).collect()
+}
+
+/// Enough of that phrase for every topic.
+fn cable(uri: &str) -> Article {
+    Article {
+        body: "A cable. ".repeat(50),
+        ..article(uri, "A cable")
+    }
+}
+
+async fn compare(
+    node: &Node,
+    taxonomy: String,
+) -> Result<Streaming<CompareRoutingResponse>, Status> {
+    let request = CompareRoutingRequest {
+        taxonomy,
+        ..CompareRoutingRequest::default()
+    };
+    let compared = node.articles().compare_routing(request).await;
+    compared.map(tonic::Response::into_inner)
+}
+
+/// How many revisions were compared, in the end.
+async fn compared_count(mut answers: Streaming<CompareRoutingResponse>) -> u64 {
+    loop {
+        match answers.message().await.unwrap().unwrap().result.unwrap() {
+            Compared::Difference(_) => {}
+            Compared::Summary(summary) => return summary.compared_count,
+        }
+    }
+}
+
+/// Proves that publishing goes on beside comparisons, however much they compute, and that they cost
+/// no more than their topics.
+#[tokio::test]
+async fn comparisons_hold_up_nobody() {
+    let node = Node::start();
+    for number in 0..20 {
+        let article = cable(&format!("test:{number}"));
+        node.publish(Action::Publish, article).await.unwrap();
+    }
+    let mut comparisons = JoinSet::new();
+    for _ in 0..6 {
+        let answers = compare(&node, crowded(3000)).await.unwrap();
+        comparisons.spawn(compared_count(answers));
+    }
+    let (mut count, mut longest) = (0, Duration::ZERO);
+    while !comparisons.is_empty() {
+        let began = Instant::now();
+        let article = article(&format!("test:beside-{count}"), "news");
+        node.publish(Action::Publish, article).await.unwrap();
+        longest = longest.max(began.elapsed());
+        count += 1;
+        while let Some(compared) = comparisons.try_join_next() {
+            assert!(compared.unwrap() >= 20);
+        }
+    }
+    assert!(longest < Duration::from_secs(2), "{longest:?} of {count}");
+
+    let request = ExplainRoutingRequest {
+        subject: Some(Subject::Article(cable("test:new"))),
+        taxonomy: crowded(3000),
+        ..ExplainRoutingRequest::default()
+    };
+    let explained = timeout(LIMIT, async {
+        node.articles().explain_routing(request).await
+    });
+    let explained = explained.await.expect("in time").unwrap().into_inner();
+    let verdicts = |wanted: Verdict| {
+        let topics = explained.explanations.iter();
+        topics.filter(|topic| topic.verdict() == wanted).count()
+    };
+    assert_eq!(verdicts(Verdict::Routed), 16);
+    assert_eq!(verdicts(Verdict::TooMany), 3000 - 16);
+}
+
+/// Proves that a node takes so many comparisons and no more, and tells when to come back.
+#[tokio::test]
+async fn comparisons_are_bounded() {
+    let node = Node::start();
+    for number in 0..100 {
+        let article = cable(&format!("test:{number}"));
+        node.publish(Action::Publish, article).await.unwrap();
+    }
+    // More answers than a connection takes that nobody reads: each stays open.
+    let begin = || compare(&node, crowded(16));
+    let mut open = Vec::new();
+    let refused = loop {
+        match begin().await {
+            Ok(answers) => open.push(answers),
+            Err(status) => break status,
+        }
+        assert!(open.len() < 100, "no bound");
+    };
+    let reason = "COMPARISONS_TOO_MANY".to_owned();
+    assert_eq!(refusal(&refused), (Code::ResourceExhausted, reason));
+    assert!(refused.get_details_retry_info().is_some());
+    open.pop();
+    eventually("room for another", async || begin().await.is_ok()).await;
+    for answers in open {
+        assert_eq!(compared_count(answers).await, 100);
+    }
 }

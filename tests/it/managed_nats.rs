@@ -207,6 +207,11 @@ fn refuses_what_is_in_use() {
     let nats = start(dir.path());
     let again = ManagedNats::start(options(dir.path(), 0));
     assert!(matches!(again, Err(StartError::DataDirInUse { .. })));
+    // Whoever goes in beside it needs no program of his own.
+    let mut beside = options(dir.path(), 0);
+    beside.binary = Some(dir.path().join("absent"));
+    let again = ManagedNats::start(beside);
+    assert!(matches!(again, Err(StartError::DataDirInUse { .. })));
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

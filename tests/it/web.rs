@@ -265,3 +265,20 @@ fn check_exposition(text: &str) {
     }
     assert!(types.len() > 15, "too few: {types:?}");
 }
+
+/// Proves that a client which asks without end and reads no answer is cut off when `--patience` is.
+#[tokio::test]
+async fn a_client_that_never_reads() {
+    let node = Node::start_with(&["--patience", "1s"]);
+    let mut socket = TcpStream::connect(&node.http).await.unwrap();
+    let asking = async {
+        while socket
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: barid.test\r\n\r\n")
+            .await
+            .is_ok()
+        {}
+    };
+    timeout(LIMIT, asking).await.expect("it was not cut off");
+    let (status, _, _) = answer(&node.http, get("/healthz")).await;
+    assert_eq!(status, StatusCode::OK);
+}

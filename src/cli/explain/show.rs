@@ -9,7 +9,10 @@ use crate::{
         out,
         printable::{cut, isolated, printable, width_of, wrapped},
     },
-    wire::proto::v1::{self as proto, evidence::Kind},
+    wire::{
+        ninjs::names::in_ninjs,
+        proto::v1::{self as proto, evidence::Kind},
+    },
 };
 
 /// Columns of a phrase with the words around it, in a pipe.
@@ -194,7 +197,7 @@ pub fn explained(subject: &Subject<'_>, look: &Look) -> String {
             lines.extend(of_evidence(evidence, subject.fields, look));
         }
         if !explanation.remedy.is_empty() {
-            let remedy = look.paragraph("    → ", &explanation.remedy);
+            let remedy = look.paragraph("    → ", &in_ninjs(&explanation.remedy));
             lines.push(look.styled(quiet, &remedy));
         }
     }

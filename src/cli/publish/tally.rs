@@ -15,13 +15,15 @@ use crate::{
         publish::{FailedJson, ViolationJson, print_published, stream::Sending},
     },
     config::value::Output,
-    wire::proto::v1 as proto,
+    wire::{ninjs::names::in_ninjs, proto::v1 as proto},
 };
 
 /// Different sentences that the summary repeats for each reason; articles beyond are counted.
 const SENTENCES_SHOWN: usize = 20;
 /// Places that the summary names for each sentence; the others are counted.
 const PLACES_SHOWN: u64 = 8;
+/// Repeated articles that are remembered, to look what became of them.
+const REPEATED_MAX: usize = 100;
 /// The reason of what never left: it is no article.
 const UNREADABLE: &str = "not readable as an article";
 /// The reason of what failed without the server giving one.
@@ -37,6 +39,8 @@ pub struct Tally {
     /// Those of the failed whose input is at fault.
     invalid_count: u64,
     reasons: BTreeMap<String, Failures>,
+    /// The first that had been accepted before, with their articles' ids.
+    repeated: Vec<(Place, String)>,
 }
 
 /// What failed for one reason.
@@ -74,6 +78,7 @@ impl Tally {
             failed_count: 0,
             invalid_count: 0,
             reasons: BTreeMap::new(),
+            repeated: Vec::new(),
         }
     }
 
@@ -91,10 +96,22 @@ impl Tally {
         published.duplicate &= sending.sent_count == 1;
         self.accepted_count += 1;
         self.duplicate_count += u64::from(published.duplicate);
+        if published.duplicate
+            && sending.action != proto::Action::Kill
+            && self.repeated.len() < REPEATED_MAX
+        {
+            let id = published.article_id.clone();
+            self.repeated.push((sending.place.clone(), id));
+        }
         self.done(sending.read_bytes);
         let place = Some(&sending.place);
         self.bar
             .suspend(|| print_published(self.output, sending.action, &published, place))
+    }
+
+    /// Articles that had been accepted before, with their ids; at most the first 100.
+    pub fn repeated(&self) -> &[(Place, String)] {
+        &self.repeated
     }
 
     /// An article never left.
@@ -131,7 +148,8 @@ impl Tally {
     ) -> anyhow::Result<()> {
         self.failed_count += 1;
         let failures = self.reasons.entry(printable(reason)).or_default();
-        failures.add(place, message);
+        // People know their file's names; programs get the protocol's.
+        failures.add(place, &in_ninjs(message));
         if self.output == Output::Text {
             return Ok(());
         }

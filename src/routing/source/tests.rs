@@ -79,6 +79,10 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("[inference]\nthreshold = 0", "4:13: 0 is not 1 to 1000"),
     (
+        "[inference]\nshare_percent = 450",
+        "4:17: 450 is not 0 to 100",
+    ),
+    (
         "[[rules]]\nname = 'r'\ntopics = ['general']\npoints = 5\nall = {}",
         "4:8: the rule \"r\"",
     ),

@@ -34,6 +34,7 @@ use crate::{
             connect::{self, connect},
             killed::Killed,
             page::PAGES_MAX,
+            patiently,
         },
         subject,
     },
@@ -208,15 +209,12 @@ impl Log {
         let stream = self::stream(&client, &context, options).await?;
         let epochs = Arc::new(ours(&stream)?);
         warn_of_differences(&stream, options);
-        let meta = bucket(
-            &context,
-            options,
-            subject::META_BUCKET,
-            "facts about the log",
-        )
-        .await?;
-        let partners = bucket(&context, options, subject::PARTNERS_BUCKET, "partners").await?;
-        audit_stream(&context, options).await?;
+        let deadline = Instant::now() + OPEN_PATIENCE;
+        let name = subject::META_BUCKET;
+        let meta = bucket(&context, options, (name, "facts about the log"), deadline).await?;
+        let name = subject::PARTNERS_BUCKET;
+        let partners = bucket(&context, options, (name, "partners"), deadline).await?;
+        audit_stream(&context, options, deadline).await?;
         let reader = self::stream(&reader, &connect::context(reader.clone()), options).await?;
 
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
@@ -247,8 +245,9 @@ impl Log {
             pages: Semaphore::new(PAGES_MAX),
         };
         let log = Self(Arc::new(inner));
-        log.check_high_water().await?;
-        log.load_retained_from().await?;
+        // What was made a moment ago, here or by another node, may not answer yet.
+        patiently(deadline, || log.check_high_water()).await?;
+        patiently(deadline, || log.load_retained_from()).await?;
         let writer = Writer::new(log.clone(), jobs);
         Ok((log, writer))
     }
@@ -386,10 +385,9 @@ fn is_no_jetstream(code: ErrorCode) -> bool {
 async fn bucket(
     context: &jetstream::Context,
     options: &Options,
-    name: &'static str,
-    what: &str,
+    (name, what): (&'static str, &str),
+    deadline: Instant,
 ) -> Result<kv::Store, OpenError> {
-    let deadline = Instant::now() + OPEN_PATIENCE;
     loop {
         if let Ok(store) = context.get_key_value(name).await {
             return Ok(store);
@@ -414,8 +412,11 @@ async fn bucket(
 }
 
 /// Gets or makes the stream of the audit.
-async fn audit_stream(context: &jetstream::Context, options: &Options) -> Result<(), OpenError> {
-    let deadline = Instant::now() + OPEN_PATIENCE;
+async fn audit_stream(
+    context: &jetstream::Context,
+    options: &Options,
+    deadline: Instant,
+) -> Result<(), OpenError> {
     loop {
         let config = audit::stream(options.replicas);
         match context.get_or_create_stream(config).await {
@@ -510,9 +511,16 @@ pub fn credentials(url: &str) -> ConnectOptions {
 
 /// An address as messages may show it.
 pub fn without_credentials(url: &str) -> String {
-    let hosts: Vec<&str> = url
+    let hosts: Vec<String> = url
         .split(',')
-        .map(|one| one.rsplit_once('@').map_or(one, |(_, host)| host))
+        .map(|one| {
+            let (scheme, rest) = match one.find("://") {
+                Some(at) => one.split_at(at + 3),
+                None => ("", one),
+            };
+            let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+            format!("{scheme}{host}")
+        })
         .collect();
     hosts.join(",")
 }

@@ -84,8 +84,67 @@ const NINJS: &[&str] = &[
     "wordCount",
 ];
 
+/// Fields of an article, and where ninjs has them. Where the names have a space in them, elements
+/// are counted otherwise there.
+const FIELDS: [(&str, &str); 22] = [
+    ("id", "altIds with role \"barid:id\""),
+    ("uri", "uri"),
+    ("headline", "headlines[0].value"),
+    ("subheadline", "headlines with role \"subheadline\""),
+    ("slugline", "slugline"),
+    ("body", "bodies[0].value"),
+    ("body_type", "bodies[0].contentType"),
+    ("byline", "by"),
+    ("located", "located"),
+    ("language", "language"),
+    ("topics", "subjects with rel \"topic\""),
+    ("subjects", "subjects with IPTC media topics"),
+    ("places", "places"),
+    ("urgency", "urgency"),
+    ("edition_note", "edNote"),
+    ("source", "infoSources[0].name"),
+    ("usage_terms", "usageTerms"),
+    ("first_created", "firstCreated"),
+    ("version_created", "versionCreated"),
+    ("embargoed_until", "embargoedUntil"),
+    ("expires", "expires"),
+    ("links", "renditions or associations"),
+];
+
 /// How alike a name must be to be offered instead, of 1.
 const LIKENESS_MIN: f64 = 0.85;
+
+/// A sentence about an article, `article.edition_note: is empty`, for people who wrote it in ninjs:
+/// `edNote: is empty`. What is no field stays as it is.
+pub fn in_ninjs(text: &str) -> String {
+    let mut parts = text.split("article.");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_name = |char: char| char.is_ascii_lowercase() || char == '_';
+        let name_end = part.find(|char| !is_name(char)).unwrap_or(part.len());
+        let (name, rest) = part.split_at(name_end);
+        let field = FIELDS.iter().find(|(known, _)| *known == name);
+        let is_before = |char: char| char.is_whitespace() || "(\"`".contains(char);
+        let is_field = shown.is_empty() || shown.ends_with(is_before);
+        match field {
+            Some((_, ninjs)) if is_field => {
+                shown.push_str(ninjs);
+                let is_place = |char: char| char.is_ascii_digit() || "[]".contains(char);
+                let place_end = rest.find(|char| !is_place(char)).unwrap_or(rest.len());
+                let is_counted = !ninjs.contains(' ');
+                shown.push_str(
+                    rest.get(if is_counted { 0 } else { place_end }..)
+                        .unwrap_or(rest),
+                );
+            }
+            _ => {
+                shown.push_str("article.");
+                shown.push_str(part);
+            }
+        }
+    }
+    shown
+}
 
 /// What a reader met and did not read.
 #[derive(Debug, Default)]

@@ -155,3 +155,31 @@ fn old_times() {
     assert_eq!((stamp.seconds, stamp.nanos), (-1, 250_000_000));
     assert_eq!(time_from_proto(Some(&stamp)), Some(time));
 }
+
+/// Sentences about an article name what its author has written.
+#[test]
+fn names_of_ninjs() {
+    for (text, expected) in [
+        ("article.edition_note: is empty", "edNote: is empty"),
+        (
+            "article.topics[0]: oil is not in the taxonomy",
+            "subjects with rel \"topic\": oil is not in the taxonomy",
+        ),
+        (
+            "name ict in article.topics, or say it in article.headline.",
+            "name ict in subjects with rel \"topic\", or say it in headlines[0].value.",
+        ),
+        (
+            "article.places[1].name: is empty",
+            "places[1].name: is empty",
+        ),
+        (
+            "article.colour and the article.",
+            "article.colour and the article.",
+        ),
+        ("https://the-article.uri", "https://the-article.uri"),
+        ("the particle.uri", "the particle.uri"),
+    ] {
+        assert_eq!(names::in_ninjs(text), expected);
+    }
+}

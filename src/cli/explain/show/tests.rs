@@ -73,7 +73,7 @@ const PIPE: Look = Look {
     mark: Mark::Brackets,
 };
 
-const PIPED: &str = r"
+const PIPED: &str = r#"
 Damascus and Amman agree joint team on communications and cybersecurity
 talks.json:1  en  taxonomy 0123456789ab
 goes to    ict.cybersecurity
@@ -91,8 +91,8 @@ ict  yields  7 points, 10 are needed
 economy  below the threshold  6 points, 10 are needed
     +6 phrase  market
                body         …will share warnings of cyberattacks. The [market] was calm, an analyst said on…
-    → 4 more points are needed: say more of it, headline first, or name economy in article.topics
-";
+    → 4 more points are needed: say more of it, headline first, or name economy in subjects with rel "topic"
+"#;
 
 /// A pipe gets every phrase in brackets among its words, and no escapes.
 #[test]
