@@ -1,19 +1,15 @@
-//! The web side of a node: a listener, its connections, and the few paths that are served.
+//! The web side of a node: a listener and its connections. A stream that is a connection's first
+//! request is written by [`stream`]; all else goes by hyper to the [`router`].
 
 use std::{
-    convert::Infallible,
     net::IpAddr,
-    pin::{Pin, pin},
-    task::{Context, Poll},
+    pin::pin,
     time::{Duration, SystemTime},
 };
 
+use axum::Router;
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE},
-};
-use http_body::{Body, Frame, SizeHint};
+use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
@@ -24,39 +20,34 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service as _;
 
 use crate::{
-    delivery::{
-        hub::Hub,
-        sse::{self, Events},
-    },
-    fault::{Fault, Kind},
-    gate::{Gate, caller::Caller},
+    delivery::{hub::Hub, sse::Events},
+    gate::Gate,
     server::{
         http::{
             patient::Patient,
+            router::{STREAM, router},
             stream::{Asked, Rewound, read_head},
         },
         incoming::accept,
     },
-    telemetry::LogState,
-    wire::{
-        log::Log,
-        problem::{problem, problem_with},
-    },
+    wire::log::Log,
 };
 
+pub mod admission;
+pub mod answer;
+pub mod events;
+pub mod operate;
 pub mod patient;
+pub mod router;
 pub mod stream;
 
 /// How long a client may take to send a request's head, and an idle connection may stay.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a request's head, and of what a connection holds unsent beside one frame.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
-/// Where every path that is served is listed.
-const PATHS: [&str; 4] = [STREAM, "/healthz", "/readyz", "/metrics"];
-/// The wire as server-sent events.
-const STREAM: &str = "/v1/stream";
 
 /// What a node is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -81,36 +72,13 @@ pub struct Web {
     local_reads: bool,
 }
 
-/// An answer's body.
-#[derive(Debug)]
-pub enum WebBody {
-    /// All of it, until it is taken.
-    Whole(Bytes),
-    /// A stream of events.
-    Events(Box<Events>),
-}
-
-/// What `/readyz` says.
-#[derive(Debug, Serialize)]
-struct Readiness {
-    ready: bool,
-    phase: Phase,
-    nats: NatsState,
-    log: LogReadiness,
-}
-
-#[derive(Debug, Serialize)]
-struct NatsState {
-    connected: bool,
-    reconnects: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct LogReadiness {
-    /// This node has read to the log's end, by a proof that is less than a second old.
-    caught_up: bool,
-    position: u64,
-    confirmed_age_seconds: Option<f64>,
+/// The connection that a request came on; in every request's extensions.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Ends it.
+    pub end: CancellationToken,
+    /// From where it comes.
+    pub from: Option<IpAddr>,
 }
 
 impl Web {
@@ -130,17 +98,13 @@ impl Web {
         }
     }
 
-    /// Who makes a request over a connection from an address.
-    fn caller(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<Caller, Fault> {
-        let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        if shown.is_none() && self.local_reads && from.is_some_and(|from| from.is_loopback()) {
-            return Ok(Caller::Local);
-        }
-        self.gate.admit(shown, from)
-    }
-
     fn log(&self) -> &Log {
         self.hub.log()
+    }
+
+    /// What the node is at now.
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
     }
 
     /// Accepts connections until `end`. From `drain` on each ends with its answer; what is still
@@ -152,6 +116,7 @@ impl Web {
         end: CancellationToken,
         connections: TaskTracker,
     ) {
+        let router = router(self.clone());
         loop {
             let socket = tokio::select! {
                 biased;
@@ -159,15 +124,16 @@ impl Web {
                 // A connection that is not taken stays in the system's queue.
                 socket = accept(&listener) => socket,
             };
-            let (web, drain, end) = (self.clone(), drain.clone(), end.clone());
-            let tracker = connections.clone();
-            connections.spawn(web.connection(socket, drain, end, tracker));
+            let (web, router) = (self.clone(), router.clone());
+            let (drain, end, tracker) = (drain.clone(), end.clone(), connections.clone());
+            connections.spawn(web.connection(socket, router, drain, end, tracker));
         }
     }
 
     async fn connection(
         self,
         mut socket: TcpStream,
+        router: Router,
         drain: CancellationToken,
         end: CancellationToken,
         connections: TaskTracker,
@@ -196,47 +162,9 @@ impl Web {
             connections.spawn(self.send(socket, events, end));
             return;
         }
-        self.serve(Rewound::new(head, socket), from, drain, end)
-            .await;
-    }
-
-    /// Serves a connection by hyper.
-    async fn serve(
-        self,
-        socket: Rewound,
-        from: Option<IpAddr>,
-        drain: CancellationToken,
-        end: CancellationToken,
-    ) {
-        let own_end = end.clone();
-        let socket = Patient::new(socket, self.hub.patience());
-        let service = service_fn(move |request| {
-            let (web, end) = (self.clone(), own_end.clone());
-            async move { Ok::<_, Infallible>(web.audited(&request, from, end).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(BUFFER_BYTES_MAX)
-            .serve_connection(TokioIo::new(socket), service);
-        let mut connection = pin!(connection);
-        let result = tokio::select! {
-            biased;
-            () = end.cancelled() => return,
-            result = connection.as_mut() => result,
-            // The connection goes on below.
-            () = drain.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    biased;
-                    () = end.cancelled() => return,
-                    result = connection => result,
-                }
-            }
-        };
-        if let Err(error) = result {
-            tracing::debug!(%error, "HTTP connection");
-        }
+        let socket = Patient::new(Rewound::new(head, socket), self.hub.patience());
+        let connection = Connection { end, from };
+        serve(socket, router, drain, connection).await;
     }
 
     /// The stream that is asked for; none if there is anything to say against it.
@@ -246,10 +174,8 @@ impl Web {
         from: Option<IpAddr>,
         end: CancellationToken,
     ) -> Option<Events> {
-        if *self.phase.borrow() != Phase::Serving {
-            return None;
-        }
-        let caller = self.caller(&asked.headers, from).ok()?;
+        // Whoever is not let in hears why from the router.
+        let caller = self.admit(&asked.headers, from).ok()?;
         let query = asked.query.as_deref();
         let opened = Events::open(&self.hub, query, &asked.headers, &caller, end);
         opened.await.ok()
@@ -274,180 +200,41 @@ impl Web {
             }
         }
     }
+}
 
-    /// An answer, and a line of the audit if it says that its caller may not.
-    async fn audited(
-        &self,
-        request: &Request<Incoming>,
-        from: Option<IpAddr>,
-        end: CancellationToken,
-    ) -> Response<WebBody> {
-        let answer = self.answer(request, from, end).await;
-        let refusal = match answer.status() {
-            StatusCode::UNAUTHORIZED => Some("UNAUTHENTICATED"),
-            StatusCode::FORBIDDEN => Some("PERMISSION_DENIED"),
-            _ => None,
-        };
-        if let Some(reason) = refusal {
-            let shown = request.headers().get(AUTHORIZATION);
-            let shown = shown.map(HeaderValue::as_bytes);
-            self.gate.refused(shown, from, request.uri().path(), reason);
-        }
-        answer
-    }
-
-    async fn answer(
-        &self,
-        request: &Request<Incoming>,
-        from: Option<IpAddr>,
-        end: CancellationToken,
-    ) -> Response<WebBody> {
-        let path = request.uri().path();
-        if !PATHS.contains(&path) {
-            let message = format!("there is nothing at this path; served are {}", list(&PATHS));
-            return whole(problem(&Fault::new(Kind::Missing, "PATH_UNKNOWN", message)));
-        }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let message = "this path takes GET and HEAD";
-            let fault = Fault::new(Kind::Invalid, "METHOD_NOT_ALLOWED", message);
-            let mut answer = whole(problem_with(StatusCode::METHOD_NOT_ALLOWED, &fault));
-            let methods = HeaderValue::from_static("GET, HEAD");
-            answer.headers_mut().insert(ALLOW, methods);
-            return answer;
-        }
-        match path {
-            STREAM => self.stream(request, from, end).await,
-            "/healthz" => text(StatusCode::OK, "text/plain; charset=utf-8", "alive\n"),
-            "/readyz" => self.readiness(),
-            _ => match self
-                .caller(request.headers(), from)
-                .and_then(|it| it.monitor())
-            {
-                Ok(()) => self.metrics(),
-                Err(fault) => whole(problem(&fault)),
-            },
-        }
-    }
-
-    async fn stream(
-        &self,
-        request: &Request<Incoming>,
-        from: Option<IpAddr>,
-        end: CancellationToken,
-    ) -> Response<WebBody> {
-        let headers = request.headers();
-        if *self.phase.borrow() != Phase::Serving {
-            let message = "this node does not serve yet, or no more; come back, or ask another";
-            let fault = Fault::unavailable("NOT_SERVING", message, Duration::from_secs(1));
-            if sse::takes_events(headers) {
-                return events(Events::closed(&fault));
+/// Serves a connection by hyper and the router.
+async fn serve(
+    socket: Patient<Rewound>,
+    router: Router,
+    drain: CancellationToken,
+    connection: Connection,
+) {
+    let end = connection.end.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(connection.clone());
+        router.clone().call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = pin!(connection);
+    let result = tokio::select! {
+        biased;
+        () = end.cancelled() => return,
+        result = connection.as_mut() => result,
+        // The connection goes on below.
+        () = drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                biased;
+                () = end.cancelled() => return,
+                result = connection => result,
             }
-            return whole(problem(&fault));
         }
-        let caller = match self.caller(headers, from) {
-            Ok(caller) => caller,
-            Err(fault) => return whole(problem(&fault)),
-        };
-        match Events::open(&self.hub, request.uri().query(), headers, &caller, end).await {
-            Ok(opened) => events(opened),
-            Err(fault) => whole(problem(&fault)),
-        }
-    }
-
-    fn readiness(&self) -> Response<WebBody> {
-        let phase = *self.phase.borrow();
-        let (connected, caught_up) = (self.log().is_connected(), self.log().is_fresh());
-        let readiness = Readiness {
-            ready: phase == Phase::Serving && caught_up,
-            phase,
-            nats: NatsState {
-                connected,
-                reconnects: self.log().reconnect_count(),
-            },
-            log: LogReadiness {
-                caught_up,
-                position: self.log().read_up_to(),
-                confirmed_age_seconds: self.log().confirmed_age().map(|age| age.as_secs_f64()),
-            },
-        };
-        let status = if readiness.ready {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        let body = serde_json::to_vec(&readiness).expect("plain data");
-        text(status, "application/json", body)
-    }
-
-    fn metrics(&self) -> Response<WebBody> {
-        let age = self.log().confirmed_age();
-        let state = LogState {
-            is_connected: self.log().is_connected(),
-            reconnect_count: self.log().reconnect_count(),
-            position: self.log().read_up_to(),
-            confirmed_age_seconds: age.map_or(f64::INFINITY, |age| age.as_secs_f64()),
-        };
-        let text_type = "text/plain; version=0.0.4; charset=utf-8";
-        text(StatusCode::OK, text_type, self.log().metrics().text(state))
-    }
-}
-
-fn events(events: Events) -> Response<WebBody> {
-    let mut answer = Response::new(WebBody::Events(Box::new(events)));
-    let headers = answer.headers_mut();
-    let set = HeaderValue::from_static;
-    headers.insert(CONTENT_TYPE, set("text/event-stream"));
-    headers.insert(CACHE_CONTROL, set("no-store"));
-    // nginx and its like would hold events back to fill a buffer.
-    headers.insert("x-accel-buffering", set("no"));
-    answer
-}
-
-fn whole(answer: Response<Bytes>) -> Response<WebBody> {
-    answer.map(WebBody::Whole)
-}
-
-fn text(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<WebBody> {
-    let mut answer = Response::new(WebBody::Whole(body.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
-}
-
-fn list(paths: &[&str]) -> String {
-    paths.join(", ")
-}
-
-impl Body for WebBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Events(events) => Pin::new(events.as_mut()).poll_frame(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(bytes) => bytes.is_empty(),
-            Self::Events(events) => events.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => {
-                SizeHint::with_exact(u64::try_from(bytes.len()).expect("usize fits u64"))
-            }
-            Self::Events(_) => SizeHint::default(),
-        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "HTTP connection");
     }
 }

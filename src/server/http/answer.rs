@@ -1,0 +1,49 @@
+//! Answers: what all paths make theirs of.
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{
+    HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+
+use crate::{fault::Fault, wire};
+
+/// A fault on its way to become an answer.
+#[derive(Debug)]
+pub struct Refusal(pub Fault);
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        problem(&self.0)
+    }
+}
+
+/// A fault as an answer.
+pub fn problem(fault: &Fault) -> Response {
+    wire::problem::problem(fault).map(Body::from)
+}
+
+/// The same with another status, for what HTTP alone knows.
+pub fn problem_with(status: StatusCode, fault: &Fault) -> Response {
+    wire::problem::problem_with(status, fault).map(Body::from)
+}
+
+/// What is true only now and must not be kept.
+pub fn fleeting(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response {
+    let mut answer = Response::new(Body::from(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
