@@ -218,7 +218,7 @@ impl Explainer<'_> {
             return Verdict::Yields;
         }
         let is_stated = self.stated.iter().any(|(stated, _)| stated == topic);
-        let of_text = number.and_then(|number| verdict(number, &self.score, self.taxonomy));
+        let of_text = number.and_then(|number| verdict(number, self.score, self.taxonomy));
         match of_text {
             Some(short @ (Verdict::BelowThreshold | Verdict::Outweighed)) if !is_stated => short,
             _ => Verdict::TooMany,
