@@ -1,5 +1,5 @@
 //! The web side of a node: a listener and its connections. A stream that is a connection's first
-//! request is written by [`stream`]; all else goes by hyper to the [`router`].
+//! request is written by [`stream`]; all else goes by hyper to the [`mod@router`].
 
 use std::{
     net::IpAddr,

@@ -19,8 +19,9 @@ use crate::{
 pub const STREAM: &str = "barid-audit";
 /// What its subjects begin with.
 const PREFIX: &str = "audit";
-/// Most bytes that it holds; the oldest lines go first.
-const BYTES_MAX: i64 = 1 << 30;
+/// Most lines that it holds, about a GiB; the oldest go first. Not a bound of bytes: JetStream would
+/// set them aside at once.
+const LINES_MAX: i64 = 4_000_000;
 /// How long the log may take to keep a line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -41,7 +42,7 @@ pub fn stream(replicas: usize) -> Config {
         subjects: vec![format!("{PREFIX}.>")],
         storage: StorageType::File,
         num_replicas: replicas,
-        max_bytes: BYTES_MAX,
+        max_messages: LINES_MAX,
         discard: DiscardPolicy::Old,
         deny_delete: true,
         deny_purge: true,
