@@ -1,14 +1,15 @@
 //! The connection to a server, and its errors in words.
 
-use std::{fmt, time::Duration};
+use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::ValueHint;
 use prost::Message as _;
 use rand::RngExt as _;
+use tokio_rustls::rustls;
 use tonic::{
     Code, Request, Status,
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 use tonic_types::StatusExt as _;
 
@@ -19,6 +20,7 @@ use crate::{
         printable::{paragraphs, printable},
     },
     config::value::{Output, Span},
+    server::tls::{self, Role, TlsError},
     wire::proto::v1::{
         article_service_client::ArticleServiceClient, desk_service_client::DeskServiceClient,
         publisher_service_client::PublisherServiceClient,
@@ -43,6 +45,10 @@ pub struct ClientArgs {
     #[arg(long, env = "BARID_SERVER", default_value = "http://127.0.0.1:50051")]
     #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub server: String,
+    /// The authority of an https:// server's certificate, PEM [default: those that this system
+    /// trusts]
+    #[arg(long, env = "BARID_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub ca: Option<PathBuf>,
     /// Text for people, or one JSON object per line
     #[arg(
         long,
@@ -76,10 +82,11 @@ impl Client {
     pub async fn connect(args: &ClientArgs) -> anyhow::Result<Self> {
         let server = &args.server;
         let connected = endpoint(args)?.connect().await;
-        let channel = connected.with_context(|| {
-            format!(
+        let channel = connected.map_err(|error| match distrust(&error) {
+            Some(why) => anyhow!("{server}: {why}"),
+            None => anyhow::Error::from(error).context(format!(
                 "no server answers at {server}; is `barid serve` running? --server names another"
-            )
+            )),
         })?;
         Ok(Self::of(channel, args))
     }
@@ -133,19 +140,61 @@ fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
     let server = &args.server;
     let endpoint = Endpoint::from_shared(server.clone())
         .ok()
-        .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
+        .filter(|endpoint| matches!(endpoint.uri().scheme_str(), Some("http" | "https")))
         .ok_or_else(|| {
-            let example = "http://127.0.0.1:50051";
+            let example = "http://127.0.0.1:50051 or https://news.example:50051";
             BadUse(format!(
                 "--server {server:?} is not an address such as {example}"
             ))
         })?;
+    let is_tls = endpoint.uri().scheme_str() == Some("https");
+    let endpoint = match (&args.ca, is_tls) {
+        (Some(ca), _) => {
+            let bad = |error: TlsError| BadUse(format!("--ca: {error}"));
+            let pem = tls::bytes(ca, Role::ServerAuthorities).map_err(bad)?;
+            tls::certificates(ca, Role::ServerAuthorities, &pem).map_err(bad)?;
+            let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+            // In the environment it may be for another server than this one.
+            if is_tls {
+                endpoint.tls_config(config).context("TLS")?
+            } else {
+                endpoint
+            }
+        }
+        (None, true) => {
+            let config = ClientTlsConfig::new().with_native_roots();
+            endpoint.tls_config(config).context("TLS")?
+        }
+        (None, false) => endpoint,
+    };
     endpoint
         .connect_timeout(args.timeout.0)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_while_idle(true)
         .user_agent(concat!("barid/", env!("CARGO_PKG_VERSION")))
         .context("the user agent")
+}
+
+/// Why a server's certificate is not believed, if that is what is wrong.
+fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // What it wraps is not its source.
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        let found = wrapped
+            .and_then(|error| error.downcast_ref())
+            .or_else(|| error.downcast_ref());
+        if let Some(rustls::Error::InvalidCertificate(why)) = found {
+            return Some(format!(
+                "the server's certificate is not to be trusted: {why}; --ca names its authority, \
+                 --server the name that it is for"
+            ));
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// The wait before the next try: it doubles with each, up to `longest`, and is jittered over its
@@ -182,6 +231,8 @@ impl CallError {
     /// Whether the server, or the way to it, was lost, so that the same call may succeed later.
     pub fn is_lost(&self) -> bool {
         match self.0.code() {
+            // It will not be believed the next time, either.
+            _ if distrust(&*self.0).is_some() => false,
             Code::Unavailable => true,
             // tonic's words for a connection that broke; the server's own errors give a reason.
             Code::Unknown | Code::Internal | Code::Cancelled | Code::DeadlineExceeded => {
@@ -233,7 +284,7 @@ impl fmt::Display for CallError {
 impl CallError {
     /// What the server says, with its details, without the reason.
     pub fn words(&self) -> String {
-        let mut text = self.0.message().to_owned();
+        let mut text = distrust(&*self.0).unwrap_or_else(|| self.0.message().to_owned());
         let violations = self.violations();
         match violations.as_slice() {
             [] => {}
@@ -264,7 +315,7 @@ impl CallError {
     }
 }
 
-impl std::error::Error for CallError {}
+impl Error for CallError {}
 
 /// The article that an id or a uri names.
 ///

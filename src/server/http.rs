@@ -17,11 +17,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::watch, time::timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -31,26 +27,29 @@ use crate::{
     },
     fault::{Fault, Kind},
     server::{
-        http::stream::{Asked, Rewound, read_head},
-        incoming::accept,
+        http::stream::{Asked, read_head},
+        incoming::{Arrival, Entrance, Opened},
+        refusal,
+        socket::Socket,
     },
-    telemetry::LogState,
+    telemetry::{LogState, connections::Cut},
     wire::{
         log::Log,
+        peer::PeerCertificate,
         problem::{problem, problem_with},
     },
 };
 
 pub mod stream;
 
-/// How long a client may take to send a request's head, and an idle connection may stay.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a request's head, and of what a connection holds unsent beside one frame.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
 /// Where every path that is served is listed.
 const PATHS: [&str; 4] = [STREAM, "/healthz", "/readyz", "/metrics"];
 /// The wire as server-sent events.
 const STREAM: &str = "/v1/stream";
+/// What is answered even to whoever is refused otherwise: a node that is full is not dead.
+const OPERATION: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// What a node is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -119,43 +118,54 @@ impl Web {
     pub async fn run(
         self,
         listener: TcpListener,
+        entrance: Entrance,
         drain: CancellationToken,
         end: CancellationToken,
         connections: TaskTracker,
     ) {
         loop {
-            let socket = tokio::select! {
+            let arrival = tokio::select! {
                 biased;
                 () = end.cancelled() => return,
                 // A connection that is not taken stays in the system's queue.
-                socket = accept(&listener) => socket,
+                arrival = entrance.next(&listener) => arrival,
             };
             let (web, drain, end) = (self.clone(), drain.clone(), end.clone());
-            let tracker = connections.clone();
-            connections.spawn(web.connection(socket, drain, end, tracker));
+            let (entrance, tracker) = (entrance.clone(), connections.clone());
+            connections.spawn(web.connection(arrival, entrance, drain, end, tracker));
         }
     }
 
     async fn connection(
         self,
-        mut socket: TcpStream,
+        arrival: Arrival,
+        entrance: Entrance,
         drain: CancellationToken,
         end: CancellationToken,
         connections: TaskTracker,
     ) {
         // A subscriber that takes nothing ends this connection alone.
         let end = end.child_token();
+        let opened = tokio::select! {
+            biased;
+            () = end.cancelled() => return,
+            opened = entrance.open(arrival) => opened,
+        };
+        let Some(mut opened) = opened else { return };
+        if let Some(refused) = &opened.refused {
+            let refused = self.refuse(opened.socket, refused.reason);
+            return drop(timeout_at(opened.deadline, refused).await);
+        }
         let head = tokio::select! {
             biased;
             () = end.cancelled() => return,
             // Nothing was asked for yet.
-            () = drain.cancelled() => Ok(Ok(Bytes::new())),
-            head = timeout(HEAD_TIMEOUT, read_head(&mut socket, STREAM, BUFFER_BYTES_MAX)) => head,
+            () = drain.cancelled() => Some(Bytes::new()),
+            head = first_head(&mut opened, &entrance) => head,
         };
-        let Ok(Ok(head)) = head else {
-            // The client has gone, or says nothing.
-            return;
-        };
+        let Some(head) = head else { return };
+        let mut socket = opened.socket;
+        let certificate = socket.certificate();
         let events = match stream::asked(&head, STREAM) {
             Some(asked) => self.open(asked, end.clone()).await,
             None => None,
@@ -166,19 +176,33 @@ impl Web {
             connections.spawn(self.send(socket, events, end));
             return;
         }
-        self.serve(Rewound::new(head, socket), drain, end).await;
+        socket.rewind(head);
+        let idle_after = entrance.idle_after();
+        self.serve(socket, certificate, idle_after, drain, end)
+            .await;
     }
 
     /// Serves a connection by hyper.
-    async fn serve(self, socket: Rewound, drain: CancellationToken, end: CancellationToken) {
+    async fn serve(
+        self,
+        socket: Socket,
+        certificate: Option<PeerCertificate>,
+        idle_after: Duration,
+        drain: CancellationToken,
+        end: CancellationToken,
+    ) {
         let own_end = end.clone();
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let (web, end) = (self.clone(), own_end.clone());
+            if let Some(certificate) = certificate {
+                request.extensions_mut().insert(certificate);
+            }
             async move { Ok::<_, Infallible>(web.answer(&request, end).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            // The first head is there already; before each other one the connection may be idle.
+            .header_read_timeout(idle_after)
             .max_buf_size(BUFFER_BYTES_MAX)
             .serve_connection(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
@@ -201,6 +225,23 @@ impl Web {
         }
     }
 
+    /// Answers one request of a connection that is not served.
+    async fn refuse(&self, socket: Socket, reason: Cut) {
+        let service = service_fn(move |request: Request<Incoming>| async move {
+            if OPERATION.contains(&request.uri().path()) {
+                return Ok(self.answer(&request, CancellationToken::new()).await);
+            }
+            Ok::<_, Infallible>(whole(refusal::answer(reason)))
+        });
+        let connection = http1::Builder::new()
+            .keep_alive(false)
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .serve_connection(TokioIo::new(socket), service);
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "HTTP connection");
+        }
+    }
+
     /// The stream that is asked for; none if there is anything to say against it.
     async fn open(&self, asked: Asked, end: CancellationToken) -> Option<Events> {
         if *self.phase.borrow() != Phase::Serving {
@@ -213,7 +254,7 @@ impl Web {
     /// Sends a stream to its end.
     fn send(
         &self,
-        socket: TcpStream,
+        socket: Socket,
         events: Events,
         end: CancellationToken,
     ) -> impl Future<Output = ()> + use<> {
@@ -311,6 +352,21 @@ impl Web {
         };
         let text_type = "text/plain; version=0.0.4; charset=utf-8";
         text(StatusCode::OK, text_type, self.log().metrics().text(state))
+    }
+}
+
+/// The head of a connection's first request, if it comes in time.
+async fn first_head(opened: &mut Opened, entrance: &Entrance) -> Option<Bytes> {
+    let head = read_head(&mut opened.socket, BUFFER_BYTES_MAX);
+    match timeout_at(opened.deadline, head).await {
+        Ok(Ok(head)) => Some(head),
+        // The client has gone.
+        Ok(Err(_)) => None,
+        Err(_) => {
+            entrance.note(Cut::Slow, opened.address);
+            refusal::say(&mut opened.socket, &refusal::too_slow()).await;
+            None
+        }
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod bad_clusters;
 mod bad_input;
+mod certificates;
 mod clients;
 mod cluster;
 mod command_line;
@@ -23,6 +24,7 @@ mod epochs;
 mod explaining;
 mod harness;
 mod kills;
+mod limits;
 mod managed_nats;
 mod model;
 mod native;
@@ -37,5 +39,6 @@ mod routing;
 mod sse;
 mod subscribing;
 mod tidy;
+mod tls;
 mod tracing;
 mod web;

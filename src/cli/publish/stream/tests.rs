@@ -11,6 +11,7 @@ use crate::{
 fn pipeline() -> (Pipeline, Tally) {
     let args = ClientArgs {
         server: "http://127.0.0.1:1".to_owned(),
+        ca: None,
         output: Output::Text,
         timeout: Span(Duration::from_secs(1)),
     };
