@@ -233,3 +233,6 @@ fn is_flood(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref());
     cause.is_some_and(|cause: &h2::Error| cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
+
+#[cfg(test)]
+mod tests;

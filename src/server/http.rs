@@ -167,7 +167,12 @@ impl Web {
         let mut socket = opened.socket;
         let certificate = socket.certificate();
         let events = match stream::asked(&head, STREAM) {
-            Some(asked) => self.open(asked, end.clone()).await,
+            Some(mut asked) => {
+                if let Some(certificate) = certificate {
+                    asked.extensions.insert(certificate);
+                }
+                self.open(asked, end.clone()).await
+            }
             None => None,
         };
         if let Some(events) = events {

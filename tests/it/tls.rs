@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use tokio_rustls::{
@@ -46,6 +46,15 @@ async fn connect(
     authority: &Path,
     client: Option<&Pair>,
 ) -> io::Result<TlsStream<TcpStream>> {
+    over(TcpStream::connect(address).await?, authority, client).await
+}
+
+/// The same over a socket that is connected.
+async fn over(
+    socket: TcpStream,
+    authority: &Path,
+    client: Option<&Pair>,
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_file(authority).unwrap();
     roots.add(root).unwrap();
@@ -58,7 +67,6 @@ async fn connect(
         }
         None => config.with_no_client_auth(),
     };
-    let socket = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
     let connector = TlsConnector::from(Arc::new(config));
     timeout(LIMIT, connector.connect(name, socket)).await?
@@ -248,28 +256,46 @@ async fn tls_on_a_plain_port() {
         .unwrap();
 }
 
-/// A TLS subscriber that takes nothing for a while gets all of it in the end, to the last byte.
+/// TLS subscribers that take nothing for a while get all of it in the end, to the last byte, wherever
+/// they were stopped: what TLS held then goes out by itself, and not with whatever comes next.
 #[tokio::test]
 async fn a_pause() {
     let (_folder, authority, pair) = made();
     let node = Node::start_with(&pair.flags());
-    let mut events = connect(&node.http, &authority.pem, None).await.unwrap();
-    let head = "GET /v1/stream HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    events.write_all(head.as_bytes()).await.unwrap();
-    read_until(&mut events, "caught-up").await;
     let channel = endpoint(&node, &authority.pem, None).connect_lazy();
     let mut publisher = PublisherServiceClient::new(channel);
     for number in 0..60 {
         let mut long = article(&format!("test:{number}"), "a headline");
-        long.body = "x".repeat(200_000);
+        long.body = "x".repeat(1_000);
         let request = request(Action::Publish, long);
         publisher.publish(request).await.unwrap();
     }
-    read_until(&mut events, "test:59").await;
-    // And what is small and last does not wait for something behind it.
-    let last = request(Action::Publish, article("test:last", "a headline"));
-    publisher.publish(last).await.unwrap();
-    read_until(&mut events, "test:last").await;
+    // Each of another length: of some, the last record is what does not go.
+    let mut all = Vec::new();
+    for count in 1..=60 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let socket = socket.connect(node.http.parse().unwrap()).await.unwrap();
+        let mut events = over(socket, &authority.pem, None).await.unwrap();
+        let head = format!("GET /v1/stream?from=last:{count} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        events.write_all(head.as_bytes()).await.unwrap();
+        all.push(events);
+    }
+    let mut before = String::new();
+    eventually("nothing moves any more", async || {
+        let metrics = connect(&node.http, &authority.pem, None).await.unwrap();
+        let metrics = get(metrics, "/metrics").await.unwrap();
+        let name = "barid_delivery_bytes_total{protocol=\"sse\"}";
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        let line = line.unwrap().to_owned();
+        std::mem::replace(&mut before, line.clone()) == line
+    })
+    .await;
+    for events in &mut all {
+        // Before the next heartbeat, which would push the rest out.
+        let read = timeout(LIMIT / 4, read_until(events, "caught-up")).await;
+        read.expect("the rest does not come");
+    }
 }
 
 /// Runs the program to its end.
