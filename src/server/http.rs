@@ -17,7 +17,11 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::{net::TcpListener, sync::watch, time::timeout_at};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    time::{sleep, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -44,6 +48,8 @@ pub mod stream;
 
 /// Bytes of a request's head, and of what a connection holds unsent beside one frame.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may take to send a request when the node drains.
+const LAST_REQUEST: Duration = Duration::from_millis(200);
 /// Where every path that is served is listed.
 const PATHS: [&str; 4] = [STREAM, "/healthz", "/readyz", "/metrics"];
 /// The wire as server-sent events.
@@ -159,9 +165,9 @@ impl Web {
         let head = tokio::select! {
             biased;
             () = end.cancelled() => return,
-            // Nothing was asked for yet.
-            () = drain.cancelled() => Some(Bytes::new()),
             head = first_head(&mut opened, &entrance) => head,
+            // Nothing was asked for yet.
+            () = drained(&drain) => return,
         };
         let Some(head) = head else { return };
         let mut socket = opened.socket;
@@ -358,6 +364,13 @@ impl Web {
         let text_type = "text/plain; version=0.0.4; charset=utf-8";
         text(StatusCode::OK, text_type, self.log().metrics().text(state))
     }
+}
+
+/// Returns once a connection without a request is to end: not at once, because whoever has just
+/// come may be about to ask how the node is.
+async fn drained(drain: &CancellationToken) {
+    drain.cancelled().await;
+    sleep(LAST_REQUEST).await;
 }
 
 /// The head of a connection's first request, if it comes in time.
