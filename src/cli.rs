@@ -109,6 +109,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         let error = server::nats::guard(guard.parent, program, args);
         return Err(error).with_context(|| format!("can't become {}", program.display()));
     }
+    server::tls::install_provider();
     let variables = settings::variables();
     match &cli.command {
         // These look at the variables together with everything else.

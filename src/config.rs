@@ -12,13 +12,15 @@ use url::Url;
 
 use crate::{
     config::{
-        layer::{KEYS, Layer, flag_name, variable_name},
+        connections::{Connections, Dangers},
+        layer::{FLAGS, KEYS, Layer, NUMBERS, flag_name, variable_name},
         problem::{ConfigError, Origin, Place, Problem},
         value::{LogFormat, Output, Size, Span},
     },
     wire::log::open::without_credentials,
 };
 
+pub mod connections;
 pub mod example;
 pub mod file;
 pub mod layer;
@@ -28,8 +30,9 @@ pub mod value;
 /// The file that is read when it is there and `--config` names no other.
 pub const FILE: &str = "barid.toml";
 /// Variables of the client commands, which clap reads.
-const CLIENT_VARIABLES: [&str; 5] = [
+const CLIENT_VARIABLES: [&str; 6] = [
     "BARID_KEY_FILE",
+    "BARID_CA",
     "BARID_SERVER",
     "BARID_OUTPUT",
     "BARID_TIMEOUT",
@@ -87,6 +90,8 @@ pub struct Serve {
     pub local_reads: bool,
     /// Whether no keys are asked for.
     pub danger_without_keys: bool,
+    /// TLS, and what connections are held to.
+    pub connections: Connections,
     /// Filter of the server's own log, in tracing's syntax; `info`.
     pub log: String,
     /// Form of the server's own log.
@@ -168,18 +173,13 @@ fn load_layers(
         shown: Vec::new(),
     };
     let serve = picker.serve();
-    let danger = picker.or(
-        "danger_listen_without_authentication",
-        |layer| layer.danger_listen_without_authentication,
-        bool::to_string,
-        false,
-    );
+    let dangers = picker.dangers();
     let settings = Settings {
         serve,
         shown: picker.shown,
         file: path,
     };
-    settings.check(danger, &mut problems);
+    settings.check(dangers, &mut problems);
     if problems.is_empty() {
         Ok(settings)
     } else {
@@ -228,7 +228,8 @@ fn client_variables(variables: &[(String, String)]) -> Vec<Problem> {
         {
             problems.push(problem(name, error.to_string()));
         }
-        if name == "BARID_SERVER" && Url::parse(text).map_or(true, |url| url.scheme() != "http") {
+        let is_server = |url: Url| matches!(url.scheme(), "http" | "https");
+        if name == "BARID_SERVER" && !Url::parse(text).is_ok_and(is_server) {
             let message = format!("{text:?} is not an address such as http://127.0.0.1:50051");
             problems.push(problem(name, message));
         }
@@ -259,10 +260,8 @@ fn from_variables(variables: &[(String, String)], problems: &mut Vec<Problem>) -
             continue;
         };
         let value = match key {
-            "replicas" => text.parse().map(toml::Value::Integer).ok(),
-            "local_reads_without_key"
-            | "danger_without_keys"
-            | "danger_listen_without_authentication" => text.parse().map(toml::Value::Boolean).ok(),
+            key if NUMBERS.contains(&key) => text.parse().map(toml::Value::Integer).ok(),
+            key if FLAGS.contains(&key) => text.parse().map(toml::Value::Boolean).ok(),
             _ => None,
         };
         let value = value.unwrap_or_else(|| toml::Value::String(text.clone()));
@@ -331,6 +330,7 @@ impl Picker {
                 )
                 .0,
             patience: self.span("patience", |layer| layer.patience, PATIENCE),
+            connections: self.connections(),
             log: self.or(
                 "log",
                 |layer| layer.log.clone(),
@@ -433,7 +433,7 @@ impl Picker {
 }
 
 impl Settings {
-    fn check(&self, danger: bool, problems: &mut Vec<Problem>) {
+    fn check(&self, dangers: Dangers, problems: &mut Vec<Problem>) {
         // Two settings are compared only where both are as they were meant.
         let is_whole = problems.is_empty();
         let serve = &self.serve;
@@ -479,28 +479,22 @@ impl Settings {
             let message = format!("is not a filter such as info or barid=debug: {error}");
             problems.push(self.rule("log", message));
         }
+        self.check_connections(problems);
         if is_whole {
             self.check_nats(problems);
-            self.check_listeners(danger, problems);
+            self.check_tls(problems);
+            self.check_listeners(dangers, problems);
         }
     }
 
-    fn check_listeners(&self, danger: bool, problems: &mut Vec<Problem>) {
+    fn check_listeners(&self, dangers: Dangers, problems: &mut Vec<Problem>) {
         let serve = &self.serve;
         let nats = serve.nats_listen;
         let public = [
             ("grpc_listen", serve.grpc_listen),
             ("http_listen", serve.http_listen),
         ];
-        let is_open = |(_, address): &(_, SocketAddr)| !address.ip().is_loopback();
-        for (key, address) in public.into_iter().filter(is_open).filter(|_| !danger) {
-            let message = format!(
-                "{address} can be reached from other machines, and this release has no TLS: keys and \
-                 news would go in the clear; listen on 127.0.0.1 behind a proxy that has it, or \
-                 accept it with --danger-listen-without-authentication"
-            );
-            problems.push(self.rule(key, message));
-        }
+        self.check_public(public, dangers, problems);
         if serve.nats_url.is_none() && !nats.ip().is_loopback() {
             let message = format!(
                 "{nats} can be reached from other machines, but managed NATS is for this one; \

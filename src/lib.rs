@@ -23,7 +23,9 @@
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
 //! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side: health,
-//!   readiness, metrics; [`server::nats`] runs nats-server as a child.
+//!   readiness, metrics; [`server::nats`] runs nats-server as a child. Connections of both
+//!   listeners come by [`server::incoming`], which asks [`server::door`] who may, and sets
+//!   [`server::tls`] up.
 //! - [`cli`]: the commands, and the benchmarks.
 //!
 //! # An article's way
@@ -48,7 +50,7 @@
 //! 5. **Exactly the matching**: `model` and `filter` (against naive matchers), `subscribing`.
 //! 6. **No silent loss**: `epochs`, `retention`.
 //! 7. **Bounded**: `bad_input` (a subscriber that never reads), `subscribing::stalled`,
-//!    `sse::stalled`; `model` with rings that hold little or nothing.
+//!    `sse::stalled`, `limits` (of connections, addresses, time); `model` with rings that hold little or nothing.
 //! 8. **A kill is final**: `kills`, `model`; for shared buffers the property test of
 //!    [`delivery::chunk`].
 //! 10. **Keys bound everything**: `access_matrix` (every call and path with every kind of key),

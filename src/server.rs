@@ -30,11 +30,14 @@ use crate::{
     ingest::{Ingest, grpc::Publisher},
     routing::taxonomy::{LiveTaxonomy, Taxonomy},
     server::{
+        grpc::Grpc,
         http::{Phase, Web},
+        incoming::{Entrance, Limits},
         nats::{ManagedNats, ReadersHandle},
         reload::Reload,
+        tls::Tls,
     },
-    telemetry::Metrics,
+    telemetry::{Metrics, connections::Listener},
     wire::{
         log::{Log, ReadError, batch::Writer, open, patiently},
         proto::v1::{
@@ -45,12 +48,17 @@ use crate::{
     },
 };
 
+pub mod door;
+pub mod files;
 pub mod grpc;
 pub mod http;
 pub mod incoming;
 pub mod keys;
 pub mod nats;
+pub mod refusal;
 pub mod reload;
+pub mod socket;
+pub mod tls;
 
 /// How long the log may take to be ready to serve.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
@@ -84,6 +92,10 @@ pub struct Options {
     pub policy: Policy,
     /// Whether whoever is on this machine reads over HTTP without a key.
     pub local_reads: bool,
+    /// TLS of both listeners; none = connections are plain.
+    pub tls: Option<Tls>,
+    /// What connections are held to.
+    pub limits: Limits,
     /// What to route by at first.
     pub taxonomy: Taxonomy,
     /// The file that it is of, which is read again when it changes; none = built in.
@@ -300,8 +312,15 @@ impl Node {
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
         let mut services = self.start_services(writer, options);
+        let metrics = self.log.metrics().clone();
+        let shared = incoming::Options::new(options.limits, options.tls.clone(), metrics);
         // From here on it can be asked whether the node is ready.
-        self.start_web(listeners.http, options.local_reads, &mut services);
+        let entrance = Entrance::new(Listener::Http, shared.clone());
+        self.start_web(
+            (listeners.http, entrance),
+            options.local_reads,
+            &mut services,
+        );
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
@@ -311,7 +330,9 @@ impl Node {
             result = self.get_ready() => result,
         };
         let result = if result.is_ok() && !stop.is_cancelled() {
-            self.listen(listeners.grpc, &mut services, options.drain, ready, stop)
+            let entrance = Entrance::new(Listener::Grpc, shared);
+            let grpc = (listeners.grpc, entrance);
+            self.listen(grpc, &mut services, options.drain, ready, stop)
                 .await
         } else {
             result
@@ -327,7 +348,7 @@ impl Node {
     /// Serves until the stop, then drains: no new connections, streams end, publishes finish.
     async fn listen(
         &self,
-        listener: TcpListener,
+        (listener, entrance): (TcpListener, Entrance),
         services: &mut Services,
         drain: Duration,
         ready: impl FnOnce(),
@@ -348,14 +369,15 @@ impl Node {
             .add_service(ArticleServiceServer::new(Articles::new(self.hub.clone())))
             .add_service(DeskServiceServer::new(self.desk()));
         let (connections, end_connections) = (TaskTracker::new(), CancellationToken::new());
-        let server = grpc::run(
-            listener,
-            (routes, self.gate.clone()),
-            self.end_streams.clone(),
-            end_connections.clone(),
-            connections.clone(),
-        );
-        let mut server = pin!(server);
+        let server = Grpc {
+            entrance,
+            routes,
+            gate: self.gate.clone(),
+            drain: self.end_streams.clone(),
+            end: end_connections.clone(),
+            connections: connections.clone(),
+        };
+        let mut server = pin!(server.run(listener));
         self.phase.send_replace(Phase::Serving);
         ready();
         let result = tokio::select! {
@@ -429,13 +451,18 @@ impl Node {
         )
     }
 
-    fn start_web(&self, listener: TcpListener, local_reads: bool, services: &mut Services) {
+    fn start_web(
+        &self,
+        (listener, entrance): (TcpListener, Entrance),
+        local_reads: bool,
+        services: &mut Services,
+    ) {
         let gate = (self.gate.clone(), local_reads);
         let web = Web::new(self.hub.clone(), clock, self.phase.subscribe(), gate);
         let (drain, end) = (self.end_streams.clone(), self.end_services.clone());
         let connections = self.web_connections.clone();
         services.spawn(async move {
-            web.run(listener, drain, end, connections).await;
+            web.run(listener, entrance, drain, end, connections).await;
             Ok("web")
         });
     }
@@ -502,6 +529,13 @@ impl Node {
             services.spawn(async move {
                 log.run_sweeper(keep, clock, end).await;
                 Ok("sweeper")
+            });
+        }
+        if let Some(tls) = options.tls.clone() {
+            let end = stop.clone();
+            services.spawn(async move {
+                tls.run(end).await;
+                Ok("tls")
             });
         }
         if let Some(file) = options.taxonomy_file.clone() {

@@ -10,6 +10,9 @@ use prometheus::{
     core::{Collector, GenericGauge},
 };
 
+use crate::telemetry::connections::Connections;
+
+pub mod connections;
 pub mod trace;
 
 /// Seconds of a commit: a lone one takes some 3 ms, a batch under load some tens.
@@ -71,6 +74,8 @@ pub struct Metrics(Arc<Handles>);
 pub struct Handles {
     registry: Registry,
     protocols: [Counts; 2],
+    /// Connections of both listeners.
+    pub connections: Connections,
     /// Reads that the ring answered.
     pub ring_reads: IntCounter,
     /// Reads that had to go to the log, for a reader behind the ring.
@@ -132,6 +137,7 @@ impl Metrics {
         new.process();
         let handles = Handles {
             protocols: new.protocols(),
+            connections: Connections::new(&new),
             ring_reads: new.counter("barid_ring_reads_total", "Reads that the ring answered."),
             log_reads: new.counter(
                 "barid_catch_up_reads_total",

@@ -1,19 +1,21 @@
 //! The connection to a server, and its errors in words.
 
 use std::{
-    fmt, fs,
+    error::Error,
+    fmt, fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::ValueHint;
 use prost::Message as _;
 use rand::RngExt as _;
+use tokio_rustls::rustls;
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
@@ -27,7 +29,10 @@ use crate::{
         printable::{paragraphs, printable},
     },
     config::value::{Output, Span},
-    server::keys,
+    server::{
+        keys,
+        tls::{self, TlsError},
+    },
     wire::proto::v1::{
         article_service_client::ArticleServiceClient, desk_service_client::DeskServiceClient,
         publisher_service_client::PublisherServiceClient,
@@ -59,6 +64,10 @@ pub struct ClientArgs {
     /// if it is there and the server is on this machine]
     #[arg(long, env = "BARID_KEY_FILE", value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub key_file: Option<PathBuf>,
+    /// The authority of an https:// server's certificate, PEM [default: those that this system
+    /// trusts]
+    #[arg(long, env = "BARID_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub ca: Option<PathBuf>,
     /// Text for people, or one JSON object per line
     #[arg(
         long,
@@ -95,10 +104,11 @@ impl Client {
         let authorization = authorization(args, role)?;
         let server = &args.server;
         let connected = endpoint(args)?.connect().await;
-        let channel = connected.with_context(|| {
-            format!(
+        let channel = connected.map_err(|error| match distrust(&error) {
+            Some(why) => anyhow!("{server}: {why}"),
+            None => anyhow::Error::from(error).context(format!(
                 "no server answers at {server}; is `barid serve` running? --server names another"
-            )
+            )),
         })?;
         Ok(Self {
             channel,
@@ -203,19 +213,61 @@ fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
     let server = &args.server;
     let endpoint = Endpoint::from_shared(server.clone())
         .ok()
-        .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
+        .filter(|endpoint| matches!(endpoint.uri().scheme_str(), Some("http" | "https")))
         .ok_or_else(|| {
-            let example = "http://127.0.0.1:50051";
+            let example = "http://127.0.0.1:50051 or https://news.example:50051";
             BadUse(format!(
                 "--server {server:?} is not an address such as {example}"
             ))
         })?;
+    let is_tls = endpoint.uri().scheme_str() == Some("https");
+    let endpoint = match (&args.ca, is_tls) {
+        (Some(ca), _) => {
+            let bad = |error: TlsError| BadUse(format!("--ca: {error}"));
+            let pem = tls::bytes(ca, tls::Role::ServerAuthorities).map_err(bad)?;
+            tls::certificates(ca, tls::Role::ServerAuthorities, &pem).map_err(bad)?;
+            let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+            // In the environment it may be for another server than this one.
+            if is_tls {
+                endpoint.tls_config(config).context("TLS")?
+            } else {
+                endpoint
+            }
+        }
+        (None, true) => {
+            let config = ClientTlsConfig::new().with_native_roots();
+            endpoint.tls_config(config).context("TLS")?
+        }
+        (None, false) => endpoint,
+    };
     endpoint
         .connect_timeout(args.timeout.0)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_while_idle(true)
         .user_agent(concat!("barid/", env!("CARGO_PKG_VERSION")))
         .context("the user agent")
+}
+
+/// Why a server's certificate is not believed, if that is what is wrong.
+fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // What it wraps is not its source.
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        let found = wrapped
+            .and_then(|error| error.downcast_ref())
+            .or_else(|| error.downcast_ref());
+        if let Some(rustls::Error::InvalidCertificate(why)) = found {
+            return Some(format!(
+                "the server's certificate is not to be trusted: {why}; --ca names its authority, \
+                 --server the name that it is for"
+            ));
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// The wait before the next try: it doubles with each, up to `longest`, and is jittered over its
@@ -252,6 +304,8 @@ impl CallError {
     /// Whether the server, or the way to it, was lost, so that the same call may succeed later.
     pub fn is_lost(&self) -> bool {
         match self.0.code() {
+            // It will not be believed the next time, either.
+            _ if distrust(&*self.0).is_some() => false,
             Code::Unavailable => true,
             // tonic's words for a connection that broke; the server's own errors give a reason.
             Code::Unknown | Code::Internal | Code::Cancelled | Code::DeadlineExceeded => {
@@ -303,7 +357,7 @@ impl fmt::Display for CallError {
 impl CallError {
     /// What the server says, with its details, without the reason.
     pub fn words(&self) -> String {
-        let mut text = self.0.message().to_owned();
+        let mut text = distrust(&*self.0).unwrap_or_else(|| self.0.message().to_owned());
         let violations = self.violations();
         match violations.as_slice() {
             [] => {}
@@ -337,7 +391,7 @@ impl CallError {
     }
 }
 
-impl std::error::Error for CallError {}
+impl Error for CallError {}
 
 /// The article that an id or a uri names.
 ///

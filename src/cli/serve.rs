@@ -23,7 +23,12 @@ use crate::{
     },
     gate::Policy,
     routing::taxonomy::Taxonomy,
-    server::{self, Addresses, Nats, nats},
+    server::{
+        self, Addresses, Nats,
+        incoming::Limits,
+        nats,
+        tls::{self, Tls},
+    },
     telemetry::trace,
 };
 
@@ -64,11 +69,12 @@ pub async fn run(args: ServeArgs, variables: &[(String, String)]) -> anyhow::Res
         Some(path) => read_taxonomy(path)?,
         None => Taxonomy::built_in(),
     };
+    let tls = read_tls(&serve)?;
     start_log(&serve)?;
-    let output = serve.output;
+    let (output, scheme) = (serve.output, if tls.is_some() { "https" } else { "http" });
     let stop = CancellationToken::new();
-    let ready = |addresses: &Addresses| say_ready(output, addresses);
-    let options = options(&serve, taxonomy)?;
+    let ready = |addresses: &Addresses| say_ready(output, scheme, addresses);
+    let options = options(&serve, taxonomy, tls)?;
     let variable = |name: &str| {
         let named = variables.iter().find(|(given, _)| given == name);
         named.map(|(_, value)| value.clone())
@@ -121,7 +127,24 @@ pub fn read_taxonomy(path: &Path) -> Result<Taxonomy, BadUse> {
     Taxonomy::parse(&text).map_err(|error| BadUse(format!("{shown}:{error}")))
 }
 
-fn options(serve: &Serve, taxonomy: Taxonomy) -> anyhow::Result<server::Options> {
+/// Reads the files of TLS, if the settings name some.
+///
+/// # Errors
+/// [`BadUse`] names the file and what is wrong with it.
+pub fn read_tls(serve: &Serve) -> Result<Option<Tls>, BadUse> {
+    let Some(files) = &serve.connections.tls else {
+        return Ok(None);
+    };
+    let loaded = Tls::load(tls::Files {
+        cert: files.cert.clone(),
+        key: files.key.clone(),
+        client_ca: files.client_ca.clone(),
+    });
+    loaded.map(Some).map_err(|error| BadUse(error.to_string()))
+}
+
+fn options(serve: &Serve, taxonomy: Taxonomy, tls: Option<Tls>) -> anyhow::Result<server::Options> {
+    let connections = &serve.connections;
     Ok(server::Options {
         grpc_listen: serve.grpc_listen,
         http_listen: serve.http_listen,
@@ -137,6 +160,14 @@ fn options(serve: &Serve, taxonomy: Taxonomy) -> anyhow::Result<server::Options>
             Policy::Keys
         },
         local_reads: serve.local_reads,
+        tls,
+        limits: Limits {
+            connections_max: connections.max,
+            per_address_max: connections.per_address_max,
+            rate_per_address: connections.rate_per_address,
+            begin_within: connections.begin_within,
+            idle_after: connections.idle_after,
+        },
         taxonomy,
         taxonomy_file: serve.taxonomy.clone(),
     })
@@ -175,16 +206,16 @@ fn start_log(serve: &Serve) -> anyhow::Result<()> {
     started.map_err(|error| anyhow!("can't start the log: {error}"))
 }
 
-fn say_ready(output: Output, addresses: &Addresses) {
+fn say_ready(output: Output, scheme: &str, addresses: &Addresses) {
     let said = match output {
         Output::Text => out::line(&format!(
-            "barid is ready: gRPC at http://{}, HTTP at http://{}, NATS at {}",
+            "barid is ready: gRPC at {scheme}://{}, HTTP at {scheme}://{}, NATS at {}",
             addresses.grpc, addresses.http, addresses.nats
         )),
         Output::Json => out::json(&ReadyJson {
             ready: true,
-            grpc: format!("http://{}", addresses.grpc),
-            http: format!("http://{}", addresses.http),
+            grpc: format!("{scheme}://{}", addresses.grpc),
+            http: format!("{scheme}://{}", addresses.http),
             nats: &addresses.nats,
         }),
     };

@@ -12,7 +12,7 @@ use crate::config::value::{LogFormat, Output, Size, Span};
 
 /// Every setting's name in the file, in the order of the documentation. The flag has dashes for
 /// the underscores, the variable `BARID_` and capitals.
-pub const KEYS: [&str; 19] = [
+pub const KEYS: [&str; 27] = [
     "grpc_listen",
     "http_listen",
     "nats_listen",
@@ -26,16 +26,38 @@ pub const KEYS: [&str; 19] = [
     "drain",
     "ring_bytes",
     "patience",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
+    "connections_max",
+    "connections_per_address_max",
+    "connection_rate_per_address",
+    "begin_timeout",
+    "idle_timeout",
     "log",
     "log_format",
     "output",
     "local_reads_without_key",
     "danger_without_keys",
-    "danger_listen_without_authentication",
+    "danger_listen_without_tls",
+];
+
+/// Settings that are whole numbers, and those that are yes or no, also in variables.
+pub const NUMBERS: [&str; 4] = [
+    "replicas",
+    "connections_max",
+    "connections_per_address_max",
+    "connection_rate_per_address",
+];
+/// See [`NUMBERS`].
+pub const FLAGS: [&str; 3] = [
+    "local_reads_without_key",
+    "danger_without_keys",
+    "danger_listen_without_tls",
 ];
 
 /// What the example file gives for settings that are unset by default, as TOML.
-pub const EXAMPLES: [(&str, &str); 5] = [
+pub const EXAMPLES: [(&str, &str); 9] = [
     ("nats_server", "\"/usr/local/bin/nats-server\""),
     (
         "nats_url",
@@ -44,6 +66,10 @@ pub const EXAMPLES: [(&str, &str); 5] = [
     ("taxonomy", "\"taxonomy.toml\""),
     ("retain", "\"90d\""),
     ("log_bytes_max", "\"64GiB\""),
+    ("tls_cert", "\"/etc/barid/tls/fullchain.pem\""),
+    ("tls_key", "\"/etc/barid/tls/privkey.pem\""),
+    ("tls_client_ca", "\"/etc/barid/tls/clients.pem\""),
+    ("connections_max", "20000"),
 ];
 
 /// What one source says. Each setting is also a flag, `BARID_<NAME>` and a key of `barid.toml`.
@@ -91,6 +117,35 @@ pub struct Layer {
     /// no answer, is ended, 1s to 24h [default: 2m]
     #[arg(long, value_name = "DURATION")]
     pub patience: Option<Span>,
+    /// The certificate of gRPC and HTTP, PEM, with those between it and its authority after it; read
+    /// again when it changes [default: no TLS]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, PEM, without a passphrase
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of client certificates, PEM: clients may show one, and need not; one of another
+    /// authority is refused [default: clients are not asked]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Most connections, gRPC and HTTP together [default: as many as open files allow, at most
+    /// 100000]
+    #[arg(long, value_name = "COUNT", value_hint = ValueHint::Other)]
+    pub connections_max: Option<u32>,
+    /// Most connections of one address (IPv6: of one /64); 127.0.0.1 and ::1 have no such bound
+    /// [default: 256]
+    #[arg(long, value_name = "COUNT", value_hint = ValueHint::Other)]
+    pub connections_per_address_max: Option<u32>,
+    /// New connections a second that one address may open, and ten seconds' worth at once
+    /// [default: 20]
+    #[arg(long, value_name = "COUNT", value_hint = ValueHint::Other)]
+    pub connection_rate_per_address: Option<u32>,
+    /// How long a client may take for TLS and the head of its first request [default: 10s]
+    #[arg(long, value_name = "DURATION", value_hint = ValueHint::Other)]
+    pub begin_timeout: Option<Span>,
+    /// After how long a connection on which nothing is asked for is closed [default: 5m]
+    #[arg(long, value_name = "DURATION", value_hint = ValueHint::Other)]
+    pub idle_timeout: Option<Span>,
     /// What the server logs, as a tracing filter such as info,barid=debug [default: info]
     #[arg(long, value_name = "FILTER", value_hint = ValueHint::Other)]
     pub log: Option<String>,
@@ -108,11 +163,11 @@ pub struct Layer {
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     #[arg(require_equals = true)]
     pub danger_without_keys: Option<bool>,
-    /// Let gRPC and HTTP listen beyond this machine although there is no TLS: keys and news go in the
-    /// clear
+    /// Let gRPC and HTTP listen beyond this machine without TLS: whoever is on the way reads and
+    /// changes what passes
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     #[arg(require_equals = true)]
-    pub danger_listen_without_authentication: Option<bool>,
+    pub danger_listen_without_tls: Option<bool>,
 }
 
 impl Layer {
@@ -122,6 +177,9 @@ impl Layer {
             &mut self.nats_server,
             &mut self.data_dir,
             &mut self.taxonomy,
+            &mut self.tls_cert,
+            &mut self.tls_key,
+            &mut self.tls_client_ca,
         ]
         .into_iter()
         .flatten()

@@ -99,16 +99,28 @@ fn one_name_in_three_forms() {
         ("BARID_DRAIN", "1s"),
         ("BARID_RING_BYTES", "1MiB"),
         ("BARID_PATIENCE", "1m"),
+        ("BARID_TLS_CERT", "c.pem"),
+        ("BARID_TLS_KEY", "k.pem"),
+        ("BARID_TLS_CLIENT_CA", "ca.pem"),
+        ("BARID_CONNECTIONS_MAX", "1000"),
+        ("BARID_CONNECTIONS_PER_ADDRESS_MAX", "10"),
+        ("BARID_CONNECTION_RATE_PER_ADDRESS", "5"),
+        ("BARID_BEGIN_TIMEOUT", "1s"),
+        ("BARID_IDLE_TIMEOUT", "1m"),
         ("BARID_LOG", "debug"),
         ("BARID_LOG_FORMAT", "json"),
         ("BARID_OUTPUT", "json"),
-        ("BARID_DANGER_LISTEN_WITHOUT_AUTHENTICATION", "true"),
+        ("BARID_DANGER_LISTEN_WITHOUT_TLS", "true"),
+        ("BARID_DANGER_WITHOUT_KEYS", "true"),
+        ("BARID_LOCAL_READS_WITHOUT_KEY", "true"),
         ("BARID_SERVER", "http://127.0.0.1:1"),
+        ("BARID_CA", "ca.pem"),
     ]);
     let layer = from_variables(&every, &mut Vec::new());
     assert_eq!(layer.replicas, Some(3));
     assert_eq!(layer.log_bytes_max, Some(Size(64 << 30)));
-    assert_eq!(layer.danger_listen_without_authentication, Some(true));
+    assert_eq!(layer.connections_max, Some(1000));
+    assert_eq!(layer.danger_without_keys, Some(true));
     check_variables(&every).unwrap();
 }
 
@@ -212,6 +224,14 @@ fn example() {
         keys.push(key);
         let mut used = lines.clone();
         used[index] = line.strip_prefix('#').unwrap();
+        if key.starts_with("tls_") {
+            // None of them goes alone.
+            used.extend(
+                ["tls_cert = 'c.pem'", "tls_key = 'k.pem'"]
+                    .iter()
+                    .filter(|line| !line.starts_with(key)),
+            );
+        }
         let settings = check(&[], &[], &used.join("\n"));
         let settings = settings.unwrap_or_else(|error| panic!("{line}: {error}"));
         assert_eq!(origin(&settings, key), "file", "{key}");
@@ -272,14 +292,40 @@ fn rules() {
         broken(&[&cluster[..], &["--data-dir", "x"]].concat()),
         "data_dir"
     );
-    assert_eq!(broken(&["--grpc-listen", "0.0.0.0:50051"]), "grpc_listen");
-    assert_eq!(broken(&["--http-listen", "0.0.0.0:8080"]), "http_listen");
+    assert_eq!(broken(&["--tls-cert", "c.pem"]), "tls_cert");
+    assert_eq!(broken(&["--tls-key", "k.pem"]), "tls_key");
+    assert_eq!(broken(&["--tls-client-ca", "ca.pem"]), "tls_client_ca");
+    assert_eq!(broken(&["--connections-max", "0"]), "connections_max");
+    assert_eq!(broken(&["--begin-timeout", "1ms"]), "begin_timeout");
+    assert_eq!(broken(&["--idle-timeout", "2d"]), "idle_timeout");
     assert_eq!(broken(&["--nats-listen", "[::]:4222"]), "nats_listen");
     check(&[&cluster[..], &["--replicas", "3"]].concat(), &[], "").unwrap();
-    let danger = "--danger-listen-without-authentication";
-    check(&["--grpc-listen", "[::]:50051", danger], &[], "").unwrap();
-    check(&["--http-listen", "[::]:8080", danger], &[], "").unwrap();
     check(&["--grpc-listen", "[::1]:50051"], &[], "").unwrap();
+}
+
+/// A listener that other machines reach needs TLS, or the danger by its name.
+#[test]
+fn dangers() {
+    let tls = ["--tls-cert", "c.pem", "--tls-key", "k.pem"];
+    let no_tls = ["--danger-listen-without-tls"];
+    for (key, listen) in [
+        ("grpc_listen", ["--grpc-listen", "0.0.0.0:50051"]),
+        ("http_listen", ["--http-listen", "[::]:8080"]),
+    ] {
+        let check = |more: &[&str]| check(&[&listen[..], more].concat(), &[], "");
+        let ConfigError(problems) = check(&[]).unwrap_err();
+        let [Problem::Rule { key: named, .. }] = problems.as_slice() else {
+            panic!("{problems:?}")
+        };
+        assert_eq!(*named, key);
+        assert!(
+            problems[0]
+                .to_string()
+                .ends_with("--danger-listen-without-tls")
+        );
+        check(&no_tls).unwrap();
+        check(&tls).unwrap();
+    }
 }
 
 /// Passwords are not shown; paths in a file are relative to the file.

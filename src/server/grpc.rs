@@ -1,14 +1,25 @@
 //! The gRPC side of a node: a listener and its connections, over hyper itself, which bounds what
 //! a connection holds for a client that does not read. tonic's own server does not.
+//!
+//! Beside what is set here, h2 ends a connection that floods it: with resets, its own or those it
+//! provokes, with fields without end, with more than it may send.
 
-use std::{convert::Infallible, future::Future, net::IpAddr, pin::pin, time::Duration};
+use std::{
+    convert::Infallible, error::Error as _, future::Future, io, net::IpAddr, pin::pin,
+    time::Duration,
+};
 
+use bytes::Bytes;
 use http::{HeaderValue, header::AUTHORIZATION};
 use hyper::{
     Request, Response, body::Incoming, rt::Executor, server::conn::http2, service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpListener,
+    time::{Instant, MissedTickBehavior, interval_at, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower_service::Service as _;
@@ -16,9 +27,20 @@ use tower_service::Service as _;
 use crate::{
     fault::Fault,
     gate::Gate,
-    server::incoming::accept,
-    wire::status::{reason, status},
+    server::{
+        grpc::activity::{Activity, Answer, Call, answered},
+        incoming::{Arrival, Entrance, Opened},
+        refusal,
+        socket::Socket,
+    },
+    telemetry::connections::Cut,
+    wire::{
+        peer::PeerCertificate,
+        status::{reason, status},
+    },
 };
+
+pub mod activity;
 
 /// Time between two HTTP/2 pings to a silent client.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -30,6 +52,31 @@ const OURS: &str = "/barid.v1.";
 const STREAMS_MAX: u32 = 1024;
 /// Bytes that a stream may have waiting within its connection: at least one frame goes in.
 const SEND_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a call's metadata, as HTTP/2 counts them (RFC 9113 section 6.5.2).
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Calls that a client has reset and that wait to be taken; with more, h2 ends the connection.
+const RESETS_MAX: usize = 20;
+/// Streams that break the protocol, and that h2 resets; with more, it ends the connection.
+const FAULTS_MAX: usize = 256;
+/// What a client says first (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The gRPC side.
+#[derive(Clone, Debug)]
+pub struct Grpc {
+    /// Where connections come in.
+    pub entrance: Entrance,
+    /// What they may call.
+    pub routes: Routes,
+    /// Who may.
+    pub gate: Gate,
+    /// From its cancellation on each connection ends with its last stream.
+    pub drain: CancellationToken,
+    /// What is still open then is cut off.
+    pub end: CancellationToken,
+    /// Counts connections, and what runs for them.
+    pub connections: TaskTracker,
+}
 
 /// Runs what hyper spawns among the connections, so that the stop waits for it, too.
 #[derive(Clone, Debug)]
@@ -44,104 +91,161 @@ where
     }
 }
 
-/// Accepts connections until `drain`. From then on each ends with its last stream; what is still
-/// open at `end` is cut off. `connections` counts them.
-pub async fn run(
-    listener: TcpListener,
-    (routes, gate): (Routes, Gate),
-    drain: CancellationToken,
-    end: CancellationToken,
-    connections: TaskTracker,
-) {
-    // Once, and not for each connection.
-    let routes = routes.prepare();
-    loop {
-        let socket = tokio::select! {
-            biased;
-            // Closes the listener.
-            () = drain.cancelled() => return,
-            // A connection that is not taken stays in the system's queue.
-            socket = accept(&listener) => socket,
-        };
-        let (routes, drain, end) = ((routes.clone(), gate.clone()), drain.clone(), end.clone());
-        let tracked = Tracked(connections.clone());
-        connections.spawn(connection(socket, routes, tracked, drain, end));
-    }
-}
-
-async fn connection(
-    socket: TcpStream,
-    (routes, gate): (Routes, Gate),
-    tracked: Tracked,
-    drain: CancellationToken,
-    end: CancellationToken,
-) {
-    let from = socket.peer_addr().ok().map(|peer| peer.ip());
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (mut routes, gate) = (routes.clone(), gate.clone());
-        async move {
-            let shown = request.headers().get(AUTHORIZATION).cloned();
-            let path = request.uri().path().to_owned();
-            let answer = match admitted(&gate, request, shown.as_ref(), from) {
-                Ok(request) => answered(routes.call(request.map(Body::new)).await),
-                Err(fault) => status(&fault).into_http(),
-            };
-            if let Some(reason) = refusal(&answer) {
-                gate.refused(
-                    shown.as_ref().map(HeaderValue::as_bytes),
-                    from,
-                    &path,
-                    &reason,
-                );
-            }
-            Ok::<_, Infallible>(answer)
-        }
-    });
-    let connection = http2::Builder::new(tracked)
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_send_buf_size(SEND_BYTES_MAX)
-        .serve_connection(TokioIo::new(socket), service);
-    let mut connection = pin!(connection);
-    let result = tokio::select! {
-        biased;
-        () = end.cancelled() => return,
-        result = connection.as_mut() => result,
-        // The connection goes on below.
-        () = drain.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
+impl Grpc {
+    /// Accepts connections until `drain`.
+    pub async fn run(mut self, listener: TcpListener) {
+        // Once, and not for each connection.
+        self.routes = self.routes.prepare();
+        loop {
+            let arrival = tokio::select! {
                 biased;
-                () = end.cancelled() => return,
-                result = connection => result,
-            }
+                // Closes the listener.
+                () = self.drain.cancelled() => return,
+                // A connection that is not taken stays in the system's queue.
+                arrival = self.entrance.next(&listener) => arrival,
+            };
+            self.connections.spawn(self.clone().connection(arrival));
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "gRPC connection");
+    }
+
+    async fn connection(self, arrival: Arrival) {
+        let began = async {
+            let mut opened = self.entrance.open(arrival).await?;
+            self.begun(&mut opened).await.then_some(opened)
+        };
+        let opened = tokio::select! {
+            biased;
+            () = self.end.cancelled() => return,
+            // Nothing was asked for yet.
+            () = self.drain.cancelled() => return,
+            // Boxed: a handshake is large, and over before the connection begins to stay.
+            began = Box::pin(began) => began,
+        };
+        if let Some(opened) = opened {
+            self.serve(opened).await;
+        }
+    }
+
+    /// Whether the client begins as HTTP/2 does, in its time, and is to be served.
+    async fn begun(&self, opened: &mut Opened) -> bool {
+        if let Some(refused) = &opened.refused {
+            let words = refusal::goodbye(refused.reason);
+            refusal::say(&mut opened.socket, &words).await;
+            return false;
+        }
+        match timeout_at(opened.deadline, read_preface(&mut opened.socket)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => tracing::debug!(%error, "gRPC connection"),
+            Err(_) => self.entrance.note(Cut::Slow, opened.address),
+        }
+        false
+    }
+
+    async fn serve(self, opened: Opened) {
+        let Opened {
+            socket, address, ..
+        } = opened;
+        let activity = Activity::default();
+        let asker = Asker {
+            gate: self.gate,
+            from: address,
+            certificate: socket.certificate(),
+        };
+        let (calls, routes) = (activity.clone(), self.routes);
+        let service = service_fn(move |request| {
+            answer(routes.clone(), calls.begin(), asker.clone(), request)
+        });
+        let connection = http2::Builder::new(Tracked(self.connections))
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_send_buf_size(SEND_BYTES_MAX)
+            .max_header_list_size(HEADER_BYTES_MAX)
+            .max_pending_accept_reset_streams(RESETS_MAX)
+            .max_local_error_reset_streams(FAULTS_MAX)
+            .serve_connection(TokioIo::new(socket), service);
+        let mut connection = pin!(connection);
+        let result = tokio::select! {
+            biased;
+            () = self.end.cancelled() => return,
+            result = connection.as_mut() => result,
+            // The connection goes on below, in each of these.
+            () = self.drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    biased;
+                    () = self.end.cancelled() => return,
+                    result = connection => result,
+                }
+            }
+            () = idle(&activity, self.entrance.idle_after()) => {
+                self.entrance.note(Cut::Idle, address);
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    biased;
+                    () = self.end.cancelled() => return,
+                    // A call may have come just before the client was told.
+                    result = connection => result,
+                }
+            }
+        };
+        if let Err(error) = result {
+            if is_flood(&error) {
+                self.entrance.note(Cut::Flood, address);
+            }
+            tracing::debug!(%error, "gRPC connection");
+        }
     }
 }
 
-/// A request with its caller, and without the key: no service sees that. Health and reflection are
-/// everybody's.
-fn admitted(
-    gate: &Gate,
-    mut request: Request<Incoming>,
-    shown: Option<&HeaderValue>,
-    from: Option<IpAddr>,
-) -> Result<Request<Incoming>, Fault> {
-    request.headers_mut().remove(AUTHORIZATION);
-    if request.uri().path().starts_with(OURS) {
-        let caller = gate.admit(shown.map(HeaderValue::as_bytes), from)?;
-        request.extensions_mut().insert(caller);
+/// Answers a request; the call ends with its answer's body.
+async fn answer(
+    mut routes: Routes,
+    call: Call,
+    asker: Asker,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    let shown = request.headers().get(AUTHORIZATION).cloned();
+    let path = request.uri().path().to_owned();
+    let answer = match asker.admitted(request) {
+        Ok(request) => answered(routes.call(request.map(Body::new)).await),
+        Err(fault) => status(&fault).into_http(),
+    };
+    if let Some(reason) = why_refused(&answer) {
+        let shown = shown.as_ref().map(HeaderValue::as_bytes);
+        asker.gate.refused(shown, Some(asker.from), &path, &reason);
     }
-    Ok(request)
+    Ok(call.answer(answer))
+}
+
+/// Who asks on a connection, as far as that tells.
+#[derive(Clone, Debug)]
+struct Asker {
+    gate: Gate,
+    from: IpAddr,
+    certificate: Option<PeerCertificate>,
+}
+
+impl Asker {
+    /// A request with its caller, and without the key: no service sees that. Health and reflection
+    /// are everybody's.
+    fn admitted(&self, mut request: Request<Incoming>) -> Result<Request<Incoming>, Fault> {
+        let shown = request.headers_mut().remove(AUTHORIZATION);
+        if let Some(certificate) = self.certificate {
+            request.extensions_mut().insert(certificate);
+        }
+        if request.uri().path().starts_with(OURS) {
+            let shown = shown.as_ref().map(HeaderValue::as_bytes);
+            let caller = self.gate.admit(shown, Some(self.from))?;
+            request.extensions_mut().insert(caller);
+        }
+        Ok(request)
+    }
 }
 
 /// Why an answer says that its caller may not, if it does so at once.
-fn refusal(answer: &Response<Body>) -> Option<String> {
+fn why_refused(answer: &Response<Body>) -> Option<String> {
     let status = Status::from_header_map(answer.headers())?;
     let is_refusal = matches!(
         status.code(),
@@ -150,9 +254,45 @@ fn refusal(answer: &Response<Body>) -> Option<String> {
     is_refusal.then(|| reason(&status).unwrap_or_default())
 }
 
-fn answered<T>(result: Result<T, Infallible>) -> T {
-    match result {
-        Ok(answer) => answer,
-        Err(never) => match never {},
+/// Returns once nothing was asked for in at least this time, at most twice as long.
+async fn idle(activity: &Activity, after: Duration) {
+    let mut look = interval_at(Instant::now() + after, after);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before = None;
+    loop {
+        look.tick().await;
+        let at_rest = activity.at_rest();
+        if at_rest.is_some() && at_rest == before {
+            return;
+        }
+        before = at_rest;
     }
 }
+
+/// Reads what a client says first, and gives it back to whoever reads next.
+async fn read_preface(socket: &mut Socket) -> io::Result<()> {
+    let mut said = [0; PREFACE.len()];
+    let mut len = 0;
+    while len < PREFACE.len() && PREFACE.starts_with(&said[..len]) {
+        match socket.read(&mut said[len..]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            more => len += more,
+        }
+    }
+    if said != PREFACE {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the client does not speak HTTP/2",
+        ));
+    }
+    socket.rewind(Bytes::from_static(PREFACE));
+    Ok(())
+}
+
+fn is_flood(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    cause.is_some_and(|cause: &h2::Error| cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,13 @@
 //! request is written by [`stream`]; all else goes by hyper to the [`mod@router`].
 
 use std::{
+    convert::Infallible,
     net::IpAddr,
     pin::pin,
     time::{Duration, SystemTime},
 };
 
-use axum::Router;
+use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -15,9 +16,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::watch,
-    time::timeout,
+    time::{sleep, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service as _;
@@ -29,11 +30,14 @@ use crate::{
         http::{
             patient::Patient,
             router::{STREAM, router},
-            stream::{Asked, Rewound, read_head},
+            stream::{Asked, read_head},
         },
-        incoming::accept,
+        incoming::{Arrival, Entrance, Opened},
+        refusal,
+        socket::Socket,
     },
-    wire::log::Log,
+    telemetry::connections::Cut,
+    wire::{log::Log, peer::PeerCertificate},
 };
 
 pub mod admission;
@@ -44,10 +48,12 @@ pub mod patient;
 pub mod router;
 pub mod stream;
 
-/// How long a client may take to send a request's head, and an idle connection may stay.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a request's head, and of what a connection holds unsent beside one frame.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may take to send a request when the node drains.
+const LAST_REQUEST: Duration = Duration::from_millis(200);
+/// What is answered even to whoever is refused otherwise: a node that is full is not dead.
+const OPERATION: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// What a node is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -112,48 +118,64 @@ impl Web {
     pub async fn run(
         self,
         listener: TcpListener,
+        entrance: Entrance,
         drain: CancellationToken,
         end: CancellationToken,
         connections: TaskTracker,
     ) {
         let router = router(self.clone());
         loop {
-            let socket = tokio::select! {
+            let arrival = tokio::select! {
                 biased;
                 () = end.cancelled() => return,
                 // A connection that is not taken stays in the system's queue.
-                socket = accept(&listener) => socket,
+                arrival = entrance.next(&listener) => arrival,
             };
-            let (web, router) = (self.clone(), router.clone());
+            let parts = (entrance.clone(), router.clone());
             let (drain, end, tracker) = (drain.clone(), end.clone(), connections.clone());
-            connections.spawn(web.connection(socket, router, drain, end, tracker));
+            connections.spawn(self.clone().connection(arrival, parts, drain, end, tracker));
         }
     }
 
     async fn connection(
         self,
-        mut socket: TcpStream,
-        router: Router,
+        arrival: Arrival,
+        (entrance, router): (Entrance, Router),
         drain: CancellationToken,
         end: CancellationToken,
         connections: TaskTracker,
     ) {
-        let from = socket.peer_addr().ok().map(|peer| peer.ip());
         // A subscriber that takes nothing ends this connection alone.
         let end = end.child_token();
+        let opened = tokio::select! {
+            biased;
+            () = end.cancelled() => return,
+            opened = entrance.open(arrival) => opened,
+        };
+        let Some(mut opened) = opened else { return };
+        let from = Some(opened.address);
+        if let Some(refused) = &opened.refused {
+            let connection = Connection { end, from };
+            let refused = refuse(opened.socket, refused.reason, router, connection);
+            return drop(timeout_at(opened.deadline, refused).await);
+        }
         let head = tokio::select! {
             biased;
             () = end.cancelled() => return,
+            head = first_head(&mut opened, &entrance) => head,
             // Nothing was asked for yet.
-            () = drain.cancelled() => Ok(Ok(Bytes::new())),
-            head = timeout(HEAD_TIMEOUT, read_head(&mut socket, STREAM, BUFFER_BYTES_MAX)) => head,
+            () = drained(&drain) => return,
         };
-        let Ok(Ok(head)) = head else {
-            // The client has gone, or says nothing.
-            return;
-        };
+        let Some(head) = head else { return };
+        let mut socket = opened.socket;
+        let certificate = socket.certificate();
         let events = match stream::asked(&head, STREAM) {
-            Some(asked) => self.open(asked, from, end.clone()).await,
+            Some(mut asked) => {
+                if let Some(certificate) = certificate {
+                    asked.extensions.insert(certificate);
+                }
+                self.open(asked, from, end.clone()).await
+            }
             None => None,
         };
         if let Some(events) = events {
@@ -162,9 +184,15 @@ impl Web {
             connections.spawn(self.send(socket, events, end));
             return;
         }
-        let socket = Patient::new(Rewound::new(head, socket), self.hub.patience());
-        let connection = Connection { end, from };
-        serve(socket, router, drain, connection).await;
+        socket.rewind(head);
+        let socket = Patient::new(socket, self.hub.patience());
+        let http = Http {
+            router,
+            certificate,
+            idle_after: entrance.idle_after(),
+            connection: Connection { end, from },
+        };
+        http.serve(socket, drain).await;
     }
 
     /// The stream that is asked for; none if there is anything to say against it.
@@ -184,7 +212,7 @@ impl Web {
     /// Sends a stream to its end.
     fn send(
         &self,
-        socket: TcpStream,
+        socket: Socket,
         events: Events,
         end: CancellationToken,
     ) -> impl Future<Output = ()> + use<> {
@@ -202,39 +230,91 @@ impl Web {
     }
 }
 
-/// Serves a connection by hyper and the router.
-async fn serve(
-    socket: Patient<Rewound>,
+/// How a connection is served by hyper and the router.
+struct Http {
     router: Router,
-    drain: CancellationToken,
+    certificate: Option<PeerCertificate>,
+    idle_after: Duration,
     connection: Connection,
-) {
-    let end = connection.end.clone();
+}
+
+impl Http {
+    async fn serve(self, socket: Patient<Socket>, drain: CancellationToken) {
+        let end = self.connection.end.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let extensions = request.extensions_mut();
+            extensions.insert(self.connection.clone());
+            if let Some(certificate) = self.certificate {
+                extensions.insert(certificate);
+            }
+            self.router.clone().call(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // The first head is there already; before each other one the connection may be idle.
+            .header_read_timeout(self.idle_after)
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .serve_connection(TokioIo::new(socket), service);
+        let mut connection = pin!(connection);
+        let result = tokio::select! {
+            biased;
+            () = end.cancelled() => return,
+            result = connection.as_mut() => result,
+            // The connection goes on below.
+            () = drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    biased;
+                    () = end.cancelled() => return,
+                    result = connection => result,
+                }
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "HTTP connection");
+        }
+    }
+}
+
+/// Answers one request of a connection that is not served.
+async fn refuse(socket: Socket, reason: Cut, router: Router, connection: Connection) {
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(connection.clone());
-        router.clone().call(request)
+        let (mut router, connection) = (router.clone(), connection.clone());
+        async move {
+            if !OPERATION.contains(&request.uri().path()) {
+                return Ok::<_, Infallible>(refusal::answer(reason).map(Body::from));
+            }
+            request.extensions_mut().insert(connection);
+            router.call(request).await
+        }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .keep_alive(false)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(socket), service);
-    let mut connection = pin!(connection);
-    let result = tokio::select! {
-        biased;
-        () = end.cancelled() => return,
-        result = connection.as_mut() => result,
-        // The connection goes on below.
-        () = drain.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                biased;
-                () = end.cancelled() => return,
-                result = connection => result,
-            }
-        }
-    };
-    if let Err(error) = result {
+    if let Err(error) = connection.await {
         tracing::debug!(%error, "HTTP connection");
+    }
+}
+
+/// Returns once a connection without a request is to end: not at once, because whoever has just
+/// come may be about to ask how the node is.
+async fn drained(drain: &CancellationToken) {
+    drain.cancelled().await;
+    sleep(LAST_REQUEST).await;
+}
+
+/// The head of a connection's first request, if it comes in time.
+async fn first_head(opened: &mut Opened, entrance: &Entrance) -> Option<Bytes> {
+    let head = read_head(&mut opened.socket, BUFFER_BYTES_MAX);
+    match timeout_at(opened.deadline, head).await {
+        Ok(Ok(head)) => Some(head),
+        // The client has gone.
+        Ok(Err(_)) => None,
+        Err(_) => {
+            entrance.note(Cut::Slow, opened.address);
+            refusal::say(&mut opened.socket, &refusal::too_slow()).await;
+            None
+        }
     }
 }

@@ -1,12 +1,33 @@
-//! Incoming connections, with what every subscriber's socket needs.
+//! Incoming connections: let in or refused, with what every subscriber's socket needs, and with
+//! TLS.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::sleep,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    server::{
+        door::{self, Door, Pass},
+        files, refusal,
+        socket::Socket,
+        tls::Tls,
+    },
+    telemetry::{
+        Metrics,
+        connections::{Cut, Listener},
+    },
 };
 
 /// Pause after an accept that failed.
@@ -15,13 +36,222 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// subscriber costs the kernel little, and others nothing.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES_MAX: u32 = 16 * 1024;
+/// Bytes that TLS holds encrypted for a connection: one record. What is behind it stays in buffers
+/// that all subscribers share.
+const TLS_BYTES_MAX: usize = 16 * 1024;
+/// Refused connections that are told why at once; beyond them they are closed without a word.
+const REFUSALS_MAX: usize = 64;
+/// The first byte of a TLS connection: a handshake record (RFC 8446 section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Where a listener's connections come in; clones share it.
+#[derive(Clone, Debug)]
+pub struct Entrance {
+    options: Options,
+    listener: Listener,
+    refusals: Arc<Semaphore>,
+}
+
+/// What connections are held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most connections of both listeners; none = as many as open files allow, at most 100,000.
+    pub connections_max: Option<u32>,
+    /// Most connections of one address.
+    pub per_address_max: u32,
+    /// Connections that one address may open a second, at least 1; ten seconds' worth at once.
+    pub rate_per_address: u32,
+    /// How long a client may take for TLS and the beginning of its first request together.
+    pub begin_within: Duration,
+    /// After how long a connection on which nothing is asked for is ended.
+    pub idle_after: Duration,
+}
+
+/// What both entrances share.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who may come in.
+    pub door: Door,
+    /// None = connections are plain.
+    pub tls: Option<Tls>,
+    /// How long a client may take for TLS and the beginning of its first request together.
+    pub begin_within: Duration,
+    /// After how long a connection on which nothing is asked for is ended.
+    pub idle_after: Duration,
+}
+
+/// A connection that has come.
+#[derive(Debug)]
+pub struct Arrival {
+    socket: TcpStream,
+    address: IpAddr,
+    at: Instant,
+    standing: Standing,
+}
+
+#[derive(Debug)]
+enum Standing {
+    In(Pass),
+    Refused(Refused),
+}
+
+/// Why a connection is refused, and the leave to say so.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub reason: Cut,
+    _leave: OwnedSemaphorePermit,
+}
+
+/// A connection that is set up.
+#[derive(Debug)]
+pub struct Opened {
+    /// It.
+    pub socket: Socket,
+    /// Whose it is.
+    pub address: IpAddr,
+    /// When its first request must have begun.
+    pub deadline: Instant,
+    /// Set if it is only to be told why it is not served.
+    pub refused: Option<Refused>,
+}
+
+impl Options {
+    /// What these limits come to on this system; may raise its limit of open files.
+    pub fn new(limits: Limits, tls: Option<Tls>, metrics: Metrics) -> Self {
+        let door = door::Options {
+            connections_max: files::connections_max(limits.connections_max),
+            per_address_max: limits.per_address_max,
+            rate_per_address: limits.rate_per_address,
+        };
+        Self {
+            door: Door::new(door, metrics),
+            tls,
+            begin_within: limits.begin_within,
+            idle_after: limits.idle_after,
+        }
+    }
+}
+
+impl Entrance {
+    /// That of a listener.
+    pub fn new(listener: Listener, options: Options) -> Self {
+        Self {
+            options,
+            listener,
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+        }
+    }
+
+    /// After how long a connection on which nothing is asked for is ended.
+    pub fn idle_after(&self) -> Duration {
+        self.options.idle_after
+    }
+
+    /// Counts a connection that is cut.
+    pub fn note(&self, reason: Cut, address: IpAddr) {
+        self.options.door.note(reason, address, Instant::now());
+    }
+
+    /// The next connection that is let in, or that is told why it is not.
+    pub async fn next(&self, listener: &TcpListener) -> Arrival {
+        loop {
+            let (socket, address) = accept(listener).await;
+            let at = Instant::now();
+            let address = address.ip();
+            let standing = match self.options.door.enter(self.listener, address, at) {
+                Ok(pass) => Standing::In(pass),
+                // A handshake is the most that a flood can cost.
+                Err(Cut::Address | Cut::Rate) if self.options.tls.is_some() => continue,
+                Err(reason) => match Arc::clone(&self.refusals).try_acquire_owned() {
+                    Ok(leave) => Standing::Refused(Refused {
+                        reason,
+                        _leave: leave,
+                    }),
+                    Err(_) => continue,
+                },
+            };
+            return Arrival {
+                socket,
+                address,
+                at,
+                standing,
+            };
+        }
+    }
+
+    /// Sets a connection up; none if it ends before it is.
+    pub async fn open(&self, arrival: Arrival) -> Option<Opened> {
+        let Arrival {
+            socket,
+            address,
+            at,
+            standing,
+        } = arrival;
+        let (pass, refused, within) = match standing {
+            Standing::In(pass) => (Some(pass), None, self.options.begin_within),
+            Standing::Refused(refused) => (None, Some(refused), refusal::REFUSAL_TIME),
+        };
+        let deadline = at + within;
+        let opened = match &self.options.tls {
+            None => Ok(Ok(Some(Socket::plain(socket, pass)))),
+            Some(tls) => timeout_at(deadline, self.handshake(tls, socket, pass)).await,
+        };
+        match opened {
+            Ok(Ok(socket)) => Some(Opened {
+                socket: socket?,
+                address,
+                deadline,
+                refused,
+            }),
+            Ok(Err(error)) => {
+                tracing::debug!(%address, %error, "TLS");
+                self.note(Cut::Tls, address);
+                None
+            }
+            Err(_) => {
+                self.note(Cut::Slow, address);
+                None
+            }
+        }
+    }
+
+    /// None if the client leaves without a word.
+    async fn handshake(
+        &self,
+        tls: &Tls,
+        socket: TcpStream,
+        pass: Option<Pass>,
+    ) -> io::Result<Option<Socket>> {
+        let mut first = [0];
+        if socket.peek(&mut first).await? == 0 {
+            return Ok(None);
+        }
+        if first != [TLS_HANDSHAKE] {
+            refusal::say(socket, &refusal::speak_tls(self.listener)).await;
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the client does not speak TLS",
+            ));
+        }
+        let acceptor = TlsAcceptor::from(tls.config(self.listener));
+        let accepted = acceptor.accept_with(socket, |session| {
+            session.set_buffer_limit(Some(TLS_BYTES_MAX));
+        });
+        let socket = Socket::tls(accepted.await?, pass);
+        if let Some(certificate) = socket.certificate() {
+            tracing::debug!(listener = self.listener.as_str(), %certificate, "a client has proved itself");
+        }
+        Ok(Some(socket))
+    }
+}
 
 /// The next connection, with what every subscriber's socket needs.
-pub async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => match prepare(&socket) {
-                Ok(()) => return socket,
+            Ok((socket, address)) => match prepare(&socket) {
+                Ok(()) => return (socket, address),
                 // The client has gone already.
                 Err(error) => tracing::debug!(%error, "a connection ended at once"),
             },

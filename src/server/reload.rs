@@ -1,6 +1,7 @@
-//! The taxonomy's file, read again when it changes.
+//! Files that are read again when they change; the taxonomy's first of all.
 
 use std::{
+    future::pending,
     io,
     path::PathBuf,
     time::{Duration, SystemTime},
@@ -8,9 +9,9 @@ use std::{
 
 use tokio::{
     fs,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -19,18 +20,20 @@ use crate::routing::{
     taxonomy::{LiveTaxonomy, TAXONOMY_BYTES_MAX, Taxonomy},
 };
 
-/// Time between two looks at the file. A look costs one `stat`; notifications of the kernel would
+/// Time between two looks at files. A look costs one `stat` each; notifications of the kernel would
 /// miss what a container's volume or a network does.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Keeps the taxonomy as its file says.
+/// Tells when files are to be read again.
 #[derive(Debug)]
-pub struct Reload {
-    file: PathBuf,
-    taxonomy: LiveTaxonomy,
-    /// How the file was at the last look, if there was one; `None` within is a file that is not
+pub struct Watch {
+    files: Vec<PathBuf>,
+    look: Interval,
+    /// None if the system does not give it.
+    hangup: Option<Signal>,
+    /// How each file was at the last look, if there was one; `None` within is a file that is not
     /// there.
-    seen: Option<Option<State>>,
+    seen: Option<Vec<Option<State>>>,
 }
 
 /// What tells one content of a file from another without reading it.
@@ -38,6 +41,13 @@ pub struct Reload {
 struct State {
     modified: SystemTime,
     len: u64,
+}
+
+/// Keeps the taxonomy as its file says.
+#[derive(Debug)]
+pub struct Reload {
+    file: PathBuf,
+    taxonomy: LiveTaxonomy,
 }
 
 /// Why the file can't be taken.
@@ -51,38 +61,80 @@ enum ReloadError {
     Taxonomy(#[from] TaxonomyError),
 }
 
-impl Reload {
-    /// Follows a file, from which the taxonomy of now was read.
-    pub fn new(file: PathBuf, taxonomy: LiveTaxonomy) -> Self {
+impl Watch {
+    /// Looks at these files from now on.
+    pub fn new(files: Vec<PathBuf>) -> Self {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let hangup = signal(SignalKind::hangup())
+            .inspect_err(|error| tracing::error!(%error, "SIGHUP can't be waited for"))
+            .ok();
         Self {
-            file,
-            taxonomy,
+            files,
+            look,
+            hangup,
             seen: None,
         }
     }
 
-    /// Looks at the file every second, and at once on SIGHUP, until `stop`. A file that can't be
-    /// used changes nothing: the taxonomy before it stays.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
-            Err(error) => {
-                tracing::error!(%error, "SIGHUP can't be waited for; the taxonomy stays as it is");
-                return stop.cancelled().await;
+    /// Waits until a file is not as it was at the last look, which the first always finds, or until
+    /// SIGHUP. Looks every second. Each state is told of once, not once a second.
+    pub async fn changed(&mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                // Asked for: they are read even if they look the same.
+                () = hung_up(&mut self.hangup) => self.seen = None,
+                // A tick that is dropped comes again.
+                _ = self.look.tick() => {}
             }
-        };
+            // Before they are read: what changes after this is found by the next look.
+            let mut states = Vec::with_capacity(self.files.len());
+            for file in &self.files {
+                let metadata = fs::metadata(file).await;
+                let state = metadata.and_then(|metadata| {
+                    Ok(State {
+                        modified: metadata.modified()?,
+                        len: metadata.len(),
+                    })
+                });
+                states.push(state.ok());
+            }
+            if self.seen.as_ref() != Some(&states) {
+                self.seen = Some(states);
+                return;
+            }
+        }
+    }
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(hangup) => {
+            hangup.recv().await;
+        }
+        None => pending().await,
+    }
+}
+
+impl Reload {
+    /// Follows a file, from which the taxonomy of now was read.
+    pub fn new(file: PathBuf, taxonomy: LiveTaxonomy) -> Self {
+        Self { file, taxonomy }
+    }
+
+    /// Reads the file when it changes, and at once on SIGHUP, until `stop`. A file that can't be
+    /// used changes nothing: the taxonomy before it stays.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut watch = Watch::new(vec![self.file.clone()]);
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                // Asked for: read it even if it looks the same.
-                _ = hangup.recv() => self.seen = None,
-                // A tick that is dropped comes again.
-                _ = look.tick() => {}
+                // A change that is not seen now is seen by the next look.
+                () = watch.changed() => {}
             }
-            if let Err(error) = self.look().await {
+            if let Err(error) = self.read().await {
                 tracing::error!(
                     file = %self.file.display(), %error,
                     "the taxonomy can't be used; routing goes on with the one before"
@@ -91,23 +143,8 @@ impl Reload {
         }
     }
 
-    /// Reads the file if it is not as it was at the last look.
-    async fn look(&mut self) -> Result<(), ReloadError> {
-        // Before the text: what changes after this is found by the next look.
-        let metadata = fs::metadata(&self.file).await;
-        let state = metadata.and_then(|metadata| {
-            Ok(State {
-                modified: metadata.modified()?,
-                len: metadata.len(),
-            })
-        });
-        let found = state.as_ref().ok().copied();
-        if self.seen == Some(found) {
-            return Ok(());
-        }
-        // Whatever comes of it: each state of the file is spoken of once, not once a second.
-        self.seen = Some(found);
-        let len = state?.len;
+    async fn read(&self) -> Result<(), ReloadError> {
+        let len = fs::metadata(&self.file).await?.len();
         if usize::try_from(len).unwrap_or(usize::MAX) > TAXONOMY_BYTES_MAX {
             return Err(ReloadError::TooLong(len));
         }

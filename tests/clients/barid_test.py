@@ -48,8 +48,11 @@ from barid.v1 import (  # noqa: E402
 class Barid:
     """A connection to a node."""
 
-    def __init__(self, address):
-        self.channel = grpc.insecure_channel(address)
+    def __init__(self, address, credentials=None):
+        if credentials is None:
+            self.channel = grpc.insecure_channel(address)
+        else:
+            self.channel = grpc.secure_channel(address, credentials)
         self.publisher = publisher_pb2_grpc.PublisherServiceStub(self.channel)
         self.subscriber = subscriber_pb2_grpc.SubscriberServiceStub(self.channel)
         self.articles = articles_pb2_grpc.ArticleServiceStub(self.channel)

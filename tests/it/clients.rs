@@ -5,7 +5,9 @@ use std::{
     process::Command,
 };
 
-use crate::harness::Node;
+use tempfile::TempDir;
+
+use crate::{certificates::Authority, harness::Node};
 
 /// The interpreter to test with: what `make test` names, or what it has installed.
 fn python() -> PathBuf {
@@ -44,6 +46,18 @@ fn check(program: &str, args: &[&str]) {
 fn grpc_client() {
     let node = Node::start();
     check("grpc_client.py", &[&node.grpc]);
+}
+
+/// grpcio, http.client and ssl speak TLS with both listeners, of versions 1.2 and 1.3 alone, and
+/// agree with each on its protocol.
+#[test]
+fn tls_client() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path(), "authority");
+    let pair = authority.pair("server");
+    let node = Node::start_with(&pair.flags());
+    let ca = authority.pem.to_str().unwrap();
+    check("tls_client.py", &[&node.grpc, &node.http, ca]);
 }
 
 /// A core NATS reader gets whole committed copies with their headers, can tell which one to take,

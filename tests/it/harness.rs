@@ -166,8 +166,9 @@ impl Node {
             .unwrap();
         let ready: Ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("not ready: {error}: {line:?}\n{}", self.log()));
-        self.grpc = ready.grpc.trim_start_matches("http://").to_owned();
-        self.http = ready.http.trim_start_matches("http://").to_owned();
+        let address = |url: &str| url.split_once("://").unwrap().1.to_owned();
+        self.grpc = address(&ready.grpc);
+        self.http = address(&ready.http);
         self.nats = ready.nats;
     }
 

@@ -6,26 +6,25 @@
 //! stream that is asked for on a connection that has had other requests still goes by hyper.
 
 use std::{
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use http_body::Body as _;
 use jiff::{Timestamp, fmt::rfc2822};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use crate::delivery::sse::Events;
+use crate::{delivery::sse::Events, server::socket::Socket};
 
 /// Most fields of a request's head; with more, hyper judges it.
 const FIELDS_MAX: usize = 64;
 /// Bytes that a client may send after its request and that are thrown away at once.
 const JUNK_BYTES: usize = 256;
+/// Where a request's head ends.
+const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// A request for a stream, as it came.
 #[derive(Debug)]
@@ -34,19 +33,25 @@ pub struct Asked {
     pub query: Option<String>,
     /// Its fields.
     pub headers: HeaderMap,
+    /// What is known of its connection, as a request of hyper's has it.
+    pub extensions: Extensions,
 }
 
-/// Reads the head of the first request: all of it, or what there is at `bytes_max`, at the end, or
-/// where it can't become a request for this path any more.
+/// Reads the head of the first request, or what there is at `bytes_max`, at the end, or once it
+/// can't become a request any more. What follows the head may be behind it.
 ///
 /// # Errors
 /// Those of the connection.
-pub async fn read_head(socket: &mut TcpStream, path: &str, bytes_max: usize) -> io::Result<Bytes> {
-    let begin = format!("GET {path}").into_bytes();
+pub async fn read_head(socket: &mut Socket, bytes_max: usize) -> io::Result<Bytes> {
     let mut head = BytesMut::new();
-    let is_begun = |head: &[u8]| begin.iter().zip(head).all(|(wanted, has)| wanted == has);
-    while head.len() < bytes_max && !head.ends_with(b"\r\n\r\n") && is_begun(&head) {
+    loop {
+        let seen = head.len().saturating_sub(HEAD_END.len() - 1);
         if socket.read_buf(&mut head).await? == 0 {
+            break;
+        }
+        let has_end = memchr::memmem::find(head.get(seen..).unwrap_or_default(), HEAD_END);
+        let is_request = head.first().is_some_and(u8::is_ascii_uppercase);
+        if has_end.is_some() || !is_request || head.len() >= bytes_max {
             break;
         }
     }
@@ -76,14 +81,18 @@ pub fn asked(head: &[u8], path: &str) -> Option<Asked> {
         || headers.contains_key("transfer-encoding")
         || headers.contains_key("upgrade");
     let has_host = headers.contains_key("host");
-    (asked_path == path && !has_content && has_host).then_some(Asked { query, headers })
+    (asked_path == path && !has_content && has_host).then_some(Asked {
+        query,
+        headers,
+        extensions: Extensions::new(),
+    })
 }
 
 /// Sends a stream's head and its events until either side ends it.
 ///
 /// # Errors
 /// Those of the connection.
-pub async fn send(mut socket: TcpStream, events: Events, now: Timestamp) -> io::Result<()> {
+pub async fn send(mut socket: Socket, events: Events, now: Timestamp) -> io::Result<()> {
     socket.write_all(&head(now)?).await?;
     let mut sending = Sending {
         socket,
@@ -106,7 +115,7 @@ fn head(now: Timestamp) -> io::Result<Bytes> {
 
 /// A stream on its way.
 struct Sending {
-    socket: TcpStream,
+    socket: Socket,
     events: Box<Events>,
     /// What is being written.
     rest: Bytes,
@@ -135,6 +144,8 @@ impl Sending {
                 }
                 self.rest.advance(len);
             }
+            // TLS may hold the last record still; while it does, it takes no other.
+            ready!(Pin::new(&mut self.socket).poll_flush(context))?;
             match ready!(Pin::new(self.events.as_mut()).poll_frame(context)) {
                 Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
                 Some(Err(never)) => match never {},
@@ -153,65 +164,6 @@ impl Future for &mut Sending {
         }
         // Asked only when there is nothing to write, and costs no call to the system then.
         self.poll_gone(context).map(Ok)
-    }
-}
-
-/// A connection of which something was read already.
-#[derive(Debug)]
-pub struct Rewound {
-    before: Bytes,
-    socket: TcpStream,
-}
-
-impl Rewound {
-    /// A connection that gives these bytes first.
-    pub fn new(before: Bytes, socket: TcpStream) -> Self {
-        Self { before, socket }
-    }
-}
-
-impl AsyncRead for Rewound {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.before.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(context, buffer);
-        }
-        let len = self.before.len().min(buffer.remaining());
-        buffer.put_slice(&self.before.split_to(len));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rewound {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
 

@@ -12,6 +12,7 @@ fn pipeline() -> (Pipeline, Tally) {
     let args = ClientArgs {
         key_file: None,
         server: "http://127.0.0.1:1".to_owned(),
+        ca: None,
         output: Output::Text,
         timeout: Span(Duration::from_secs(1)),
     };
