@@ -39,7 +39,6 @@ use crate::{
     telemetry::{LogState, connections::Cut},
     wire::{
         log::Log,
-        peer::PeerCertificate,
         problem::{problem, problem_with},
     },
 };
@@ -170,8 +169,7 @@ impl Web {
             () = drained(&drain) => return,
         };
         let Some(head) = head else { return };
-        let mut socket = opened.socket;
-        let certificate = socket.certificate();
+        let certificate = opened.socket.certificate();
         let events = match stream::asked(&head, STREAM) {
             Some(mut asked) => {
                 if let Some(certificate) = certificate {
@@ -184,25 +182,25 @@ impl Web {
         if let Some(events) = events {
             // As a task of its own, which has no room for all that this one may become: streams are
             // many and stay.
-            connections.spawn(self.send(socket, events, end));
+            connections.spawn(self.send(opened.socket, events, end));
             return;
         }
-        socket.rewind(head);
-        let idle_after = entrance.idle_after();
-        self.serve(socket, certificate, idle_after, drain, end)
-            .await;
+        opened.socket.rewind(head);
+        self.serve(opened, &entrance, drain, end).await;
     }
 
     /// Serves a connection by hyper.
     async fn serve(
         self,
-        socket: Socket,
-        certificate: Option<PeerCertificate>,
-        idle_after: Duration,
+        opened: Opened,
+        entrance: &Entrance,
         drain: CancellationToken,
         end: CancellationToken,
     ) {
-        let own_end = end.clone();
+        let Opened {
+            socket, address, ..
+        } = opened;
+        let (certificate, own_end) = (socket.certificate(), end.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             let (web, end) = (self.clone(), own_end.clone());
             if let Some(certificate) = certificate {
@@ -213,7 +211,7 @@ impl Web {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // The first head is there already; before each other one the connection may be idle.
-            .header_read_timeout(idle_after)
+            .header_read_timeout(entrance.idle_after())
             .max_buf_size(BUFFER_BYTES_MAX)
             .serve_connection(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
@@ -232,6 +230,9 @@ impl Web {
             }
         };
         if let Err(error) = result {
+            if error.is_timeout() {
+                entrance.note(Cut::Idle, address);
+            }
             tracing::debug!(%error, "HTTP connection");
         }
     }
