@@ -167,8 +167,7 @@ impl Web {
             () = drained(&drain) => return,
         };
         let Some(head) = head else { return };
-        let mut socket = opened.socket;
-        let certificate = socket.certificate();
+        let certificate = opened.socket.certificate();
         let events = match stream::asked(&head, STREAM) {
             Some(mut asked) => {
                 if let Some(certificate) = certificate {
@@ -181,18 +180,18 @@ impl Web {
         if let Some(events) = events {
             // As a task of its own, which has no room for all that this one may become: streams are
             // many and stay.
-            connections.spawn(self.send(socket, events, end));
+            connections.spawn(self.send(opened.socket, events, end));
             return;
         }
-        socket.rewind(head);
-        let socket = Patient::new(socket, self.hub.patience());
+        opened.socket.rewind(head);
         let http = Http {
             router,
             certificate,
-            idle_after: entrance.idle_after(),
             connection: Connection { end, from },
+            address: opened.address,
         };
-        http.serve(socket, drain).await;
+        let socket = Patient::new(opened.socket, self.hub.patience());
+        http.serve(socket, &entrance, drain).await;
     }
 
     /// The stream that is asked for; none if there is anything to say against it.
@@ -234,13 +233,13 @@ impl Web {
 struct Http {
     router: Router,
     certificate: Option<PeerCertificate>,
-    idle_after: Duration,
     connection: Connection,
+    address: IpAddr,
 }
 
 impl Http {
-    async fn serve(self, socket: Patient<Socket>, drain: CancellationToken) {
-        let end = self.connection.end.clone();
+    async fn serve(self, socket: Patient<Socket>, entrance: &Entrance, drain: CancellationToken) {
+        let (end, address) = (self.connection.end.clone(), self.address);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let extensions = request.extensions_mut();
             extensions.insert(self.connection.clone());
@@ -252,7 +251,7 @@ impl Http {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // The first head is there already; before each other one the connection may be idle.
-            .header_read_timeout(self.idle_after)
+            .header_read_timeout(entrance.idle_after())
             .max_buf_size(BUFFER_BYTES_MAX)
             .serve_connection(TokioIo::new(socket), service);
         let mut connection = pin!(connection);
@@ -271,6 +270,9 @@ impl Http {
             }
         };
         if let Err(error) = result {
+            if error.is_timeout() {
+                entrance.note(Cut::Idle, address);
+            }
             tracing::debug!(%error, "HTTP connection");
         }
     }

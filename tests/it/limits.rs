@@ -244,6 +244,7 @@ async fn idle() {
     let request: Request<Empty<Bytes>> = get("/healthz");
     client.send_request(request).await.unwrap();
     timeout(LIMIT, connection).await.unwrap().unwrap().unwrap();
+    eventually("both are counted", async || cut(&node, "idle").await == 2.0).await;
 
     publish(&node, 1).await;
     reader.delivery().await;

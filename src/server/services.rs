@@ -1,0 +1,91 @@
+//! What runs in a node beside its listeners.
+
+use crate::{
+    server::{Node, Options, Services, clock, keys, reload::Reload},
+    wire::log::batch::Writer,
+};
+
+impl Node {
+    /// Starts what runs beside the listeners, until the services are to end.
+    pub(super) fn start_services(&self, writer: Writer, options: &Options) -> Services {
+        let mut services = Services::new();
+        let stop = &self.end_services;
+        let (hub, end) = (self.hub.clone(), stop.clone());
+        services.spawn(async move { Ok(hub.run(end).await.map(|()| "hub")?) });
+        let (hub, access, end) = (self.hub.clone(), self.gate.changes(), stop.clone());
+        services.spawn(async move {
+            hub.run_usher(access, end).await;
+            Ok("usher")
+        });
+        let (hub, end) = (self.hub.clone(), stop.clone());
+        services.spawn(async move {
+            hub.run_rounds(clock, end).await;
+            Ok("rounds")
+        });
+        let (gate, log, end) = (self.gate.clone(), self.log.clone(), stop.clone());
+        services.spawn(async move {
+            gate.run(log, end).await;
+            Ok("gate")
+        });
+        let end = stop.clone();
+        services.spawn(async move {
+            writer.run(end).await;
+            Ok("writer")
+        });
+        let (log, end) = (self.log.clone(), stop.clone());
+        services.spawn(async move {
+            log.run_pulse(end).await;
+            Ok("pulse")
+        });
+        let (log, hub, end) = (self.log.clone(), self.hub.clone(), stop.clone());
+        services.spawn(async move {
+            log.run_eraser(|| hub.ring_first(), end).await;
+            Ok("eraser")
+        });
+        let (log, end) = (self.log.clone(), stop.clone());
+        services.spawn(async move {
+            // Beside the start, which it must not delay: a server that is away answers late.
+            tokio::select! {
+                biased;
+                () = end.cancelled() => {}
+                // A question that is dropped only tells nobody.
+                () = log.warn_of_servers() => end.cancelled().await,
+            }
+            Ok("servers")
+        });
+        if let Some(readers) = self.readers.clone() {
+            let (gate, end) = (self.gate.clone(), stop.clone());
+            services.spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = end.cancelled() => {}
+                    () = keys::run_readers(gate, readers) => {}
+                }
+                Ok("readers")
+            });
+        }
+        if let Some(keep) = options.retain {
+            let (log, end) = (self.log.clone(), stop.clone());
+            services.spawn(async move {
+                log.run_sweeper(keep, clock, end).await;
+                Ok("sweeper")
+            });
+        }
+        if let Some(tls) = options.tls.clone() {
+            let end = stop.clone();
+            services.spawn(async move {
+                tls.run(end).await;
+                Ok("tls")
+            });
+        }
+        if let Some(file) = options.taxonomy_file.clone() {
+            let reload = Reload::new(file, self.taxonomy.clone());
+            let end = stop.clone();
+            services.spawn(async move {
+                reload.run(end).await;
+                Ok("taxonomy")
+            });
+        }
+        services
+    }
+}
