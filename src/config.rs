@@ -349,19 +349,16 @@ impl Picker {
                 Output::to_string,
                 Output::Text,
             ),
-            local_reads: self.or(
-                "local_reads_without_key",
-                |layer| layer.local_reads_without_key,
-                bool::to_string,
-                false,
-            ),
-            danger_without_keys: self.or(
-                "danger_without_keys",
-                |layer| layer.danger_without_keys,
-                bool::to_string,
-                false,
-            ),
+            local_reads: self.yes("local_reads_without_key", |layer| {
+                layer.local_reads_without_key
+            }),
+            danger_without_keys: self.yes("danger_without_keys", |layer| layer.danger_without_keys),
         }
+    }
+
+    /// A yes, or no.
+    fn yes(&mut self, key: &'static str, get: impl Fn(&Layer) -> Option<bool>) -> bool {
+        self.or(key, get, bool::to_string, false)
     }
 
     /// A duration.

@@ -90,12 +90,9 @@ impl Picker {
 
     pub(super) fn dangers(&mut self) -> Dangers {
         Dangers {
-            without_tls: self.or(
-                "danger_listen_without_tls",
-                |layer| layer.danger_listen_without_tls,
-                bool::to_string,
-                false,
-            ),
+            without_tls: self.yes("danger_listen_without_tls", |layer| {
+                layer.danger_listen_without_tls
+            }),
         }
     }
 }

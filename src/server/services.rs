@@ -53,6 +53,13 @@ impl Node {
             }
             Ok("servers")
         });
+        self.start_chosen(&mut services, options);
+        services
+    }
+
+    /// Those that settings ask for.
+    fn start_chosen(&self, services: &mut Services, options: &Options) {
+        let stop = &self.end_services;
         if let Some(readers) = self.readers.clone() {
             let (gate, end) = (self.gate.clone(), stop.clone());
             services.spawn(async move {
@@ -86,6 +93,5 @@ impl Node {
                 Ok("taxonomy")
             });
         }
-        services
     }
 }

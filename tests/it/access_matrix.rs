@@ -129,7 +129,7 @@ async fn kinds(node: &Node) -> Vec<Kind> {
         let (id, key) = desk.key("gazette", role, None).await;
         desk.revoke(&id).await;
         kind("revoked", bearer(&key), None, "KEY_INVALID");
-        let (_, key) = desk.key("gazette", role, Some(1)).await;
+        let (_, key) = desk.key("gazette", role, Some(2)).await;
         kind("expired", bearer(&key), None, "KEY_EXPIRED");
         last = key;
     }

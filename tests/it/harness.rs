@@ -33,7 +33,11 @@ pub fn nats_server() -> PathBuf {
 
 /// The program, without our own variables: it refuses those that it does not know.
 pub fn barid() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_barid"));
+    without_variables(Command::new(env!("CARGO_BIN_EXE_barid")))
+}
+
+/// A command without our own variables.
+pub fn without_variables(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("BARID_")) {
             command.env_remove(name);

@@ -23,7 +23,9 @@ use tokio::{
 
 use crate::{
     certificates::Authority,
-    harness::{LIMIT, Node, article, barid, eventually, everything, nats_server},
+    harness::{
+        LIMIT, Node, article, barid, eventually, everything, nats_server, without_variables,
+    },
     web::{get, metric_of, open, problem},
 };
 
@@ -307,7 +309,7 @@ fn open_files() {
     let folder = TempDir::new().unwrap();
     let program = barid();
     let log = folder.path().join("log");
-    let mut child = Command::new("sh")
+    let mut child = without_variables(Command::new("sh"))
         .args([
             "-c",
             "ulimit -Sn 200 && ulimit -Hn 400 && exec \"$0\" \"$@\" 2>log",
