@@ -21,11 +21,13 @@ use crate::{
 pub mod articles;
 pub mod chunk;
 pub mod explain;
+pub mod feeds;
 pub mod group;
 pub mod grpc;
 pub mod history;
 pub mod hub;
 pub mod index;
+pub mod pace;
 pub mod places;
 pub mod query;
 pub mod seats;

@@ -21,14 +21,9 @@ impl Desk {
     pub fn new(taxonomy: LiveTaxonomy) -> Self {
         Self { taxonomy }
     }
-}
 
-#[tonic::async_trait]
-impl DeskService for Desk {
-    async fn list_topics(
-        &self,
-        _: Request<ListTopicsRequest>,
-    ) -> Result<Response<ListTopicsResponse>, Status> {
+    /// The taxonomy of now.
+    pub fn topics(&self) -> ListTopicsResponse {
         let taxonomy = self.taxonomy.get();
         let aliases = |meant: &topic::Topic| {
             let aliases = taxonomy.aliases().iter();
@@ -41,9 +36,19 @@ impl DeskService for Desk {
             subjects: entry.subjects.clone(),
             aliases: aliases(&entry.topic),
         });
-        Ok(Response::new(ListTopicsResponse {
+        ListTopicsResponse {
             topics: topics.collect(),
             version: taxonomy.version().to_owned(),
-        }))
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl DeskService for Desk {
+    async fn list_topics(
+        &self,
+        _: Request<ListTopicsRequest>,
+    ) -> Result<Response<ListTopicsResponse>, Status> {
+        Ok(Response::new(self.topics()))
     }
 }

@@ -18,11 +18,11 @@
 //!   [`wire::ninjs`] is the JSON of HTTP and of the command line, and [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention.
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
-//!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads.
+//!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads, feeds.
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
-//! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side: health,
-//!   readiness, metrics; [`server::nats`] runs nats-server as a child.
+//! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side:
+//!   [`server::http::router`] names its paths, [`server::http::admission`] lets requests in; [`server::nats`] runs nats-server as a child.
 //! - [`cli`]: the commands, and the benchmarks.
 //!
 //! # An article's way
@@ -48,7 +48,7 @@
 //! 6. **No silent loss**: `epochs`, `retention`.
 //! 7. **Bounded**: `bad_input` (a subscriber that never reads), `subscribing::stalled`,
 //!    `sse::stalled`; `model` with rings that hold little or nothing.
-//! 8. **A kill is final**: `kills`, `model`; for shared buffers the property test of
+//! 8. **A kill is final**: `kills`, `model`, `feeds`, `http_articles`; for shared buffers the property test of
 //!    [`delivery::chunk`].
 
 pub mod article;

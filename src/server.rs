@@ -387,7 +387,13 @@ impl Node {
     }
 
     fn start_web(&self, listener: TcpListener, services: &mut Services) {
-        let web = Web::new(self.hub.clone(), clock, self.phase.subscribe());
+        let web = Web::new(http::Parts {
+            hub: self.hub.clone(),
+            publisher: Publisher::new(self.ingest.clone()),
+            desk: Desk::new(self.taxonomy.clone()),
+            clock,
+            phase: self.phase.subscribe(),
+        });
         let (drain, end) = (self.end_streams.clone(), self.end_services.clone());
         let connections = self.web_connections.clone();
         services.spawn(async move {

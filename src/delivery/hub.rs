@@ -5,7 +5,7 @@
 //! never a queue per subscriber.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
         group::{Group, Groups},
         history::History,
         index::{Index, Indexed},
+        pace::Pace,
         places::{Place, Places},
         seats::Seats,
     },
@@ -49,13 +50,6 @@ pub const WINDOWS_MAX: usize = 64;
 const BEHIND_PAUSE: Duration = Duration::from_millis(50);
 /// Chunks that one read looks into: a reader without a match in them comes back.
 const LOOK_MAX: usize = 16;
-/// Revisions a second from which on readers are woken by several at once...
-const FAST_PER_SECOND: f64 = 50.0;
-/// ...and no more often than this.
-///
-/// Perf: at 190 revisions a second each of 1,000 readers takes two or more in one send instead of
-/// one, and the send is nearly all of what a delivery costs (bench fanout, window 16).
-const PACE: Duration = Duration::from_millis(10);
 /// Time between two looks at where subscribers are.
 const ROUND: Duration = Duration::from_secs(5);
 
@@ -487,6 +481,20 @@ impl Hub {
         )
     }
 
+    /// The sequence up to which nothing that comes after `after` has facets that match; none if
+    /// something has, or may have.
+    pub fn nothing_new(&self, after: u64, filter: &Filter) -> Option<u64> {
+        let ring = self.0.ring.read().expect("no panic under this lock");
+        ring.index.nothing_new(after, filter)
+    }
+
+    /// By topic: how many articles stand now in it or beneath it, among the newest revisions that
+    /// the index holds.
+    pub fn article_counts(&self) -> HashMap<String, u64> {
+        let ring = self.0.ring.read().expect("no panic under this lock");
+        ring.index.counts().clone()
+    }
+
     /// The entries of the window of the log that ends below `before`, latest first, and where it
     /// begins.
     ///
@@ -515,33 +523,6 @@ impl Hub {
     /// Whether an entry's text must not be shown any more.
     pub fn is_killed(&self, entry: &Entry) -> bool {
         self.0.log.killed().covers(entry.article_id(), entry.seq())
-    }
-}
-
-/// Keeps wake-ups apart while revisions come fast.
-struct Pace {
-    woken_at: Instant,
-    pushed: u64,
-}
-
-impl Pace {
-    fn new() -> Self {
-        Self {
-            woken_at: Instant::now(),
-            pushed: 0,
-        }
-    }
-
-    /// Waits until readers may be woken again.
-    async fn keep(&mut self, pushed: &AtomicU64) {
-        let (now, count) = (Instant::now(), pushed.load(Ordering::Relaxed));
-        let new = u32::try_from(count - self.pushed).unwrap_or(u32::MAX);
-        let took = now.duration_since(self.woken_at).as_secs_f64();
-        if f64::from(new) >= FAST_PER_SECOND * took {
-            sleep_until(self.woken_at + PACE).await;
-        }
-        self.woken_at = Instant::now();
-        self.pushed = pushed.load(Ordering::Relaxed);
     }
 }
 

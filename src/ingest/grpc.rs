@@ -50,13 +50,27 @@ impl Publisher {
         Self { ingest }
     }
 
+    /// Publishes one revision before `deadline`, as part of the trace `parent`.
+    ///
+    /// # Errors
+    /// What the publisher can do about it.
+    pub async fn accept(
+        &self,
+        request: PublishRequest,
+        parent: &Context,
+        deadline: Instant,
+    ) -> Result<PublishResponse, Fault> {
+        let room = self.ingest.room(request.encoded_len(), deadline).await;
+        self.publish_one(request, room, parent, deadline).await
+    }
+
     async fn publish_one(
         &self,
         request: PublishRequest,
         room: Room,
         parent: &Context,
         deadline: Instant,
-    ) -> Result<PublishResponse, Status> {
+    ) -> Result<PublishResponse, Fault> {
         let span = trace::Publish::begin(parent);
         let published = self.publish_checked(request, room, span.traceparent(), deadline);
         let published = published.instrument(span.log()).await;
@@ -67,7 +81,7 @@ impl Publisher {
         let (outcome, answer) = match published {
             Ok(published) if published.is_duplicate => ("duplicate", Ok(self.response(&published))),
             Ok(published) => ("accepted", Ok(self.response(&published))),
-            Err(fault) => (status::word(fault.kind), Err(status(&fault))),
+            Err(fault) => (status::word(fault.kind), Err(fault)),
         };
         self.ingest.metrics().published(outcome);
         answer
@@ -107,7 +121,8 @@ impl Publisher {
         deadline: Instant,
     ) -> PublishStreamResponse {
         let request_id = request.request_id.clone();
-        let result = match self.publish_one(request, room, parent, deadline).await {
+        let published = self.publish_one(request, room, parent, deadline).await;
+        let result = match published.map_err(|fault| status(&fault)) {
             Ok(response) => StreamResult::Published(response),
             Err(status) => StreamResult::Error(tonic_types::Status {
                 code: status.code().into(),
@@ -141,9 +156,9 @@ impl PublisherService for Publisher {
         let deadline = Instant::now() + patience(request.metadata());
         let parent = trace::parent(request.metadata());
         let request = request.into_inner();
-        let room = self.ingest.room(request.encoded_len(), deadline).await;
-        let published = self.publish_one(request, room, &parent, deadline);
-        published.await.map(Response::new)
+        let published = self.accept(request, &parent, deadline).await;
+        let published = published.map_err(|fault| status(&fault))?;
+        Ok(Response::new(published))
     }
 
     type PublishStreamStream =

@@ -1,8 +1,9 @@
 //! The web side of a node: a listener and its connections. A stream that is a connection's first
-//! request is written by [`stream`]; all else goes by hyper to the [`router`].
+//! request is written by [`stream`]; all else goes by hyper to the [`mod@router`].
 
 use std::{
     pin::pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -15,14 +16,16 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service as _;
 
 use crate::{
-    delivery::{hub::Hub, sse::Events},
+    delivery::{articles::Articles, feeds::Feeds, hub::Hub, sse::Events},
+    desk::Desk,
+    ingest::grpc::Publisher,
     server::{
         http::{
             router::{STREAM, router},
@@ -35,10 +38,16 @@ use crate::{
 
 pub mod admission;
 pub mod answer;
+pub mod articles;
+pub mod conditional;
 pub mod events;
+pub mod feeds;
+pub mod openapi;
 pub mod operate;
+pub mod publish;
 pub mod router;
 pub mod stream;
+pub mod topics;
 
 /// How long a client may take to send a request's head, and an idle connection may stay.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,10 +66,31 @@ pub enum Phase {
     Draining,
 }
 
+/// What the web side stands on.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The reading side.
+    pub hub: Hub,
+    /// The publish gateway.
+    pub publisher: Publisher,
+    /// The desk.
+    pub desk: Desk,
+    /// The time of day.
+    pub clock: fn() -> SystemTime,
+    /// What the node is at.
+    pub phase: watch::Receiver<Phase>,
+}
+
 /// The web side of a node; clones share everything.
 #[derive(Clone, Debug)]
 pub struct Web {
     hub: Hub,
+    articles: Articles,
+    feeds: Feeds,
+    publisher: Publisher,
+    desk: Desk,
+    /// Bytes of bodies that may still be taken in.
+    body_room: Arc<Semaphore>,
     clock: fn() -> SystemTime,
     phase: watch::Receiver<Phase>,
 }
@@ -70,13 +100,26 @@ pub struct Web {
 pub struct ConnectionEnd(pub CancellationToken);
 
 impl Web {
-    /// The web side over a hub.
-    pub fn new(hub: Hub, clock: fn() -> SystemTime, phase: watch::Receiver<Phase>) -> Self {
-        Self { hub, clock, phase }
+    /// The web side over its parts.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            articles: Articles::new(parts.hub.clone()),
+            feeds: Feeds::new(parts.hub.clone()),
+            hub: parts.hub,
+            publisher: parts.publisher,
+            desk: parts.desk,
+            body_room: Arc::new(Semaphore::new(publish::ROOM_BYTES_MAX)),
+            clock: parts.clock,
+            phase: parts.phase,
+        }
     }
 
     fn log(&self) -> &Log {
         self.hub.log()
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::try_from((self.clock)()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// What the node is at now.
@@ -156,7 +199,7 @@ impl Web {
         events: Events,
         end: CancellationToken,
     ) -> impl Future<Output = ()> + use<> {
-        let now = Timestamp::try_from((self.clock)()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let now = self.now();
         async move {
             let result = tokio::select! {
                 biased;

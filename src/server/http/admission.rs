@@ -5,14 +5,14 @@ use std::time::Duration;
 use axum::{
     extract::{Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use http::HeaderMap;
 
 use crate::{
     delivery::sse::{self, Events},
     fault::Fault,
-    server::http::{Phase, Web, answer, events, router::STREAM},
+    server::http::{Phase, Web, answer::Refusal, events, router::STREAM},
 };
 
 impl Web {
@@ -39,6 +39,6 @@ pub async fn layer(State(web): State<Web>, request: Request, next: Next) -> Resp
         Err(fault) if request.uri().path() == STREAM && sse::takes_events(request.headers()) => {
             events::answer(Events::closed(&fault))
         }
-        Err(fault) => answer::problem(&fault),
+        Err(fault) => Refusal::from(fault).into_response(),
     }
 }
