@@ -1,5 +1,5 @@
-# Everything a contributor runs, each by one word. Needs only Rust stable, Python 3.9 or newer, GNU
-# make and git: scripts/fetch-tools gets the rest into .barid.
+# Everything a contributor runs, each by one word. Needs only Rust stable, Python (3.9 or newer to
+# run, 3.10 to test), GNU make and git: scripts/fetch-tools gets the rest into .barid.
 
 CARGO ?= cargo
 
@@ -9,7 +9,7 @@ TEST_ENV = nats=$$(scripts/fetch-tools nats-server) && python=$$(scripts/fetch-t
 	BARID_TEST_NATS_SERVER="$$nats" BARID_TEST_PYTHON="$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help run tools build test check soak events fmt clean
+.PHONY: help run tools build test check soak events api fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,12 @@ events: ## Check that other people's EventSource resumes exactly: npm's, and Chr
 	nats=$$(scripts/fetch-tools nats-server) && nats=$$(realpath "$$nats") && \
 	node tests/eventsource/check.mjs "$${CARGO_TARGET_DIR:-$$PWD/target}/debug/barid" "$$nats" \
 		"$$(command -v chromium || true)"
+
+# Apart from `test`, because it needs Python 3.11 and takes minutes.
+api: ## Check the HTTP interface against its own description, by schemathesis
+	$(CARGO) build --locked
+	nats=$$(scripts/fetch-tools nats-server) && python=$$(scripts/fetch-tools python-api) && \
+	"$$python" -B tests/web/check_api.py "$${CARGO_TARGET_DIR:-$$PWD/target}/debug/barid" "$$nats"
 
 fmt: ## Format the Rust code
 	$(CARGO) fmt

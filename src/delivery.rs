@@ -21,6 +21,7 @@ use crate::{
 pub mod articles;
 pub mod chunk;
 pub mod explain;
+pub mod feeds;
 pub mod group;
 pub mod grpc;
 pub mod history;

@@ -102,14 +102,9 @@ impl Desk {
         }
         partner
     }
-}
 
-#[tonic::async_trait]
-impl DeskService for Desk {
-    async fn list_topics(
-        &self,
-        _: Request<ListTopicsRequest>,
-    ) -> Result<Response<ListTopicsResponse>, Status> {
+    /// The taxonomy of now.
+    pub fn topics(&self) -> ListTopicsResponse {
         let taxonomy = self.taxonomy.get();
         let aliases = |meant: &topic::Topic| {
             let aliases = taxonomy.aliases().iter();
@@ -122,10 +117,20 @@ impl DeskService for Desk {
             subjects: entry.subjects.clone(),
             aliases: aliases(&entry.topic),
         });
-        Ok(Response::new(ListTopicsResponse {
+        ListTopicsResponse {
             topics: topics.collect(),
             version: taxonomy.version().to_owned(),
-        }))
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl DeskService for Desk {
+    async fn list_topics(
+        &self,
+        _: Request<ListTopicsRequest>,
+    ) -> Result<Response<ListTopicsResponse>, Status> {
+        Ok(Response::new(self.topics()))
     }
 
     async fn create_partner(

@@ -19,13 +19,13 @@
 //! - [`gate`]: who a caller is and what it may do now; follows the partners in the log's bucket.
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
-//!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads.
+//!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads, feeds.
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
-//! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side: health,
-//!   readiness, metrics; [`server::nats`] runs nats-server as a child. Connections of both
-//!   listeners come by [`server::incoming`], which asks [`server::door`] who may, and sets
-//!   [`server::tls`] up.
+//! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side:
+//!   [`server::http::router`] names its paths, [`server::http::admission`] lets requests in;
+//!   [`server::nats`] runs nats-server as a child. Connections of both listeners come by
+//!   [`server::incoming`], which asks [`server::door`] who may, and sets [`server::tls`] up.
 //! - [`cli`]: the commands, and the benchmarks.
 //!
 //! # An article's way
@@ -51,7 +51,7 @@
 //! 6. **No silent loss**: `epochs`, `retention`.
 //! 7. **Bounded**: `bad_input` (a subscriber that never reads), `subscribing::stalled`,
 //!    `sse::stalled`, `limits` (of connections, addresses, time); `model` with rings that hold little or nothing.
-//! 8. **A kill is final**: `kills`, `model`; for shared buffers the property test of
+//! 8. **A kill is final**: `kills`, `model`, `feeds`, `http_articles`; for shared buffers the property test of
 //!    [`delivery::chunk`].
 //! 10. **Keys bound everything**: `access_matrix` (every call and path with every kind of key),
 //!     `access` (grants, revocation within a second on two nodes), `keys` (no secret shows).

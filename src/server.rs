@@ -457,8 +457,15 @@ impl Node {
         local_reads: bool,
         services: &mut Services,
     ) {
-        let gate = (self.gate.clone(), local_reads);
-        let web = Web::new(self.hub.clone(), clock, self.phase.subscribe(), gate);
+        let web = Web::new(http::Parts {
+            hub: self.hub.clone(),
+            publisher: Publisher::new(self.ingest.clone()),
+            desk: self.desk(),
+            clock,
+            phase: self.phase.subscribe(),
+            gate: self.gate.clone(),
+            local_reads,
+        });
         let (drain, end) = (self.end_streams.clone(), self.end_services.clone());
         let connections = self.web_connections.clone();
         services.spawn(async move {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Topics and languages; both must match.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Scope {
     /// Each covers itself and all beneath; none = the whole wire.

@@ -21,7 +21,7 @@ use crate::{
         },
     },
     config::value::Output,
-    wire::{ninjs::PubStatus, proto::v1 as proto},
+    wire::proto::v1 as proto,
 };
 
 pub mod stream;
@@ -105,15 +105,6 @@ impl ActionArg {
             Self::Correct => proto::Action::Correct,
             Self::Withhold => proto::Action::Withhold,
             Self::Kill => proto::Action::Kill,
-        }
-    }
-
-    /// What a pubStatus asks for.
-    pub fn of_status(status: PubStatus) -> Self {
-        match status {
-            PubStatus::Usable => Self::Publish,
-            PubStatus::Withheld => Self::Withhold,
-            PubStatus::Canceled => Self::Kill,
         }
     }
 
@@ -322,10 +313,10 @@ impl Rules {
         if self.strict && !parsed.warnings.is_empty() {
             return Err((item.place, parsed.warnings.join("; ")));
         }
-        let action = self
-            .action
-            .unwrap_or_else(|| ActionArg::of_status(parsed.pub_status))
-            .to_proto();
+        let action = match self.action {
+            Some(action) => action.to_proto(),
+            None => parsed.pub_status.asks_for(),
+        };
         let mut publish = proto::PublishRequest {
             request_id: String::new(),
             expected_revision: self.expected_revision,

@@ -91,7 +91,15 @@ impl Articles {
         Self { hub }
     }
 
-    async fn get(&self, request: GetArticleRequest, reader: &Reader) -> Result<Delivery, Fault> {
+    /// The newest revision of an article.
+    ///
+    /// # Errors
+    /// The id is none, or nobody's, or the log can't be read.
+    pub async fn get(
+        &self,
+        request: GetArticleRequest,
+        reader: &Reader,
+    ) -> Result<Delivery, Fault> {
         let id = article_id(&request.article_id)?;
         self.check_fresh()?;
         let head = self.hub.head(id).await.map_err(|error| error.fault())?;
@@ -107,7 +115,12 @@ impl Articles {
         Ok(head.delivery())
     }
 
-    async fn revisions(
+    /// A page of the revisions of an article, oldest first. While the article is withdrawn, those
+    /// that are no notices come without their text.
+    ///
+    /// # Errors
+    /// The id or the page is none, or the log can't be read.
+    pub async fn revisions(
         &self,
         request: ListRevisionsRequest,
         reader: &Reader,
@@ -168,7 +181,11 @@ impl Articles {
         }
     }
 
-    async fn list(
+    /// A page of the articles that a filter wants, by their newest revision, latest first.
+    ///
+    /// # Errors
+    /// The filter or the page is none, or the log can't be read.
+    pub async fn list(
         &self,
         request: ListArticlesRequest,
         scope: &Scope,

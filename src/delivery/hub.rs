@@ -5,7 +5,7 @@
 //! never a queue per subscriber.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -452,6 +452,20 @@ impl Hub {
             ring.index.backwards(before, filter, count),
             ring.index.after(),
         )
+    }
+
+    /// The sequence up to which nothing that comes after `after` has facets that match; none if
+    /// something has, or may have.
+    pub fn nothing_new(&self, after: u64, filter: &Filter) -> Option<u64> {
+        let ring = self.0.ring.read().expect("no panic under this lock");
+        ring.index.nothing_new(after, filter)
+    }
+
+    /// By topic: how many articles stand now in it or beneath it, among the newest revisions that
+    /// the index holds.
+    pub fn article_counts(&self) -> HashMap<String, u64> {
+        let ring = self.0.ring.read().expect("no panic under this lock");
+        ring.index.counts().clone()
     }
 
     /// The entries of the window of the log that ends below `before`, latest first, and where it

@@ -1,7 +1,10 @@
 //! Index: facets of the newest revisions, without their texts, for reads that go backwards.
 //! JetStream can't read backwards; beyond the index, windows of the log are read forwards.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use crate::{
     article::{Action, ArticleId, Language, Revision, Urgencies},
@@ -49,6 +52,8 @@ pub struct Index {
     /// Everything after this sequence that the node has read is here.
     after: u64,
     items: BTreeMap<u64, Indexed>,
+    /// By topic: articles whose newest revision is here and is no notice, in it or beneath it.
+    counts: HashMap<String, u64>,
 }
 
 impl Index {
@@ -57,6 +62,7 @@ impl Index {
         Self {
             after,
             items: BTreeMap::new(),
+            counts: HashMap::new(),
         }
     }
 
@@ -78,14 +84,19 @@ impl Index {
             action: record.action,
             revision: record.revision,
         };
-        if let Some((_, next)) = self.items.get_mut(&record.prior_revision_seq) {
+        if let Some((prior, next)) = self.items.get_mut(&record.prior_revision_seq) {
             *next = Some(entry.seq());
+            count(&mut self.counts, prior, |count| count.saturating_sub(1));
         }
+        count(&mut self.counts, &item, |count| count + 1);
         self.items.insert(entry.seq(), (Arc::new(item), None));
         while self.items.len() > INDEX_LEN_MAX
-            && let Some((seq, _)) = self.items.pop_first()
+            && let Some((seq, (item, next))) = self.items.pop_first()
         {
             self.after = seq;
+            if next.is_none() {
+                count(&mut self.counts, &item, |count| count.saturating_sub(1));
+            }
         }
     }
 
@@ -96,6 +107,24 @@ impl Index {
         for (_, next) in self.items.values_mut() {
             *next = next.filter(|next| *next <= after);
         }
+        self.counts.clear();
+        for (item, _) in self.items.values().filter(|(_, next)| next.is_none()) {
+            count(&mut self.counts, item, |count| count + 1);
+        }
+    }
+
+    /// The sequence up to which nothing that comes after `after` has facets that match; none if
+    /// something has, or may have: what the index does not reach back to.
+    pub fn nothing_new(&self, after: u64, filter: &Filter) -> Option<u64> {
+        let mut new = self.items.range(after + 1..);
+        let is_new = new.any(|(_, (item, _))| filter.matches_facets(&item.facets()));
+        let last = self.items.last_key_value().map_or(0, |(seq, _)| *seq);
+        (self.after <= after && !is_new).then_some(last.max(after))
+    }
+
+    /// By topic: how many articles stand now in it or beneath it.
+    pub fn counts(&self) -> &HashMap<String, u64> {
+        &self.counts
     }
 
     /// The newest revisions below `before` whose facets match, latest first, at most `count`, and
@@ -109,5 +138,26 @@ impl Index {
             .take(count)
             .cloned()
             .collect()
+    }
+}
+
+/// Changes the counts of all topics that an article stands in; a withdrawn one stands in none.
+fn count(counts: &mut HashMap<String, u64>, item: &Item, change: impl Fn(u64) -> u64) {
+    if item.action.is_notice() {
+        return;
+    }
+    let mut covered = BTreeSet::new();
+    for topic in &item.topics {
+        let path = topic.as_str();
+        covered.insert(path);
+        covered.extend(path.match_indices('.').map(|(end, _)| path.split_at(end).0));
+    }
+    for path in covered {
+        match counts.get_mut(path) {
+            Some(count) => *count = change(*count),
+            None => {
+                counts.insert(path.to_owned(), change(0));
+            }
+        }
     }
 }

@@ -1,4 +1,6 @@
-//! Query: what the URL of a stream says, with faults that name its parameters.
+//! Query: what a URL says, with faults that name its parameters.
+
+use std::collections::HashMap;
 
 use http::HeaderMap;
 use url::form_urlencoded;
@@ -19,8 +21,8 @@ use crate::{
 const LAST_EVENT_ID: &str = "last-event-id";
 /// The same as people write it.
 const LAST_EVENT_ID_SHOWN: &str = "Last-Event-ID";
-/// Every parameter.
-const PARAMETERS: [&str; 6] = [
+/// The parameters of a stream.
+const STREAM: [&str; 6] = [
     "topics",
     "languages",
     "urgency",
@@ -44,44 +46,74 @@ pub struct Query {
     start_name: &'static str,
 }
 
-impl Query {
-    /// Reads a query, and the header by which a client resumes.
+/// The parameters of a URL: a filter's, and others, each given once at most.
+#[derive(Clone, Debug, Default)]
+pub struct Parameters {
+    /// What is wanted, unchecked: `topics` and `languages` (commas between them, or one by one),
+    /// `urgency`, and the words of `q`.
+    pub filter: proto::Filter,
+    others: HashMap<&'static str, String>,
+}
+
+impl Parameters {
+    /// Reads a query, the text after the question mark, that may have the `known` parameters.
     ///
     /// # Errors
     /// A fault that names the parameter, the rule and the remedy.
-    pub fn parse(query: &str, headers: &HeaderMap) -> Result<Self, Fault> {
+    pub fn parse(query: &str, known: &[&'static str]) -> Result<Self, Fault> {
         if query.len() > QUERY_BYTES_MAX {
             let message = format!("the query is longer than {QUERY_BYTES_MAX} bytes");
             return Err(Fault::field("FIELD_INVALID", "query", message));
         }
-        let mut wanted = proto::Filter::default();
-        let (mut urgency, mut from, mut beyond) = (None, None, None);
+        let mut parameters = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match name.as_ref() {
-                "topics" => wanted.topics.extend(list(&value)),
-                "languages" => wanted.languages.extend(list(&value)),
-                "q" => wanted.words.extend(words(&value)),
-                "urgency" => once(&mut urgency, "urgency", value.into_owned())?,
-                "from" => once(&mut from, "from", value.into_owned())?,
-                "beyond-grant" => once(&mut beyond, "beyond-grant", value.into_owned())?,
-                unknown => return Err(unknown_parameter(unknown)),
+            let Some(name) = known.iter().copied().find(|known| *known == name) else {
+                return Err(unknown_parameter(&name, known));
+            };
+            match name {
+                "topics" => parameters.filter.topics.extend(list(&value)),
+                "languages" => parameters.filter.languages.extend(list(&value)),
+                "q" => parameters.filter.words.extend(words(&value)),
+                name => {
+                    if parameters.others.insert(name, value.into_owned()).is_some() {
+                        let message = "is given more than once; give it once";
+                        return Err(Fault::field("FIELD_INVALID", name, message));
+                    }
+                }
             }
         }
-        if let Some(urgency) = urgency {
-            wanted.urgency = number(&urgency)?;
+        if let Some(urgency) = parameters.others.remove("urgency") {
+            parameters.filter.urgency = number(&urgency)?;
         }
+        Ok(parameters)
+    }
+
+    /// What a parameter that is not of the filter says.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.others.get(name).map(String::as_str)
+    }
+}
+
+impl Query {
+    /// Reads a stream's query, and the header by which a client resumes.
+    ///
+    /// # Errors
+    /// A fault that names the parameter, the rule and the remedy.
+    pub fn parse(query: &str, headers: &HeaderMap) -> Result<Self, Fault> {
+        let parameters = Parameters::parse(query, &STREAM)?;
+        let wanted = parameters.filter.clone();
         let filter = convert::filter(Some(wanted)).map_err(|fault| named(fault, "from"))?;
         let (start, start_name) = match headers.get(LAST_EVENT_ID) {
             Some(id) if !id.is_empty() => {
                 let text = String::from_utf8_lossy(id.as_bytes());
                 (resumed(&text)?, LAST_EVENT_ID_SHOWN)
             }
-            Some(_) | None => (started(from.as_deref())?, "from"),
+            Some(_) | None => (started(parameters.get("from"))?, "from"),
         };
         Ok(Self {
             filter,
             start,
-            beyond: beyond_grant(beyond.as_deref())?,
+            beyond: beyond_grant(parameters.get("beyond-grant"))?,
             start_name,
         })
     }
@@ -115,24 +147,18 @@ fn words(value: &str) -> Vec<String> {
     value.split_whitespace().map(str::to_owned).collect()
 }
 
-fn once(place: &mut Option<String>, name: &str, value: String) -> Result<(), Fault> {
-    if place.replace(value).is_some() {
-        let message = "is given more than once; give it once";
-        return Err(Fault::field("FIELD_INVALID", name, message));
-    }
-    Ok(())
-}
-
-fn unknown_parameter(name: &str) -> Fault {
-    let nearest = PARAMETERS.into_iter().max_by(|one, other| {
+fn unknown_parameter(name: &str, known: &[&str]) -> Fault {
+    let nearest = known.iter().copied().max_by(|one, other| {
         let likeness = |known: &str| strsim::normalized_damerau_levenshtein(known, name);
         likeness(one).total_cmp(&likeness(other))
     });
-    let message = format!(
-        "is not a parameter of this path; is {} meant? It takes {}",
-        nearest.unwrap_or_default(),
-        PARAMETERS.join(", ")
-    );
+    let message = match nearest {
+        Some(nearest) => format!(
+            "is not a parameter of this path; is {nearest} meant? It takes {}",
+            known.join(", ")
+        ),
+        None => "is not a parameter of this path, which takes none".to_owned(),
+    };
     let shown: String = name.chars().take(64).collect();
     Fault::field("PARAMETER_UNKNOWN", &shown, message)
 }
@@ -172,8 +198,9 @@ fn started(text: Option<&str>) -> Result<Start, Fault> {
     convert::start(Some(start)).map_err(|fault| named(fault, "from"))
 }
 
-/// A fault of a gRPC request's fields in the words of the query.
-fn named(fault: Fault, start_name: &'static str) -> Fault {
+/// A fault of a gRPC request's fields in the words of a query, where `start_name` says where a
+/// stream begins.
+pub fn named(fault: Fault, start_name: &'static str) -> Fault {
     let name = |field: &str| {
         let (root, rest) = match field.split_once('[') {
             Some((root, rest)) => (root, format!("[{rest}")),
@@ -185,6 +212,9 @@ fn named(fault: Fault, start_name: &'static str) -> Fault {
             "filter.urgency" => "urgency",
             "filter.words" => "q",
             "start.after" | "start.since" | "start.last" => start_name,
+            "page_size" => "limit",
+            "page_token" => "page",
+            "article_id" => "id",
             other => other,
         };
         format!("{name}{rest}")

@@ -42,9 +42,11 @@ type Room = Result<OwnedSemaphorePermit, PublishError>;
 
 /// By whom a call was made, and within which trace.
 #[derive(Clone, Debug)]
-struct By {
-    caller: Caller,
-    parent: Context,
+pub struct By {
+    /// Who.
+    pub caller: Caller,
+    /// As part of which trace.
+    pub parent: Context,
 }
 
 impl By {
@@ -68,13 +70,27 @@ impl Publisher {
         Self { ingest }
     }
 
+    /// Publishes one revision before `deadline`, for whoever asks for it.
+    ///
+    /// # Errors
+    /// What the publisher can do about it.
+    pub async fn accept(
+        &self,
+        request: PublishRequest,
+        by: &By,
+        deadline: Instant,
+    ) -> Result<PublishResponse, Fault> {
+        let room = self.ingest.room(request.encoded_len(), deadline).await;
+        self.publish_one(request, room, by, deadline).await
+    }
+
     async fn publish_one(
         &self,
         request: PublishRequest,
         room: Room,
         by: &By,
         deadline: Instant,
-    ) -> Result<PublishResponse, Status> {
+    ) -> Result<PublishResponse, Fault> {
         let span = trace::Publish::begin(&by.parent);
         let from = (&by.caller, span.traceparent());
         let published = self.publish_checked(request, room, from, deadline);
@@ -86,7 +102,7 @@ impl Publisher {
         let (outcome, answer) = match published {
             Ok(published) if published.is_duplicate => ("duplicate", Ok(self.response(&published))),
             Ok(published) => ("accepted", Ok(self.response(&published))),
-            Err(fault) => (status::word(fault.kind), Err(status(&fault))),
+            Err(fault) => (status::word(fault.kind), Err(fault)),
         };
         self.ingest.metrics().published(outcome);
         answer
@@ -136,7 +152,8 @@ impl Publisher {
         deadline: Instant,
     ) -> PublishStreamResponse {
         let request_id = request.request_id.clone();
-        let result = match self.publish_one(request, room, by, deadline).await {
+        let published = self.publish_one(request, room, by, deadline).await;
+        let result = match published.map_err(|fault| status(&fault)) {
             Ok(response) => StreamResult::Published(response),
             Err(status) => StreamResult::Error(tonic_types::Status {
                 code: status.code().into(),
@@ -170,9 +187,9 @@ impl PublisherService for Publisher {
         let deadline = Instant::now() + patience(request.metadata());
         let by = By::of(&request);
         let request = request.into_inner();
-        let room = self.ingest.room(request.encoded_len(), deadline).await;
-        let published = self.publish_one(request, room, &by, deadline);
-        published.await.map(Response::new)
+        let published = self.accept(request, &by, deadline).await;
+        let published = published.map_err(|fault| status(&fault))?;
+        Ok(Response::new(published))
     }
 
     type PublishStreamStream =

@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     net::IpAddr,
     pin::pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -17,15 +18,17 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{sleep, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service as _;
 
 use crate::{
-    delivery::{hub::Hub, sse::Events},
+    delivery::{articles::Articles, feeds::Feeds, hub::Hub, sse::Events},
+    desk::Desk,
     gate::Gate,
+    ingest::grpc::Publisher,
     server::{
         http::{
             patient::Patient,
@@ -42,11 +45,17 @@ use crate::{
 
 pub mod admission;
 pub mod answer;
+pub mod articles;
+pub mod conditional;
 pub mod events;
+pub mod feeds;
+pub mod openapi;
 pub mod operate;
 pub mod patient;
+pub mod publish;
 pub mod router;
 pub mod stream;
+pub mod topics;
 
 /// Bytes of a request's head, and of what a connection holds unsent beside one frame.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
@@ -67,10 +76,35 @@ pub enum Phase {
     Draining,
 }
 
+/// What the web side stands on.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The reading side.
+    pub hub: Hub,
+    /// The publish gateway.
+    pub publisher: Publisher,
+    /// The desk.
+    pub desk: Desk,
+    /// The time of day.
+    pub clock: fn() -> SystemTime,
+    /// What the node is at.
+    pub phase: watch::Receiver<Phase>,
+    /// Who may do what.
+    pub gate: Gate,
+    /// Whether whoever is on this machine reads without a key.
+    pub local_reads: bool,
+}
+
 /// The web side of a node; clones share everything.
 #[derive(Clone, Debug)]
 pub struct Web {
     hub: Hub,
+    articles: Articles,
+    feeds: Feeds,
+    publisher: Publisher,
+    desk: Desk,
+    /// Bytes of bodies that may still be taken in.
+    body_room: Arc<Semaphore>,
     clock: fn() -> SystemTime,
     phase: watch::Receiver<Phase>,
     gate: Gate,
@@ -85,27 +119,33 @@ pub struct Connection {
     pub end: CancellationToken,
     /// From where it comes.
     pub from: Option<IpAddr>,
+    /// `http`, or `https`.
+    pub scheme: &'static str,
 }
 
 impl Web {
-    /// The web side over a hub.
-    pub fn new(
-        hub: Hub,
-        clock: fn() -> SystemTime,
-        phase: watch::Receiver<Phase>,
-        (gate, local_reads): (Gate, bool),
-    ) -> Self {
+    /// The web side over its parts.
+    pub fn new(parts: Parts) -> Self {
         Self {
-            hub,
-            clock,
-            phase,
-            gate,
-            local_reads,
+            articles: Articles::new(parts.hub.clone()),
+            feeds: Feeds::new(parts.hub.clone()),
+            hub: parts.hub,
+            publisher: parts.publisher,
+            desk: parts.desk,
+            body_room: Arc::new(Semaphore::new(publish::ROOM_BYTES_MAX)),
+            clock: parts.clock,
+            phase: parts.phase,
+            gate: parts.gate,
+            local_reads: parts.local_reads,
         }
     }
 
     fn log(&self) -> &Log {
         self.hub.log()
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::try_from((self.clock)()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// What the node is at now.
@@ -154,8 +194,9 @@ impl Web {
         };
         let Some(mut opened) = opened else { return };
         let from = Some(opened.address);
+        let scheme = opened.socket.scheme();
         if let Some(refused) = &opened.refused {
-            let connection = Connection { end, from };
+            let connection = Connection { end, from, scheme };
             let refused = refuse(opened.socket, refused.reason, router, connection);
             return drop(timeout_at(opened.deadline, refused).await);
         }
@@ -187,7 +228,7 @@ impl Web {
         let http = Http {
             router,
             certificate,
-            connection: Connection { end, from },
+            connection: Connection { end, from, scheme },
             address: opened.address,
         };
         let socket = Patient::new(opened.socket, self.hub.patience());
@@ -215,7 +256,7 @@ impl Web {
         events: Events,
         end: CancellationToken,
     ) -> impl Future<Output = ()> + use<> {
-        let now = Timestamp::try_from((self.clock)()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let now = self.now();
         async move {
             let result = tokio::select! {
                 biased;

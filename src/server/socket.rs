@@ -56,6 +56,14 @@ impl Socket {
         self.before = before;
     }
 
+    /// `http`, or with TLS `https`.
+    pub fn scheme(&self) -> &'static str {
+        match self.io {
+            Io::Plain(_) => "http",
+            Io::Tls(_) => "https",
+        }
+    }
+
     /// The certificate that the client has shown, which the handshake has verified.
     pub fn certificate(&self) -> Option<PeerCertificate> {
         let Io::Tls(stream) = &self.io else {

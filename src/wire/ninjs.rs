@@ -50,6 +50,7 @@ pub struct Ninjs {
     /// What became of the story.
     pub pub_status: PubStatus,
     /// 1 (flash) to 9; 0 is unset.
+    #[serde(deserialize_with = "names::whole_number")]
     #[serde(skip_serializing_if = "is_zero")]
     pub urgency: u32,
     /// BCP 47 tag.
@@ -107,6 +108,17 @@ pub enum PubStatus {
     Withheld,
     /// Taken back for good.
     Canceled,
+}
+
+impl PubStatus {
+    /// What a publisher asks for who sends an article of this status, and no action.
+    pub fn asks_for(self) -> proto::Action {
+        match self {
+            Self::Usable => proto::Action::Publish,
+            Self::Withheld => proto::Action::Withhold,
+            Self::Canceled => proto::Action::Kill,
+        }
+    }
 }
 
 /// An entry of `headlines` or `bodies`.

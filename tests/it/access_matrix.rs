@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tonic::{Code, Request, Status};
 
 use crate::{
-    access::{Caller, gazette},
+    access::{Caller, gazette, story},
     harness::{LIMIT, Node, eventually, refusal},
     native::RawCodec,
     web,
@@ -38,8 +38,14 @@ const CALLS: [(&str, &str); 18] = [
     ("DeskService/ListAudit", "d"),
 ];
 /// Who may get each path; `*` is everybody, also without a key.
-const PATHS: [(&str, &str); 4] = [
+const PATHS: [(&str, &str); 10] = [
     ("/v1/stream", "sd"),
+    ("/v1/articles", "sd"),
+    ("/v1/articles/{id}", "psd"),
+    ("/v1/articles/{id}/revisions", "psd"),
+    ("/v1/topics", "psdm"),
+    ("/feeds/{feed}", "sd"),
+    ("/openapi.json", "*"),
     ("/metrics", "dm"),
     ("/healthz", "*"),
     ("/readyz", "*"),
@@ -188,9 +194,17 @@ async fn every_call_with_every_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_path_with_every_key() {
+    let served = barid::server::http::router::PATHS;
+    for path in served {
+        let has_row = PATHS.iter().any(|(known, _)| *known == path);
+        assert!(has_row, "who may get {path}? Give it a row");
+    }
     let node = Node::start_with_keys(&[]);
     let kinds = kinds(&node).await;
+    let article = story("test:matrix", &["ict"]);
+    let id = Caller::desk(&node).publish(article).await.unwrap();
     for (path, allowed) in PATHS {
+        let path = &path.replace("{id}", &id).replace("{feed}", "ict.atom");
         for kind in &kinds {
             let mut request = web::get(path);
             if let Some(value) = &kind.authorization {
@@ -216,6 +230,22 @@ async fn every_path_with_every_key() {
                 "{path} with {name}"
             );
         }
+    }
+    // Whoever may publish hears what is wrong with an empty article.
+    for kind in &kinds {
+        let mut request = web::get("/v1/articles");
+        *request.method_mut() = http::Method::POST;
+        if let Some(value) = &kind.authorization {
+            let headers = request.headers_mut();
+            headers.insert("authorization", value.parse().unwrap());
+        }
+        let (status, _) = web::problem(&node.http, request).await;
+        let expected = match kind.role {
+            Some("p" | "d") => 415,
+            Some(_) => 403,
+            None => 401,
+        };
+        assert_eq!(status, expected, "POST with {}", kind.name);
     }
     // Nobody reads without a key but on a machine where that is said.
     let open = Node::start_with_keys(&["--local-reads-without-key"]);

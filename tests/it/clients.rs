@@ -22,7 +22,7 @@ fn python() -> PathBuf {
 }
 
 /// Runs a program of `tests/clients`, which must be content.
-fn check(program: &str, args: &[&str]) {
+pub fn check(program: &str, args: &[&str]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let output = Command::new(python())
         // No bytecode beside the sources.

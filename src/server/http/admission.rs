@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use axum::{
     extract::{Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION};
 
@@ -13,7 +13,7 @@ use crate::{
     delivery::sse::{self, Events},
     fault::Fault,
     gate::caller::Caller,
-    server::http::{Connection, Phase, Web, answer, events, router::STREAM},
+    server::http::{Connection, Phase, Web, answer::Refusal, events, router::STREAM},
 };
 
 impl Web {
@@ -92,7 +92,7 @@ pub async fn layer(State(web): State<Web>, mut request: Request, next: Next) -> 
         Err(fault) if request.uri().path() == STREAM && sse::takes_events(request.headers()) => {
             events::answer(Events::closed(&fault))
         }
-        Err(fault) => answer::problem(&fault),
+        Err(fault) => Refusal::from(fault).into_response(),
     };
     web.note_refusal(&asked, &answer);
     answer

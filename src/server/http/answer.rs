@@ -14,28 +14,39 @@ use crate::{fault::Fault, wire};
 
 /// A fault on its way to become an answer.
 #[derive(Debug)]
-pub struct Refusal(pub Fault);
+pub struct Refusal {
+    fault: Box<Fault>,
+    /// None: that of the fault's kind.
+    status: Option<StatusCode>,
+}
+
+impl Refusal {
+    /// With another status, for what HTTP alone knows.
+    pub fn with(status: StatusCode, fault: Fault) -> Self {
+        Self {
+            fault: Box::new(fault),
+            status: Some(status),
+        }
+    }
+}
 
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
-        Self(fault)
+        Self {
+            fault: Box::new(fault),
+            status: None,
+        }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        problem(&self.0)
+        match self.status {
+            Some(status) => wire::problem::problem_with(status, &self.fault),
+            None => wire::problem::problem(&self.fault),
+        }
+        .map(Body::from)
     }
-}
-
-/// A fault as an answer.
-pub fn problem(fault: &Fault) -> Response {
-    wire::problem::problem(fault).map(Body::from)
-}
-
-/// The same with another status, for what HTTP alone knows.
-pub fn problem_with(status: StatusCode, fault: &Fault) -> Response {
-    wire::problem::problem_with(status, fault).map(Body::from)
 }
 
 /// What is true only now and must not be kept.

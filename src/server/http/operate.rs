@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, State},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::{
     server::http::{
         Phase, Web,
         admission::Asked,
-        answer::{fleeting, problem},
+        answer::{Refusal, fleeting},
     },
     telemetry::LogState,
 };
@@ -75,7 +75,7 @@ pub async fn metrics(State(web): State<Web>, request: Request) -> Response {
     let asked = Asked::of(&request);
     let caller = web.caller(request.headers(), asked.from);
     if let Err(fault) = caller.and_then(|caller| caller.monitor()) {
-        let answer = problem(&fault);
+        let answer = Refusal::from(fault).into_response();
         web.note_refusal(&asked, &answer);
         return answer;
     }

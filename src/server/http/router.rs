@@ -1,28 +1,47 @@
 //! Router: which path is answered by what.
 
-use axum::{Router, middleware::from_fn_with_state, response::Response, routing::get};
+use axum::{Router, middleware::from_fn_with_state, routing::get};
 use http::{Method, StatusCode};
 
 use crate::{
     fault::{Fault, Kind},
     server::http::{
         Web, admission,
-        answer::{problem, problem_with},
-        events, operate,
+        answer::Refusal,
+        articles::{self, ARTICLES},
+        events, feeds, openapi, operate, publish,
+        topics::{self, TOPICS},
     },
 };
 
 /// The wire as server-sent events.
 pub const STREAM: &str = "/v1/stream";
-/// Where every path that is served is listed.
-const PATHS: [&str; 4] = [STREAM, "/healthz", "/readyz", "/metrics"];
+/// Every path that is served.
+pub const PATHS: [&str; 10] = [
+    STREAM,
+    ARTICLES,
+    "/v1/articles/{id}",
+    "/v1/articles/{id}/revisions",
+    TOPICS,
+    "/feeds/{feed}",
+    "/openapi.json",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+];
 
 /// All paths. Those of news are behind [`Web::admit`].
 pub fn router(web: Web) -> Router {
     let news = Router::new()
         .route(STREAM, get(events::get))
+        .route(ARTICLES, get(articles::list).post(publish::post))
+        .route("/v1/articles/{id}", get(articles::one))
+        .route("/v1/articles/{id}/revisions", get(articles::revisions))
+        .route(TOPICS, get(topics::get))
+        .route("/feeds/{feed}", get(feeds::get))
         .route_layer(from_fn_with_state(web.clone(), admission::layer));
     let operation = Router::new()
+        .route("/openapi.json", get(openapi::get))
         .route("/healthz", get(operate::health))
         .route("/readyz", get(operate::readiness))
         .route("/metrics", get(operate::metrics));
@@ -34,15 +53,15 @@ pub fn router(web: Web) -> Router {
         .with_state(web)
 }
 
-async fn unknown_path() -> Response {
+async fn unknown_path() -> Refusal {
     let paths = PATHS.join(", ");
     let message = format!("there is nothing at this path; served are {paths}");
-    problem(&Fault::new(Kind::Missing, "PATH_UNKNOWN", message))
+    Fault::new(Kind::Missing, "PATH_UNKNOWN", message).into()
 }
 
 /// The router adds which methods are allowed.
-async fn other_method(method: Method) -> Response {
+async fn other_method(method: Method) -> Refusal {
     let message = format!("this path does not take {method}; the field Allow names what it takes");
     let fault = Fault::new(Kind::Invalid, "METHOD_NOT_ALLOWED", message);
-    problem_with(StatusCode::METHOD_NOT_ALLOWED, &fault)
+    Refusal::with(StatusCode::METHOD_NOT_ALLOWED, fault)
 }

@@ -1,4 +1,9 @@
-//! The names of ninjs 3.1, to tell a property that Barid does not carry from a typo.
+//! The names of ninjs 3.1, to tell a property that Barid does not carry from a typo, and its
+//! numbers.
+
+use std::fmt;
+
+use serde::{Deserializer, de};
 
 /// Properties that a reader may meet in what Barid writes, or that say nothing about the story.
 const SILENT: [&str; 8] = [
@@ -183,6 +188,62 @@ impl Ignored {
             warnings.push(format!("not carried by Barid and left out: {names}"));
         }
         warnings
+    }
+}
+
+/// Reads a whole number of 0 to 4294967295; JSON's `6.0` is `6` (JSON Schema, "integer").
+///
+/// # Errors
+/// It is anything else.
+pub fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    struct Whole;
+
+    impl de::Visitor<'_> for Whole {
+        type Value = u32;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number")
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<u32, E> {
+            let invalid = de::Unexpected::Unsigned(number);
+            u32::try_from(number).map_err(|_| E::invalid_value(invalid, &self))
+        }
+
+        fn visit_f64<E: de::Error>(self, number: f64) -> Result<u32, E> {
+            // Printed and parsed, for there is no checked conversion.
+            let whole = format!("{number:.0}").parse().ok();
+            let whole = whole.filter(|whole| f64::from(*whole) == number);
+            whole.ok_or_else(|| E::invalid_type(de::Unexpected::Float(number), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Whole)
+}
+
+/// The property of ninjs that a field of an article comes from, for faults: a field of a request
+/// that is none of an article's stays what it is.
+pub fn property_of(field: &str) -> String {
+    let Some(field) = field.strip_prefix("article.") else {
+        return field.to_owned();
+    };
+    let end = field.find(['[', '.']).unwrap_or(field.len());
+    let (name, rest) = field.split_at(end);
+    match name {
+        "id" => "altIds".to_owned(),
+        "headline" | "subheadline" => "headlines".to_owned(),
+        "body" | "body_type" => "bodies".to_owned(),
+        "byline" => "by".to_owned(),
+        // Their places in the list are not those of the topics and codes among them.
+        "topics" | "subjects" => "subjects".to_owned(),
+        "links" => "renditions or associations".to_owned(),
+        "edition_note" => "edNote".to_owned(),
+        "source" => "infoSources[0].name".to_owned(),
+        "usage_terms" => "usageTerms".to_owned(),
+        "first_created" => "firstCreated".to_owned(),
+        "version_created" => "versionCreated".to_owned(),
+        "embargoed_until" => "embargoedUntil".to_owned(),
+        same => format!("{same}{rest}"),
     }
 }
 
