@@ -24,6 +24,7 @@ mod explaining;
 mod feeds;
 mod harness;
 mod http_articles;
+mod importing;
 mod kills;
 mod managed_nats;
 mod model;
