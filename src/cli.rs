@@ -18,6 +18,7 @@ pub mod client;
 pub mod demo;
 pub mod explain;
 pub mod health;
+pub mod import;
 pub mod input;
 pub mod key;
 pub mod line;
@@ -54,6 +55,7 @@ pub struct Cli {
 enum Command {
     Serve(Box<serve::ServeArgs>),
     Publish(publish::PublishArgs),
+    Import(import::ImportArgs),
     Correct(amend::CorrectArgs),
     Kill(amend::KillArgs),
     Get(read::GetArgs),
@@ -124,6 +126,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         match cli.command {
             Command::Serve(args) => serve::run(*args, &variables).await,
             Command::Publish(args) => publish::run(args).await,
+            Command::Import(args) => import::run(args).await,
             Command::Correct(args) => amend::correct(args).await,
             Command::Kill(args) => amend::kill(args).await,
             Command::Get(args) => read::get(args).await,

@@ -110,6 +110,18 @@ pub fn open(file: &str) -> io::Result<Box<dyn BufRead>> {
 /// # Errors
 /// There can be no thread.
 pub fn read_ahead(files: Vec<String>, ahead_count: usize) -> anyhow::Result<mpsc::Receiver<Item>> {
+    read_ahead_with(files, ahead_count, |_| {})
+}
+
+/// The same, with a change to each.
+///
+/// # Errors
+/// There can be no thread.
+pub fn read_ahead_with(
+    files: Vec<String>,
+    ahead_count: usize,
+    change: impl Fn(&mut Item) + Send + 'static,
+) -> anyhow::Result<mpsc::Receiver<Item>> {
     let (items_in, read_items) = mpsc::channel(ahead_count);
     // Not a task: a task that reads stdin would keep the runtime from ending.
     thread::Builder::new()
@@ -125,6 +137,7 @@ pub fn read_ahead(files: Vec<String>, ahead_count: usize) -> anyhow::Result<mpsc
                 for mut item in items {
                     item.read_bytes += before_bytes;
                     read_bytes = item.read_bytes;
+                    change(&mut item);
                     if items_in.blocking_send(item).is_err() {
                         // Nobody takes them any more: the command is ending.
                         return;

@@ -28,7 +28,7 @@ pub mod stream;
 pub mod tally;
 
 /// Articles that are read ahead, and that may be under way. Full: reading waits.
-const PIPELINE: usize = 256;
+pub const PIPELINE: usize = 256;
 /// Most bytes of a request: 4 MiB with its frame.
 const REQUEST_BYTES_MAX: usize = (4 << 20) - 1024;
 /// The namespace of request ids that are derived from what a request says.
@@ -301,6 +301,17 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Every article as it says itself, under an id that is derived from what it says.
+    pub fn derived(routing: proto::Routing) -> Self {
+        Self {
+            ids: IdChoice::Derived,
+            action: None,
+            expected_revision: None,
+            strict: false,
+            routing,
+        }
+    }
+
     /// The request of an item.
     ///
     /// # Errors

@@ -136,7 +136,7 @@ pub struct Channel<'a> {
     pub base: &'a str,
     /// Its own address.
     pub own_url: String,
-    /// The language that was asked for.
+    /// The language of all its articles, or that was asked for.
     pub language: Option<&'a str>,
     /// When anything of it last changed.
     pub updated: Timestamp,
@@ -299,7 +299,7 @@ impl Feeds {
             title: title(wanted, &taxonomy),
             base: &wanted.base,
             own_url: format!("{}{}", wanted.base, wanted.path),
-            language: wanted.language.as_deref(),
+            language: language(wanted, &entries),
             updated: modified.unwrap_or(Timestamp::UNIX_EPOCH),
         };
         let bytes = match wanted.form {
@@ -335,6 +335,18 @@ fn title(wanted: &Wanted, taxonomy: &Taxonomy) -> String {
     let entry = entries.find(|entry| entry.topic == *topic);
     let name = entry.and_then(|entry| entry.names.get("en"));
     format!("Barid: {}", name.map_or(topic.as_str(), String::as_str))
+}
+
+/// What all articles are written in, or what was asked for: RSS has no place for it in an entry.
+fn language<'a>(wanted: &'a Wanted, entries: &'a [Entry]) -> Option<&'a str> {
+    let first = entries.first().map(|entry| entry.language.as_str());
+    let is_common = |tag: &&str| {
+        entries
+            .iter()
+            .all(|entry| entry.language.eq_ignore_ascii_case(tag))
+    };
+    let asked = wanted.language.as_deref().filter(|range| *range != "*");
+    first.filter(is_common).or(asked)
 }
 
 fn filter_of(wanted: &Wanted) -> proto::Filter {

@@ -27,6 +27,7 @@ mod explaining;
 mod feeds;
 mod harness;
 mod http_articles;
+mod importing;
 mod keys;
 mod kills;
 mod limits;
