@@ -28,6 +28,7 @@ pub mod hub;
 pub mod index;
 pub mod places;
 pub mod query;
+pub mod related;
 pub mod seats;
 pub mod sse;
 pub mod start;

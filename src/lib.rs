@@ -18,11 +18,12 @@
 //!   [`wire::ninjs`] is the JSON of HTTP and of the command line, and [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention.
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
-//!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads.
+//!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads,
+//!   [`delivery::related`].
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
 //! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side: health,
-//!   readiness, metrics; [`server::nats`] runs nats-server as a child.
+//!   readiness, metrics, the [`server::http::dashboard`]; [`server::nats`] runs nats-server as a child.
 //! - [`cli`]: the commands, and the benchmarks.
 //!
 //! # An article's way

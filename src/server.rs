@@ -390,6 +390,11 @@ impl Node {
         let web = Web::new(self.hub.clone(), clock, self.phase.subscribe());
         let (drain, end) = (self.end_streams.clone(), self.end_services.clone());
         let connections = self.web_connections.clone();
+        let (related, stop) = (web.related().clone(), end.clone());
+        services.spawn(async move {
+            related.run(stop).await;
+            Ok("related")
+        });
         services.spawn(async move {
             web.run(listener, drain, end, connections).await;
             Ok("web")

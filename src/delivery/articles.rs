@@ -89,7 +89,11 @@ impl Articles {
         Self { hub }
     }
 
-    async fn get(&self, request: GetArticleRequest) -> Result<Delivery, Fault> {
+    /// The newest revision of an article.
+    ///
+    /// # Errors
+    /// The id is none, or nobody's, or the log can't be read.
+    pub async fn get(&self, request: GetArticleRequest) -> Result<Delivery, Fault> {
         let id = article_id(&request.article_id)?;
         self.check_fresh()?;
         let head = self.hub.head(id).await.map_err(|error| error.fault())?;
@@ -103,7 +107,12 @@ impl Articles {
         Ok(head.delivery())
     }
 
-    async fn revisions(
+    /// A page of the revisions of an article, oldest first. While the article is withdrawn, those
+    /// that are no notices come without their text.
+    ///
+    /// # Errors
+    /// The id or the page is none, or the log can't be read.
+    pub async fn revisions(
         &self,
         request: ListRevisionsRequest,
     ) -> Result<ListRevisionsResponse, Fault> {
@@ -160,7 +169,11 @@ impl Articles {
         }
     }
 
-    async fn list(&self, request: ListArticlesRequest) -> Result<ListArticlesResponse, Fault> {
+    /// A page of the articles that a filter wants, by their newest revision, latest first.
+    ///
+    /// # Errors
+    /// The filter or the page is none, or the log can't be read.
+    pub async fn list(&self, request: ListArticlesRequest) -> Result<ListArticlesResponse, Fault> {
         let filter = convert::filter(request.filter)?;
         let mut page = Page::new(page_size(request.page_size)?);
         let subscribe = |error: SubscribeError| error.fault();

@@ -39,6 +39,8 @@ use crate::{
     },
 };
 
+pub mod follow;
+
 /// How many sequences before the log's end a node starts to read.
 const START_BACK: u64 = 100_000;
 /// Sequences of a window that is read to go backwards.

@@ -1,5 +1,5 @@
 //! The web side of a node: a listener and its connections. A stream that is a connection's first
-//! request is written by [`stream`]; all else goes by hyper to the [`router`].
+//! request is written by [`stream`]; all else goes by hyper to the [`mod@router`].
 
 use std::{
     pin::pin,
@@ -22,7 +22,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service as _;
 
 use crate::{
-    delivery::{hub::Hub, sse::Events},
+    article::Time,
+    delivery::{hub::Hub, related::Related, sse::Events},
     server::{
         http::{
             router::{STREAM, router},
@@ -30,13 +31,15 @@ use crate::{
         },
         incoming::accept,
     },
-    wire::log::Log,
+    wire::{log::Log, record::time_of},
 };
 
 pub mod admission;
 pub mod answer;
+pub mod dashboard;
 pub mod events;
 pub mod operate;
+pub mod related;
 pub mod router;
 pub mod stream;
 
@@ -61,6 +64,7 @@ pub enum Phase {
 #[derive(Clone, Debug)]
 pub struct Web {
     hub: Hub,
+    related: Related,
     clock: fn() -> SystemTime,
     phase: watch::Receiver<Phase>,
 }
@@ -72,7 +76,22 @@ pub struct ConnectionEnd(pub CancellationToken);
 impl Web {
     /// The web side over a hub.
     pub fn new(hub: Hub, clock: fn() -> SystemTime, phase: watch::Receiver<Phase>) -> Self {
-        Self { hub, clock, phase }
+        Self {
+            related: Related::new(hub.clone()),
+            hub,
+            clock,
+            phase,
+        }
+    }
+
+    /// The index of related articles; whoever starts the web side runs it, too.
+    pub fn related(&self) -> &Related {
+        &self.related
+    }
+
+    /// The time of day.
+    fn time(&self) -> Time {
+        time_of((self.clock)())
     }
 
     fn log(&self) -> &Log {

@@ -8,19 +8,28 @@ use crate::{
     server::http::{
         Web, admission,
         answer::{problem, problem_with},
-        events, operate,
+        dashboard, events, operate, related,
     },
 };
 
 /// The wire as server-sent events.
 pub const STREAM: &str = "/v1/stream";
 /// Where every path that is served is listed.
-const PATHS: [&str; 4] = [STREAM, "/healthz", "/readyz", "/metrics"];
+const PATHS: [&str; 6] = [
+    "/",
+    "/v1/articles/{id}/related",
+    STREAM,
+    "/healthz",
+    "/readyz",
+    "/metrics",
+];
 
 /// All paths. Those of news are behind [`Web::admit`].
 pub fn router(web: Web) -> Router {
     let news = Router::new()
         .route(STREAM, get(events::get))
+        .route("/v1/articles/{id}/related", get(related::get))
+        .merge(dashboard::news())
         .route_layer(from_fn_with_state(web.clone(), admission::layer));
     let operation = Router::new()
         .route("/healthz", get(operate::health))
@@ -29,6 +38,7 @@ pub fn router(web: Web) -> Router {
     Router::new()
         .merge(news)
         .merge(operation)
+        .merge(dashboard::assets())
         .fallback(unknown_path)
         .method_not_allowed_fallback(other_method)
         .with_state(web)
