@@ -203,6 +203,11 @@ test("Arabic is right to left, in stories and in the interface", async () => {
   await row(page, headline).getByRole("link").click();
   await page.locator("#panel .body").waitFor();
   assert.equal(await direction(page.locator("#panel .body p").first()), "rtl");
+  // What changed runs as the text does, not as the interface.
+  await node.publish(article("test:ltr", "Talks on Monday"), article("test:ltr", "Talks on Tuesday"));
+  await row(page, "Talks on Tuesday").getByRole("link").click();
+  await page.locator("#panel .change p").waitFor();
+  assert.equal(await direction(page.locator("#panel .change p")), "ltr");
   await context.close();
   const arabic = await visit("/", { locale: "ar-JO" });
   assert.equal(await arabic.page.evaluate(() => document.documentElement.dir), "rtl");

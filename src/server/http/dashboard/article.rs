@@ -255,7 +255,7 @@ fn routing(view: &View<'_>, opened: &Opened) -> Markup {
             dl class="routing" {
                 @for (topic, reason) in &opened.routing {
                     dt { (view.topic_name(topic)) }
-                    dd dir="auto" { (view.reason(reason)) }
+                    dd { (view.reason(reason)) }
                 }
             }
         }

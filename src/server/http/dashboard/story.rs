@@ -110,25 +110,26 @@ impl View<'_> {
 
     /// Why a topic was given, as the record notes it, in words for readers: of a phrase with many
     /// forms the first stands for all.
-    pub fn reason(&self, noted: &str) -> String {
+    pub fn reason(&self, noted: &str) -> Markup {
         let [named, subject, text, inherited, rest] = self.phrases().reasons;
         let (kind, what) = noted.split_once(' ').unwrap_or((noted, ""));
-        match kind {
-            "named" => format!("{named} {what}"),
-            "subject" => format!("{subject} {}", what.trim_start_matches("medtop:")),
+        let (why, causes) = match kind {
+            "named" => (named, vec![what.to_owned()]),
+            "subject" => (subject, vec![what.trim_start_matches("medtop:").to_owned()]),
             "text" => {
                 let causes = what.split_once(": ").map_or(what, |(_, causes)| causes);
                 let causes = causes.split("; ").map(|cause| match cause.split_once('|') {
                     Some((first, _)) => format!("{first}…"),
                     None => cause.to_owned(),
                 });
-                format!("{text} {}", causes.collect::<Vec<_>>().join(" · "))
+                (text, causes.collect())
             }
-            "inherited" => inherited.to_owned(),
-            "rest" => rest.to_owned(),
+            "inherited" => (inherited, Vec::new()),
+            "rest" => (rest, Vec::new()),
             // Of a later release.
-            _ => noted.to_owned(),
-        }
+            _ => (noted, Vec::new()),
+        };
+        html! { (why) @for cause in &causes { " " bdi { (cause) } } }
     }
 
     /// What an action is called.
@@ -209,7 +210,9 @@ pub fn time(time: Option<Timestamp>) -> Markup {
     }
 }
 
-/// For those who hear the page.
+/// For those who hear the page. With a direction of its own it does not decide that of its line.
 fn unseen(text: &str, tongue: Tongue) -> Markup {
-    html! { span class="unseen" lang=(tongue.tag()) { (text) " " } }
+    html! {
+        span class="unseen" lang=(tongue.tag()) dir=(tongue.direction()) { (text) " " }
+    }
 }
