@@ -114,6 +114,39 @@ test("a kill removes headline and body from the page, and leaves the notice", as
   await context.close();
 });
 
+test("a kill reaches what stands beside an opened article, and one that the filters leave out", async () => {
+  const texts = ["Obelisk crane tips over", "Obelisk crane owner fined"];
+  await node.publish(...texts.map((text, place) => article(`test:beside${place}`, text, body(`${text} downtown.`))));
+  const { page, context } = await visit();
+  await live(page);
+  await row(page, texts[0]).getByRole("link").click();
+  await page.locator("#panel .related").getByText(texts[1]).waitFor();
+  await node.amend("kill", "test:beside1", "not him");
+  await page.locator("#panel .related").getByText(texts[1]).waitFor({ state: "detached" });
+  await page.locator("#panel .body").getByText("downtown").waitFor();
+
+  const id = await page.locator("#panel [data-article-id]").getAttribute("data-article-id");
+  await page.goto(`${node.url}/?languages=fr&article=${id}`);
+  await live(page);
+  await page.locator("#panel .body").getByText("downtown").waitFor();
+  await node.amend("kill", "test:beside0", "nor that");
+  await page.evaluate(() => dispatchEvent(new Event("online")));
+  await page.locator("#panel .kill").getByText("nor that").first().waitFor();
+  assert.doesNotMatch(await page.content(), /downtown|Obelisk/);
+  await context.close();
+});
+
+test("a server that has gone silent is noticed", async () => {
+  const { page, context } = await visit();
+  await live(page);
+  node.freeze();
+  await page.evaluate(() => dispatchEvent(new Event("online")));
+  await page.locator("#state[data-state=offline]").waitFor();
+  node.thaw();
+  await live(page);
+  await context.close();
+});
+
 test("a correction shows what changed, live and after a reload", async () => {
   await node.publish(article("test:mend", "Pact signed", body("The two sides signed the pact on Tuesday in Amman.")));
   const { page, context } = await visit();
@@ -268,7 +301,8 @@ test("an article's page and the list read well without script", async () => {
   await context.close();
 });
 
-test("the page is light and fast, and asks nobody else", async () => {
+test("the page is light and fast amid 10,000 articles, and asks nobody else", async () => {
+  await node.publish(...Array.from({ length: 10_000 }, (_, number) => article(`test:many${number}`, `Number ${number}`)));
   const context = await chrome.newContext({ locale: "en" });
   const { page, faults } = await watched(context);
   let bytes = 0;

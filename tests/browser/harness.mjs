@@ -67,6 +67,15 @@ export class Node {
     await once(this.#child, "exit");
   }
 
+  // Alive, and answers nothing.
+  freeze() {
+    this.#child.kill("SIGSTOP");
+  }
+
+  thaw() {
+    this.#child.kill("SIGCONT");
+  }
+
   async up() {
     await this.#serve();
   }

@@ -113,7 +113,18 @@ function show(ninjs, action) {
   byId("nothing").hidden = true;
   announce(row, action);
   if (action === "correct") changed(id, revision);
-  if (panel.dataset.id === id) open(id, false);
+  reopen(id, action === "kill" || action === "withhold");
+}
+
+// Brings the opened article up to date if a revision concerns it. What is withdrawn goes at once,
+// also from among its related articles.
+function reopen(id, isNotice) {
+  const isShown = panel.dataset.id === id;
+  const isNamed = panel.querySelector(`a[data-article="${CSS.escape(id)}"]`) !== null;
+  if (!isShown && !(isNamed && isNotice)) return;
+  const isFocused = panel.contains(document.activeElement);
+  if (isNotice) panel.replaceChildren();
+  open(panel.dataset.id, isFocused);
 }
 
 // Says aloud only what can't wait.
@@ -177,8 +188,10 @@ function connect() {
   }
 }
 
-// A connection may be dead without a word: a browser can't see the stream's heartbeats.
+// A connection may be dead without a word: a browser can't see the stream's heartbeats. And the
+// opened article need not be among those that the stream is filtered for.
 async function look() {
+  refresh();
   if (source.readyState !== EventSource.OPEN) return;
   try {
     const answer = await fetch("/readyz", { cache: "no-store", signal: AbortSignal.timeout(LOOK_EVERY / 2) });
@@ -217,6 +230,18 @@ async function open(id, isAsked) {
   document.body.classList.add("reading");
   if (isAsked) (panel.querySelector("h2[tabindex]") ?? close).focus();
   if (!found) setTimeout(() => panel.dataset.id === id && open(id, isAsked), AGAIN_AFTER);
+}
+
+async function refresh() {
+  const id = panel.dataset.id;
+  const shown = panel.querySelector("article.opened");
+  if (!shown) return;
+  const found = await part(address(id), "article.opened");
+  const isOther = found && shown.isConnected && !found.isEqualNode(shown);
+  if (!isOther) return;
+  const isFocused = shown.contains(document.activeElement);
+  shown.replaceWith(found);
+  if (isFocused) found.querySelector("h2")?.focus({ preventScroll: true });
 }
 
 function shut(isAsked) {
