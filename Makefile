@@ -1,5 +1,6 @@
 # Everything a contributor runs, each by one word. Needs only Rust stable, Python (3.9 or newer to
-# run, 3.10 to test), GNU make and git: scripts/fetch-tools gets the rest into .barid.
+# run, 3.10 to test), GNU make and git, and for `make test` Node.js, npm and Chromium:
+# scripts/fetch-tools gets the rest into .barid.
 
 CARGO ?= cargo
 
@@ -9,7 +10,7 @@ TEST_ENV = nats=$$(scripts/fetch-tools nats-server) && python=$$(scripts/fetch-t
 	BARID_TEST_NATS_SERVER="$$nats" BARID_TEST_PYTHON="$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help run tools build test check soak events api fmt clean
+.PHONY: help run tools build test check browser soak events api fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +27,16 @@ tools: ## Fetch nats-server into .barid/bin, unless one is installed
 build: ## Build target/release/barid
 	$(CARGO) build --release --locked
 
+# First of all whether the last of them can run.
 test: ## Run all tests
+	@scripts/browser check
 	$(TEST_ENV) $(CARGO) test --locked
+	@$(MAKE) --no-print-directory browser
+
+browser: ## Test the dashboard in Chromium
+	@scripts/browser check
+	$(CARGO) build --locked
+	nats=$$(scripts/fetch-tools nats-server) && scripts/browser run "$$nats"
 
 # The quick ones first, then those that compile.
 check: ## Check format, proto files, licences, deploy/, lints and docs

@@ -30,6 +30,7 @@ pub mod index;
 pub mod pace;
 pub mod places;
 pub mod query;
+pub mod related;
 pub mod seats;
 pub mod sse;
 pub mod start;

@@ -19,11 +19,13 @@
 //! - [`gate`]: who a caller is and what it may do now; follows the partners in the log's bucket.
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
-//!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads, feeds.
+//!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads, feeds,
+//!   [`delivery::related`].
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
 //! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side:
-//!   [`server::http::router`] names its paths, [`server::http::admission`] lets requests in;
+//!   [`server::http::router`] names its paths, [`server::http::admission`] lets requests in,
+//!   [`server::http::dashboard`] is for editors;
 //!   [`server::nats`] runs nats-server as a child. Connections of both listeners come by
 //!   [`server::incoming`], which asks [`server::door`] who may, and sets [`server::tls`] up.
 //! - [`cli`]: the commands, and the benchmarks.

@@ -468,6 +468,11 @@ impl Node {
         });
         let (drain, end) = (self.end_streams.clone(), self.end_services.clone());
         let connections = self.web_connections.clone();
+        let (related, stop) = (web.related().clone(), end.clone());
+        services.spawn(async move {
+            related.run(stop).await;
+            Ok("related")
+        });
         services.spawn(async move {
             web.run(listener, entrance, drain, end, connections).await;
             Ok("web")

@@ -167,11 +167,8 @@ impl Hub {
     /// The newest revision of a stored article, as if it were published now.
     async fn stored_case(&self, id: ArticleId) -> Result<Case, Fault> {
         let read = |error: ReadError| error.fault();
-        let head = self.live_head(id).await?.ok_or_else(|| unknown(id))?;
+        let head = self.shown_head(id).await?;
         let record = &head.stored.record;
-        if record.action.is_notice() {
-            return Err(withheld());
-        }
         let prior = match record.prior_revision_seq {
             0 => None,
             seq => self.entry_at(seq).await.map_err(read)?,
@@ -218,6 +215,18 @@ impl Hub {
     }
 
     /// The newest revision of an article that is not killed.
+    /// The newest revision of an article whose text may be shown.
+    ///
+    /// # Errors
+    /// The article is nobody's, killed or withheld, or the log can't be read.
+    pub async fn shown_head(&self, id: ArticleId) -> Result<Arc<Entry>, Fault> {
+        let head = self.live_head(id).await?.ok_or_else(|| unknown(id))?;
+        if head.stored.record.action.is_notice() {
+            return Err(withheld());
+        }
+        Ok(head)
+    }
+
     async fn live_head(&self, id: ArticleId) -> Result<Option<Arc<Entry>>, Fault> {
         if !self.log().is_fresh() {
             return Err(ReadError::Behind.fault());

@@ -44,6 +44,8 @@ use crate::{
     },
 };
 
+pub mod follow;
+
 /// How many sequences before the log's end a node starts to read.
 const START_BACK: u64 = 100_000;
 /// How long the log may take to say where it ends at start: an election or two.

@@ -25,7 +25,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service as _;
 
 use crate::{
-    delivery::{articles::Articles, feeds::Feeds, hub::Hub, sse::Events},
+    article::Time,
+    delivery::{articles::Articles, feeds::Feeds, hub::Hub, related::Related, sse::Events},
     desk::Desk,
     gate::Gate,
     ingest::grpc::Publisher,
@@ -40,19 +41,21 @@ use crate::{
         socket::Socket,
     },
     telemetry::connections::Cut,
-    wire::{log::Log, peer::PeerCertificate},
+    wire::{log::Log, peer::PeerCertificate, record::time_of},
 };
 
 pub mod admission;
 pub mod answer;
 pub mod articles;
 pub mod conditional;
+pub mod dashboard;
 pub mod events;
 pub mod feeds;
 pub mod openapi;
 pub mod operate;
 pub mod patient;
 pub mod publish;
+pub mod related;
 pub mod router;
 pub mod stream;
 pub mod topics;
@@ -105,6 +108,7 @@ pub struct Web {
     desk: Desk,
     /// Bytes of bodies that may still be taken in.
     body_room: Arc<Semaphore>,
+    related: Related,
     clock: fn() -> SystemTime,
     phase: watch::Receiver<Phase>,
     gate: Gate,
@@ -128,6 +132,7 @@ impl Web {
     pub fn new(parts: Parts) -> Self {
         Self {
             articles: Articles::new(parts.hub.clone()),
+            related: Related::new(parts.hub.clone()),
             feeds: Feeds::new(parts.hub.clone()),
             hub: parts.hub,
             publisher: parts.publisher,
@@ -138,6 +143,16 @@ impl Web {
             gate: parts.gate,
             local_reads: parts.local_reads,
         }
+    }
+
+    /// The index of related articles; whoever starts the web side runs it, too.
+    pub fn related(&self) -> &Related {
+        &self.related
+    }
+
+    /// The time of day.
+    fn time(&self) -> Time {
+        time_of((self.clock)())
     }
 
     fn log(&self) -> &Log {

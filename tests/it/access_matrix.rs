@@ -38,7 +38,10 @@ const CALLS: [(&str, &str); 18] = [
     ("DeskService/ListAudit", "d"),
 ];
 /// Who may get each path; `*` is everybody, also without a key.
-const PATHS: [(&str, &str); 10] = [
+const PATHS: [(&str, &str); 12] = [
+    // A subscriber of the whole wire may, and this one is of ict.
+    ("/", "d"),
+    ("/v1/articles/{id}/related", "psd"),
     ("/v1/stream", "sd"),
     ("/v1/articles", "sd"),
     ("/v1/articles/{id}", "psd"),

@@ -9,7 +9,7 @@ use crate::{
         Web, admission,
         answer::Refusal,
         articles::{self, ARTICLES},
-        events, feeds, openapi, operate, publish,
+        dashboard, events, feeds, openapi, operate, publish, related,
         topics::{self, TOPICS},
     },
 };
@@ -17,11 +17,13 @@ use crate::{
 /// The wire as server-sent events.
 pub const STREAM: &str = "/v1/stream";
 /// Every path that is served.
-pub const PATHS: [&str; 10] = [
+pub const PATHS: [&str; 12] = [
+    "/",
     STREAM,
     ARTICLES,
     "/v1/articles/{id}",
     "/v1/articles/{id}/revisions",
+    "/v1/articles/{id}/related",
     TOPICS,
     "/feeds/{feed}",
     "/openapi.json",
@@ -39,6 +41,8 @@ pub fn router(web: Web) -> Router {
         .route("/v1/articles/{id}/revisions", get(articles::revisions))
         .route(TOPICS, get(topics::get))
         .route("/feeds/{feed}", get(feeds::get))
+        .route("/v1/articles/{id}/related", get(related::get))
+        .merge(dashboard::news())
         .route_layer(from_fn_with_state(web.clone(), admission::layer));
     let operation = Router::new()
         .route("/openapi.json", get(openapi::get))
@@ -48,6 +52,7 @@ pub fn router(web: Web) -> Router {
     Router::new()
         .merge(news)
         .merge(operation)
+        .merge(dashboard::assets())
         .fallback(unknown_path)
         .method_not_allowed_fallback(other_method)
         .with_state(web)

@@ -1,0 +1,180 @@
+//! `GET /`: the wire for editors. Pages are made here, ready to read; one small script keeps the
+//! first of them live. `/desk/…` are its parts.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
+    middleware::{Next, from_fn},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use maud::Markup;
+
+use crate::{
+    access::scope::Scope,
+    fault::{Fault, Kind},
+    gate::caller,
+    server::http::{
+        Web,
+        answer::Refusal,
+        dashboard::{
+            article::Opened,
+            page::Front,
+            story::{Story, View},
+            wish::Wish,
+        },
+        related::article_id,
+    },
+    wire::{proto::v1::ListArticlesRequest, status},
+};
+
+pub mod article;
+pub mod assets;
+pub mod diff;
+pub mod page;
+pub mod phrases;
+pub mod story;
+pub mod wish;
+
+/// Stories of a page.
+const STORIES: u32 = 30;
+/// Nothing but our own files, and none of it written into a page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// Keeps pages of others that opened ours away from it.
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+/// The pages; behind [`Web::admit`], as all news is.
+pub fn news() -> Router<Web> {
+    Router::new()
+        .route("/", get(front))
+        .route("/desk/articles/{id}", get(one))
+        .route("/desk/articles/{id}/row", get(row))
+        .route_layer(from_fn(whole_wire))
+}
+
+/// Lets in whoever may read the whole wire: the pages know no smaller part of it.
+async fn whole_wire(request: Request, next: Next) -> Response {
+    match caller::of(request.extensions()).scope() {
+        Ok(scope) if scope.is_all() => next.run(request).await,
+        Ok(_) => {
+            let message = "the dashboard is for keys that may read the whole wire";
+            Refusal::from(Fault::new(Kind::Forbidden, "NOT_GRANTED", message)).into_response()
+        }
+        Err(fault) => Refusal::from(fault).into_response(),
+    }
+}
+
+/// The files of the pages, which tell no news.
+pub fn assets() -> Router<Web> {
+    Router::new().route("/assets/{name}", get(assets::get))
+}
+
+/// The newest stories that a query asks for.
+async fn front(State(web): State<Web>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    let wish = Wish::parse(query.as_deref().unwrap_or_default(), &headers);
+    let taxonomy = web.hub.taxonomy();
+    let suffix = wish.suffix();
+    let view = View {
+        tongue: wish.tongue,
+        suffix: &suffix,
+        taxonomy: &taxonomy,
+    };
+    let (found, status) = match stories(&web, &wish).await {
+        Ok(front) => (Ok(front), StatusCode::OK),
+        Err(fault) => {
+            let status = status::http(fault.kind);
+            (Err(fault), status)
+        }
+    };
+    answer(status, &page::front(&view, &wish, found.as_ref()))
+}
+
+async fn stories(web: &Web, wish: &Wish) -> Result<Front, Fault> {
+    let request = ListArticlesRequest {
+        filter: Some(wish.filter()?),
+        page_size: STORIES,
+        page_token: wish.page.clone(),
+    };
+    let found = web.articles.list(request, &Scope::default()).await?;
+    let mut stories = Vec::with_capacity(found.deliveries.len());
+    for delivery in &found.deliveries {
+        let change = article::change_of(&web.hub, delivery).await?;
+        stories.push((Story::of(delivery), change));
+    }
+    Ok(Front {
+        stories,
+        snapshot: found.snapshot_cursor,
+        next_page: found.next_page_token,
+    })
+}
+
+/// An article by itself: its text, revisions, topics and what is related.
+async fn one(
+    State(web): State<Web>,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let opened = async { Opened::read(&web, article_id(id)?).await };
+    part(&web, &query, &headers, opened.await, article::page)
+}
+
+/// A story of the list, with what its newest revision changed.
+async fn row(
+    State(web): State<Web>,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let found = async { article::row(&web, article_id(id)?).await };
+    part(&web, &query, &headers, found.await, |view, row| {
+        page::list(view, std::slice::from_ref(row))
+    })
+}
+
+/// A part of the dashboard, or a page that says why not.
+fn part<T>(
+    web: &Web,
+    query: &str,
+    headers: &HeaderMap,
+    found: Result<T, Fault>,
+    show: impl FnOnce(&View<'_>, &T) -> Markup,
+) -> Response {
+    let wish = Wish::parse(query, headers);
+    let (taxonomy, suffix) = (web.hub.taxonomy(), wish.suffix());
+    let view = View {
+        tongue: wish.tongue,
+        suffix: &suffix,
+        taxonomy: &taxonomy,
+    };
+    match found {
+        Ok(found) => answer(StatusCode::OK, &show(&view, &found)),
+        Err(fault) => answer(status::http(fault.kind), &page::problem(&view, &fault)),
+    }
+}
+
+fn answer(status: StatusCode, page: &Markup) -> Response {
+    let mut answer = Response::new(Body::from(page.0.clone()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    let set = HeaderValue::from_static;
+    headers.insert(CONTENT_TYPE, set("text/html; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, set("no-store"));
+    headers.insert(VARY, set("accept-language"));
+    headers.insert(CONTENT_SECURITY_POLICY, set(POLICY));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, set("nosniff"));
+    headers.insert(REFERRER_POLICY, set("no-referrer"));
+    headers.insert(OPENER_POLICY, set("same-origin"));
+    answer
+}

@@ -1,0 +1,210 @@
+//! The front page, and what all pages have around them.
+
+use maud::{DOCTYPE, Markup, html};
+
+use crate::{
+    article::Action,
+    fault::Fault,
+    server::http::dashboard::{
+        assets::{ICON, SCRIPT, STYLE},
+        diff::Piece,
+        phrases::Tongue,
+        story::{Story, View},
+        wish::Wish,
+    },
+    wire::proto::v1::Article,
+};
+
+/// A story, and what its newest revision changed.
+pub type Row = (Story, Vec<Vec<Piece>>);
+
+/// What the front page shows.
+#[derive(Debug)]
+pub struct Front {
+    /// Newest first.
+    pub stories: Vec<Row>,
+    /// The cursor of the state that it shows: the stream goes on from there.
+    pub snapshot: String,
+    /// The token of earlier news, or empty.
+    pub next_page: String,
+}
+
+/// A whole page.
+pub fn document(view: &View<'_>, title: &str, content: &Markup) -> Markup {
+    let phrases = view.phrases();
+    html! {
+        (DOCTYPE)
+        html lang=(view.tongue.tag()) dir=(view.tongue.direction()) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { @if !title.is_empty() { (title) " · " } (phrases.title) }
+                link rel="icon" href=(ICON.path());
+                link rel="stylesheet" href=(STYLE.path());
+                script src=(SCRIPT.path()) defer {}
+            }
+            body { (content) }
+        }
+    }
+}
+
+/// The front page: filters, and the stories that match them or why there are none.
+pub fn front(view: &View<'_>, wish: &Wish, found: Result<&Front, &Fault>) -> Markup {
+    let phrases = view.phrases();
+    // A page of earlier news is a state of the past: it does not live.
+    let live = found.ok().filter(|_| wish.page.is_empty());
+    let content = html! {
+        a class="skip" href="#stories" { (phrases.skip) }
+        header class="top" {
+            h1 { (phrases.title) }
+            p id="state" class="state" role="status" data-state="connecting" {}
+            nav { (tongue_link(wish)) }
+        }
+        div class="desk" {
+            (filters(view, wish))
+            main {
+                section class="wire" aria-labelledby="news" {
+                    h2 id="news" { (phrases.news) }
+                    noscript { p class="hint" { (phrases.no_script) } }
+                    @match found {
+                        Ok(front) => (stories(view, wish, front, live.is_some())),
+                        Err(fault) => (alert(view, fault)),
+                    }
+                }
+                section id="panel" class="panel" aria-label=(phrases.opened) hidden {}
+            }
+        }
+        p id="loud" class="unseen" role="alert" {}
+        template id="phrases" data-close=(phrases.close) data-publish=(view.action(Action::Publish))
+            data-update=(view.action(Action::Update)) data-correct=(view.action(Action::Correct))
+            data-withhold=(view.action(Action::Withhold)) data-kill=(view.action(Action::Kill))
+            data-killed=(phrases.killed) data-withheld=(phrases.withheld)
+            data-flash=(phrases.flash) data-suffix=(view.suffix) {
+                @for (state, text) in phrases.states { i data-state=(state) { (text) } }
+        }
+        template id="row" { (view.row(&blank(), &[])) }
+    };
+    document(view, "", &content)
+}
+
+/// Stories as a list, in a page of its own.
+pub fn list(view: &View<'_>, rows: &[Row]) -> Markup {
+    let content =
+        html! { main { ol { @for (story, change) in rows { (view.row(story, change)) } } } };
+    document(view, "", &content)
+}
+
+/// A page that says why there is nothing else.
+pub fn problem(view: &View<'_>, fault: &Fault) -> Markup {
+    document(
+        view,
+        view.phrases().problem,
+        &html! { main { (alert(view, fault)) } },
+    )
+}
+
+fn stories(view: &View<'_>, wish: &Wish, front: &Front, is_live: bool) -> Markup {
+    let phrases = view.phrases();
+    html! {
+        @if !is_live { p { a href=(wish.page("")) { (phrases.newest) } } }
+        ol id="stories" aria-labelledby="news" tabindex="-1"
+            data-stream=[is_live.then(|| wish.stream(&front.snapshot))] {
+            @for (story, change) in &front.stories { (view.row(story, change)) }
+        }
+        p id="nothing" class="hint" hidden[!front.stories.is_empty()] { (phrases.nothing) }
+        @if !front.next_page.is_empty() {
+            p { a href=(wish.page(&front.next_page)) rel="next" { (phrases.earlier) } }
+        }
+    }
+}
+
+fn filters(view: &View<'_>, wish: &Wish) -> Markup {
+    let phrases = view.phrases();
+    html! {
+        form id="filters" class="filters" method="get" action="/" aria-label=(phrases.filters) {
+            @if wish.is_tongue_named { input type="hidden" name="ui" value=(wish.tongue.tag()); }
+            label {
+                span { (phrases.words) }
+                input type="search" name="q" value=(wish.words) dir="auto" autocomplete="off";
+            }
+            label {
+                span { (phrases.languages) }
+                input type="text" name="languages" value=(wish.languages) dir="ltr"
+                    placeholder=(phrases.languages_hint) autocomplete="off" spellcheck="false";
+            }
+            label {
+                span { (phrases.urgency) }
+                select name="urgency" {
+                    @for (value, name) in phrases.urgencies {
+                        option value=(value) selected[value == wish.urgency] { (name) }
+                    }
+                    // As an address may ask, too.
+                    @if phrases.urgencies.iter().all(|(value, _)| *value != wish.urgency) {
+                        option value=(wish.urgency) selected { "1–" (wish.urgency) }
+                    }
+                }
+            }
+            details open[!wish.topics.is_empty()] {
+                summary { (phrases.topics) }
+                (topics(view, wish))
+            }
+            p class="buttons" {
+                button type="submit" { (phrases.apply) }
+                @if wish.is_filtered() { a href=(wish.all()) { (phrases.clear) } }
+            }
+        }
+    }
+}
+
+fn topics(view: &View<'_>, wish: &Wish) -> Markup {
+    let entries = view.taxonomy.entries();
+    let known: Vec<&str> = entries.iter().map(|entry| entry.topic.as_str()).collect();
+    // Aliases, and topics that the taxonomy has lost: a filter must not change by being shown.
+    let others = wish.topics.iter().map(String::as_str);
+    let others = others.filter(|topic| !known.contains(topic));
+    html! {
+        ul {
+            @for topic in known.iter().copied().chain(others) {
+                li class=[topic.contains('.').then_some("beneath")] {
+                    label {
+                        input type="checkbox" name="topics" value=(topic)
+                            checked[wish.topics.iter().any(|wanted| wanted == topic)];
+                        span { (view.topic_name(topic)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn tongue_link(wish: &Wish) -> Markup {
+    let other: Tongue = wish.tongue.other();
+    html! {
+        a href=(wish.in_tongue(other)) lang=(other.tag()) hreflang=(other.tag()) {
+            (wish.tongue.phrases().other_tongue)
+        }
+    }
+}
+
+fn alert(view: &View<'_>, fault: &Fault) -> Markup {
+    html! {
+        div class="problem" role="alert" {
+            h2 { (view.phrases().problem) }
+            p lang="en" dir="ltr" { (fault.message) }
+            p { code { (fault.reason) } }
+        }
+    }
+}
+
+/// The story that the script makes others of.
+fn blank() -> Story {
+    Story {
+        id: String::new(),
+        revision: 0,
+        action: Action::Publish,
+        time: None,
+        topics: vec![String::new()],
+        article: Article::default(),
+    }
+}

@@ -1,0 +1,133 @@
+// A node of Barid on free ports, and a browser before it.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const need = (name) => {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set: run make browser`);
+  return value;
+};
+
+// The longest that anything may take which must come.
+export const LIMIT = 20_000;
+
+export class Node {
+  #child;
+  #count = 0;
+  #listen = { grpc: "127.0.0.1:0", http: "127.0.0.1:0", nats: "127.0.0.1:0" };
+
+  static async start() {
+    const node = new Node();
+    node.folder = await mkdtemp(join(tmpdir(), "barid-browser-"));
+    await node.#serve();
+    return node;
+  }
+
+  get grpc() {
+    return `http://${this.#listen.grpc}`;
+  }
+
+  get url() {
+    return `http://${this.#listen.http}`;
+  }
+
+  async #serve() {
+    const args = ["serve", "--output", "json", "--log", "error", "--drain", "100ms"];
+    args.push("--data-dir", join(this.folder, "data"), "--nats-server", need("BARID_TEST_NATS_SERVER"));
+    for (const [key, address] of Object.entries(this.#listen)) args.push(`--${key}-listen`, address);
+    this.#child = this.#spawn(args);
+    const [line] = await once(createInterface(this.#child.stdout), "line");
+    const ready = JSON.parse(line);
+    for (const key of Object.keys(this.#listen)) this.#listen[key] = ready[key].replace(/^.*:\/\//, "");
+  }
+
+  #spawn(args) {
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("BARID_")));
+    return spawn(need("BARID_TEST_BINARY"), args, { stdio: ["ignore", "pipe", "inherit"], cwd: this.folder, env });
+  }
+
+  async run(...args) {
+    const child = this.#spawn(args);
+    let text = "";
+    for await (const piece of child.stdout) text += piece;
+    if (child.exitCode === null) await once(child, "exit");
+    if (child.exitCode !== 0) throw new Error(`barid ${args.join(" ")}: ${child.exitCode}: ${text}`);
+    return text;
+  }
+
+  // kill -9, then the same addresses again.
+  async down() {
+    this.#child.kill("SIGKILL");
+    await once(this.#child, "exit");
+  }
+
+  // Alive, and answers nothing.
+  freeze() {
+    this.#child.kill("SIGSTOP");
+  }
+
+  thaw() {
+    this.#child.kill("SIGCONT");
+  }
+
+  async up() {
+    await this.#serve();
+  }
+
+  async publish(...articles) {
+    const file = join(this.folder, `${this.#count++}.jsonl`);
+    await writeFile(file, articles.map((article) => JSON.stringify(article)).join("\n"));
+    await this.run("publish", "--server", `http://${this.#listen.grpc}`, file);
+  }
+
+  async amend(command, uri, note, article) {
+    const args = [command, "--server", `http://${this.#listen.grpc}`, uri];
+    if (article) {
+      const file = join(this.folder, `${this.#count++}.json`);
+      await writeFile(file, JSON.stringify(article));
+      args.push(file);
+    } else args.push("--yes");
+    await this.run(...args, "--note", note);
+  }
+
+  async stop() {
+    this.#child.kill("SIGTERM");
+    await once(this.#child, "exit");
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+export async function browser() {
+  // A sandbox needs rights that containers seldom give; only our own pages are opened here.
+  return chromium.launch({ executablePath: need("BARID_TEST_CHROMIUM"), args: ["--no-sandbox"] });
+}
+
+// A page that counts what must not be: errors, what the policy blocked, other hosts, dialogs.
+export async function watched(context) {
+  const page = await context.newPage();
+  page.setDefaultTimeout(LIMIT);
+  const faults = [];
+  page.on("pageerror", (error) => faults.push(`error: ${error.message}`));
+  page.on("dialog", (dialog) => {
+    faults.push(`dialog: ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+  page.on("console", (message) => {
+    if (/Content Security Policy|Refused to/.test(message.text())) faults.push(message.text());
+  });
+  return { page, faults };
+}
+
+export function article(uri, headline, rest = {}) {
+  return { uri, language: "en", headlines: [{ value: headline }], ...rest };
+}
+
+export function body(text, contentType = "text/plain") {
+  return { bodies: [{ contentType, value: text }] };
+}
