@@ -3,6 +3,7 @@
 
 use std::{
     pin::pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -15,7 +16,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -65,6 +66,8 @@ pub enum Phase {
 pub struct Web {
     hub: Hub,
     related: Related,
+    /// Lets so many texts be compared at a time; others wait.
+    comparing: Arc<Semaphore>,
     clock: fn() -> SystemTime,
     phase: watch::Receiver<Phase>,
 }
@@ -78,6 +81,7 @@ impl Web {
     pub fn new(hub: Hub, clock: fn() -> SystemTime, phase: watch::Receiver<Phase>) -> Self {
         Self {
             related: Related::new(hub.clone()),
+            comparing: Arc::new(Semaphore::new(dashboard::COMPARING_MAX)),
             hub,
             clock,
             phase,
