@@ -109,6 +109,8 @@ pub struct Web {
     /// Bytes of bodies that may still be taken in.
     body_room: Arc<Semaphore>,
     related: Related,
+    /// Lets so many texts be compared at a time; others wait.
+    comparing: Arc<Semaphore>,
     clock: fn() -> SystemTime,
     phase: watch::Receiver<Phase>,
     gate: Gate,
@@ -133,6 +135,7 @@ impl Web {
         Self {
             articles: Articles::new(parts.hub.clone()),
             related: Related::new(parts.hub.clone()),
+            comparing: Arc::new(Semaphore::new(dashboard::COMPARING_MAX)),
             feeds: Feeds::new(parts.hub.clone()),
             hub: parts.hub,
             publisher: parts.publisher,

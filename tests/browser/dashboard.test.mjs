@@ -9,7 +9,7 @@ import { article, body, browser, Node, watched } from "./harness.mjs";
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 // Where screenshots go, if they are wanted.
-const SHOTS = process.env.BARID_SHOTS;
+const SHOTS = process.env.BROWSER_SHOTS;
 
 let node, chrome;
 before(async () => {

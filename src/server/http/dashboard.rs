@@ -46,6 +46,8 @@ pub mod wish;
 
 /// Stories of a page.
 const STORIES: u32 = 30;
+/// Pages that may compare texts at a time: each takes a core for up to a second.
+pub const COMPARING_MAX: usize = 2;
 /// Nothing but our own files, and none of it written into a page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -107,7 +109,7 @@ async fn stories(web: &Web, wish: &Wish) -> Result<Front, Fault> {
     let found = web.articles.list(request, &Scope::default()).await?;
     let mut stories = Vec::with_capacity(found.deliveries.len());
     for delivery in &found.deliveries {
-        let change = article::change_of(&web.hub, delivery).await?;
+        let change = article::change_of(web, delivery).await?;
         stories.push((Story::of(delivery), change));
     }
     Ok(Front {

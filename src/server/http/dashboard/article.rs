@@ -58,12 +58,16 @@ impl Opened {
             Err(fault) if fault.kind == Kind::Precondition => Vec::new(),
             Err(fault) => return Err(fault),
         };
+        let turn = Arc::clone(&web.comparing).acquire_owned().await;
         // Judged last: a kill may have come while we read.
         if entries.iter().any(|entry| hub.is_killed(entry)) {
             entries = chain(hub, id, 1).await?;
             entries.retain(|entry| !hub.is_killed(entry));
         }
-        let opened = spawn_blocking(move || Self::of(&entries, related));
+        let opened = spawn_blocking(move || {
+            let _turn = turn;
+            Self::of(&entries, related)
+        });
         let opened = opened.await.expect("showing an article does not panic");
         opened.ok_or_else(|| ReadError::Behind.fault())
     }
@@ -130,7 +134,7 @@ pub async fn row(web: &Web, id: ArticleId) -> Result<Row, Fault> {
     let entries = chain(&web.hub, id, 1).await?;
     let head = entries.first().ok_or_else(|| ReadError::Behind.fault())?;
     let delivery = head.delivery();
-    let change = change_of(&web.hub, &delivery).await?;
+    let change = change_of(web, &delivery).await?;
     if web.hub.is_killed(head) {
         return Err(ReadError::Behind.fault());
     }
@@ -141,7 +145,8 @@ pub async fn row(web: &Web, id: ArticleId) -> Result<Row, Fault> {
 ///
 /// # Errors
 /// The log can't be read.
-pub async fn change_of(hub: &Hub, delivery: &Delivery) -> Result<Vec<Vec<Piece>>, Fault> {
+pub async fn change_of(web: &Web, delivery: &Delivery) -> Result<Vec<Vec<Piece>>, Fault> {
+    let hub = &web.hub;
     if delivery.action() != ProtoAction::Correct {
         return Ok(Vec::new());
     }
@@ -161,7 +166,11 @@ pub async fn change_of(hub: &Hub, delivery: &Delivery) -> Result<Vec<Vec<Piece>>
         return Ok(Vec::new());
     };
     let (before, after) = (before.delivery(), entry.delivery());
-    let found = spawn_blocking(move || change(&before, &after, CONTEXT[0]));
+    let turn = Arc::clone(&web.comparing).acquire_owned().await;
+    let found = spawn_blocking(move || {
+        let _turn = turn;
+        change(&before, &after, CONTEXT[0])
+    });
     Ok(found.await.expect("comparing does not panic"))
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use similar::{ChangeTag, TextDiff};
 
 /// How long two texts may be compared before the rest counts as changed.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Bytes of each text that are compared: more than anybody reads as a comparison.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// A part of two texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,11 +20,12 @@ pub enum Piece {
     Added(String),
 }
 
-/// What became of a text. None: nothing.
+/// What became of a text, as far as its first 64 KiB. None: nothing.
 pub fn changes(before: &str, after: &str) -> Option<Vec<Piece>> {
     if before == after {
         return None;
     }
+    let (before, after) = (beginning(before), beginning(after));
     let mut comparison = TextDiff::configure();
     comparison.timeout(PATIENCE);
     let comparison = comparison.diff_unicode_words(before, after);
@@ -102,6 +105,11 @@ impl Pieces {
         }
         self.done
     }
+}
+
+fn beginning(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(TEXT_BYTES_MAX))
+        .unwrap_or(text)
 }
 
 /// A text without its middle; of the ends only those that touch a change are kept.

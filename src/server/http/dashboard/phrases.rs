@@ -103,11 +103,15 @@ impl Tongue {
         let accepted = headers.get("accept-language");
         let accepted = accepted.and_then(|value| value.to_str().ok());
         // Browsers name the best first.
-        let mut tags = accepted.unwrap_or_default().split([',', ';', '-']);
-        match tags.find(|tag| matches!(tag.trim(), "ar" | "en")) {
-            Some(tag) if tag.trim() == "ar" => Self::Arabic,
-            Some(_) | None => Self::English,
-        }
+        let tags = accepted.unwrap_or_default().split(',');
+        let mut languages = tags.filter_map(|tag| tag.split(['-', ';']).next());
+        let known = languages.find_map(|language| {
+            let language = language.trim();
+            let known = [Self::English, Self::Arabic];
+            let is_it = |tongue: &Self| language.eq_ignore_ascii_case(tongue.tag());
+            known.into_iter().find(is_it)
+        });
+        known.unwrap_or(Self::English)
     }
 
     /// Its tag.
@@ -273,3 +277,6 @@ const ARABIC: Phrases = Phrases {
     ],
     no_script: "بلا جافاسكربت لا تتجدد الصفحة وحدها: أعيدوا تحميلها.",
 };
+
+#[cfg(test)]
+mod tests;

@@ -129,7 +129,13 @@ impl View<'_> {
             // Of a later release.
             _ => (noted, Vec::new()),
         };
-        html! { (why) @for cause in &causes { " " bdi { (cause) } } }
+        html! {
+            (why)
+            @for (place, cause) in causes.iter().enumerate() {
+                @if place > 0 { " ·" }
+                " " bdi { (cause) }
+            }
+        }
     }
 
     /// What an action is called.
