@@ -100,6 +100,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         let error = server::nats::guard(guard.parent, program, args);
         return Err(error).with_context(|| format!("can't become {}", program.display()));
     }
+    // Before any client that may need TLS: of traces, or of feeds.
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
     let variables = settings::variables();
     match &cli.command {
         // These look at the variables together with everything else.

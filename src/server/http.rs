@@ -28,6 +28,7 @@ use crate::{
     ingest::grpc::Publisher,
     server::{
         http::{
+            patient::Patient,
             router::{STREAM, router},
             stream::{Asked, Rewound, read_head},
         },
@@ -44,6 +45,7 @@ pub mod events;
 pub mod feeds;
 pub mod openapi;
 pub mod operate;
+pub mod patient;
 pub mod publish;
 pub mod router;
 pub mod stream;
@@ -181,7 +183,8 @@ impl Web {
             connections.spawn(self.send(socket, events, end));
             return;
         }
-        serve(Rewound::new(head, socket), router, drain, end).await;
+        let socket = Patient::new(Rewound::new(head, socket), self.hub.patience());
+        serve(socket, router, drain, end).await;
     }
 
     /// The stream that is asked for; none if there is anything to say against it.
@@ -214,7 +217,12 @@ impl Web {
 }
 
 /// Serves a connection by hyper and the router.
-async fn serve(socket: Rewound, router: Router, drain: CancellationToken, end: CancellationToken) {
+async fn serve(
+    socket: Patient<Rewound>,
+    router: Router,
+    drain: CancellationToken,
+    end: CancellationToken,
+) {
     let own_end = end.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request
