@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use crate::{
     access::scope::Scope,
     article::ArticleId,
-    cursor::Cursor,
+    cursor::{Cursor, Epoch},
     delivery::{
         articles::Articles,
         feeds::entry::Entry,
@@ -119,7 +119,7 @@ pub struct Feed {
     pub modified: Option<Timestamp>,
     shown: Vec<(ArticleId, u64)>,
     /// The log's life that it was made in.
-    epoch_at: Cursor,
+    epoch: Epoch,
     /// No revision up to this sequence is missing in it.
     judged_up_to: AtomicU64,
     /// The kills that it was judged by.
@@ -225,7 +225,8 @@ impl Feeds {
             return false;
         }
         let judged_up_to = feed.judged_up_to.load(Ordering::Acquire);
-        let is_of_this_life = hub.log().epochs().cursor(feed.epoch_at.seq) == feed.epoch_at;
+        // A loss takes sequences that were judged, and gives them to other revisions.
+        let is_of_this_life = hub.log().epochs().cursor(judged_up_to).epoch == feed.epoch;
         match hub.nothing_new(judged_up_to, filter) {
             Some(up_to) if is_of_this_life => {
                 feed.judged_up_to.fetch_max(up_to, Ordering::AcqRel);
@@ -318,7 +319,7 @@ impl Feeds {
                 .collect(),
             modified,
             shown: shown.collect(),
-            epoch_at: snapshot,
+            epoch: snapshot.epoch,
             judged_up_to: AtomicU64::new(snapshot.seq),
             kills: AtomicU64::new(kills),
             taxonomy_version: taxonomy.version().to_owned(),

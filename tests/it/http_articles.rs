@@ -1,6 +1,6 @@
 //! Articles over HTTP: read, listed, published in ninjs, and withdrawn.
 
-use barid::wire::proto::v1::Action;
+use barid::wire::proto::v1::{Action, Article};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{HeaderMap, Method, Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -12,7 +12,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::harness::{LIMIT, Node, article};
+use crate::harness::{LIMIT, Node, article, eventually};
 
 /// An answer, all of it.
 #[derive(Debug)]
@@ -454,4 +454,28 @@ async fn agrees_with_grpc() {
         .unwrap();
     assert!(topics.contains(&json!("ict.cybersecurity")));
     assert_eq!(description["info"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+/// A client that asks for much and takes nothing is cut off after the patience.
+#[tokio::test]
+async fn stalled() {
+    let node = Node::start_with(&["--patience", "1s"]);
+    for number in 0..8 {
+        let large = Article {
+            body: "x".repeat(400_000),
+            ..article(&format!("test:{number}"), "large")
+        };
+        node.publish(Action::Publish, large).await.unwrap();
+    }
+    let mut socket = TcpStream::connect(&node.http).await.unwrap();
+    // More than every buffer on the way holds.
+    let request = "GET /v1/articles?limit=100 HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20);
+    socket.write_all(request.as_bytes()).await.unwrap();
+    eventually("the end of the connection", async || {
+        // Refused only once the other side has let go of it.
+        socket.write_all(b"\r\n").await.is_err()
+    })
+    .await;
+    // Who takes what was asked for may take as long as it likes between two requests.
+    assert_eq!(get(&node, "/v1/articles").await.status, StatusCode::OK);
 }

@@ -8,7 +8,6 @@ use http::{
 };
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{Client, Response};
-use rustls::crypto::ring::default_provider;
 
 /// Most bytes of a feed, unpacked.
 pub const FEED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -74,8 +73,6 @@ impl FetchError {
 /// # Errors
 /// The system's certificates can't be read.
 pub fn client() -> Result<Client, FetchError> {
-    // Another part of the process may have done so.
-    let _installed_before = default_provider().install_default();
     let client = Client::builder().user_agent(USER_AGENT).timeout(PATIENCE);
     Ok(client.build()?)
 }
