@@ -38,7 +38,7 @@ export class Node {
   }
 
   async #serve() {
-    const args = ["serve", "--output", "json", "--log", "error", "--drain", "100ms"];
+    const args = ["serve", "--danger-without-keys", "--output", "json", "--log", "error", "--drain", "100ms"];
     args.push("--data-dir", join(this.folder, "data"), "--nats-server", need("BARID_TEST_NATS_SERVER"));
     for (const [key, address] of Object.entries(this.#listen)) args.push(`--${key}-listen`, address);
     this.#child = this.#spawn(args);

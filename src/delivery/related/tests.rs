@@ -45,6 +45,7 @@ fn profile(seconds: u32, article: proto::Article) -> Profile {
         prior_revision_seq: 0,
         routing: Routing::Inferred,
         traceparent: String::new(),
+        owner: String::new(),
     };
     let stored = Stored {
         seq: seconds.into(),

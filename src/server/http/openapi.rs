@@ -45,7 +45,8 @@ mod tests {
             .keys()
             .map(String::as_str)
             .collect();
-        let mut served = PATHS.to_vec();
+        // Pages are for people.
+        let mut served: Vec<&str> = PATHS.into_iter().filter(|path| *path != "/").collect();
         described.sort_unstable();
         served.sort_unstable();
         assert_eq!(described, served);
