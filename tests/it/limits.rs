@@ -304,7 +304,11 @@ fn open_files() {
     let folder = TempDir::new().unwrap();
     let program = barid();
     let log = folder.path().join("log");
-    let mut child = Command::new("sh")
+    let mut command = Command::new("sh");
+    for (name, _) in program.get_envs() {
+        command.env_remove(name);
+    }
+    let mut child = command
         .args([
             "-c",
             "ulimit -Sn 200 && ulimit -Hn 400 && exec \"$0\" \"$@\" 2>log",
