@@ -5,8 +5,7 @@
 //! provokes, with fields without end, with more than it may send.
 
 use std::{
-    convert::Infallible, error::Error as _, future::Future, io, net::IpAddr, pin::pin,
-    time::Duration,
+    convert::Infallible, error::Error as _, future::Future, io, net::IpAddr, time::Duration,
 };
 
 use bytes::Bytes;
@@ -122,7 +121,8 @@ impl Grpc {
             began = Box::pin(began) => began,
         };
         if let Some(opened) = opened {
-            self.serve(opened).await;
+            // As a task of its own, without what it took to get here: connections stay.
+            self.connections.clone().spawn(self.serve(opened));
         }
     }
 
@@ -165,7 +165,8 @@ impl Grpc {
             .max_pending_accept_reset_streams(RESETS_MAX)
             .max_local_error_reset_streams(FAULTS_MAX)
             .serve_connection(TokioIo::new(socket), service);
-        let mut connection = pin!(connection);
+        // Boxed: on its way into a pin of the task it would have room there twice.
+        let mut connection = Box::pin(connection);
         let result = tokio::select! {
             biased;
             () = self.end.cancelled() => return,

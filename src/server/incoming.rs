@@ -36,9 +36,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// subscriber costs the kernel little, and others nothing.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES_MAX: u32 = 16 * 1024;
-/// Bytes that TLS holds encrypted for a connection: one record. What is behind it stays in buffers
-/// that all subscribers share.
-const TLS_BYTES_MAX: usize = 16 * 1024;
+/// Bytes that TLS holds encrypted for a connection: half a record. What is behind them stays in
+/// buffers that all subscribers share. More would save calls to the system in a burst, and cost as
+/// much for each subscriber that is stalled.
+const TLS_BYTES_MAX: usize = 8 * 1024;
 /// Refused connections that are told why at once; beyond them they are closed without a word.
 const REFUSALS_MAX: usize = 64;
 /// The first byte of a TLS connection: a handshake record (RFC 8446 section 5.1).
@@ -46,7 +47,10 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Where a listener's connections come in; clones share it.
 #[derive(Clone, Debug)]
-pub struct Entrance {
+pub struct Entrance(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     options: Options,
     listener: Listener,
     refusals: Arc<Semaphore>,
@@ -136,21 +140,21 @@ impl Options {
 impl Entrance {
     /// That of a listener.
     pub fn new(listener: Listener, options: Options) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             options,
             listener,
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
-        }
+        }))
     }
 
     /// After how long a connection on which nothing is asked for is ended.
     pub fn idle_after(&self) -> Duration {
-        self.options.idle_after
+        self.0.options.idle_after
     }
 
     /// Counts a connection that is cut.
     pub fn note(&self, reason: Cut, address: IpAddr) {
-        self.options.door.note(reason, address, Instant::now());
+        self.0.options.door.note(reason, address, Instant::now());
     }
 
     /// The next connection that is let in, or that is told why it is not.
@@ -159,11 +163,11 @@ impl Entrance {
             let (socket, address) = accept(listener).await;
             let at = Instant::now();
             let address = address.ip();
-            let standing = match self.options.door.enter(self.listener, address, at) {
+            let standing = match self.0.options.door.enter(self.0.listener, address, at) {
                 Ok(pass) => Standing::In(pass),
                 // A handshake is the most that a flood can cost.
-                Err(Cut::Address | Cut::Rate) if self.options.tls.is_some() => continue,
-                Err(reason) => match Arc::clone(&self.refusals).try_acquire_owned() {
+                Err(Cut::Address | Cut::Rate) if self.0.options.tls.is_some() => continue,
+                Err(reason) => match Arc::clone(&self.0.refusals).try_acquire_owned() {
                     Ok(leave) => Standing::Refused(Refused {
                         reason,
                         _leave: leave,
@@ -189,11 +193,11 @@ impl Entrance {
             standing,
         } = arrival;
         let (pass, refused, within) = match standing {
-            Standing::In(pass) => (Some(pass), None, self.options.begin_within),
+            Standing::In(pass) => (Some(pass), None, self.0.options.begin_within),
             Standing::Refused(refused) => (None, Some(refused), refusal::REFUSAL_TIME),
         };
         let deadline = at + within;
-        let opened = match &self.options.tls {
+        let opened = match &self.0.options.tls {
             None => Ok(Ok(Some(Socket::plain(socket, pass)))),
             Some(tls) => timeout_at(deadline, self.handshake(tls, socket, pass)).await,
         };
@@ -228,19 +232,19 @@ impl Entrance {
             return Ok(None);
         }
         if first != [TLS_HANDSHAKE] {
-            refusal::say(socket, &refusal::speak_tls(self.listener)).await;
+            refusal::say(socket, &refusal::speak_tls(self.0.listener)).await;
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the client does not speak TLS",
             ));
         }
-        let acceptor = TlsAcceptor::from(tls.config(self.listener));
+        let acceptor = TlsAcceptor::from(tls.config(self.0.listener));
         let accepted = acceptor.accept_with(socket, |session| {
             session.set_buffer_limit(Some(TLS_BYTES_MAX));
         });
         let socket = Socket::tls(accepted.await?, pass);
         if let Some(certificate) = socket.certificate() {
-            tracing::debug!(listener = self.listener.as_str(), %certificate, "a client has proved itself");
+            tracing::debug!(listener = self.0.listener.as_str(), %certificate, "a client has proved itself");
         }
         Ok(Some(socket))
     }

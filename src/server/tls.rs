@@ -39,12 +39,15 @@ pub struct Files {
 
 /// TLS as the files say; clones share it.
 #[derive(Clone, Debug)]
-pub struct Tls {
+pub struct Tls(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     files: Files,
-    live: Arc<RwLock<Loaded>>,
+    live: RwLock<Loaded>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Loaded {
     grpc: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
@@ -129,15 +132,15 @@ impl Tls {
     /// [`TlsError`] names the file and what is wrong with it.
     pub fn load(files: Files) -> Result<Self, TlsError> {
         let loaded = Loaded::read(&files)?;
-        Ok(Self {
+        Ok(Self(Arc::new(Shared {
             files,
-            live: Arc::new(RwLock::new(loaded)),
-        })
+            live: RwLock::new(loaded),
+        })))
     }
 
     /// What new connections of a listener are set up by.
     pub fn config(&self, listener: Listener) -> Arc<ServerConfig> {
-        let live = self.live.read().expect("no panic under this lock");
+        let live = self.0.live.read().expect("no panic under this lock");
         match listener {
             Listener::Grpc => Arc::clone(&live.grpc),
             Listener::Http => Arc::clone(&live.http),
@@ -151,7 +154,7 @@ impl Tls {
             cert,
             key,
             client_ca,
-        } = self.files.clone();
+        } = self.0.files.clone();
         let watched = [Some(cert), Some(key), client_ca];
         let mut watch = Watch::new(watched.into_iter().flatten().collect());
         loop {
@@ -161,7 +164,7 @@ impl Tls {
                 // A change that is not seen now is seen by the next look.
                 () = watch.changed() => {}
             }
-            let files = self.files.clone();
+            let files = self.0.files.clone();
             let read = spawn_blocking(move || Loaded::read(&files)).await;
             match read.expect("reading certificates does not panic") {
                 Ok(loaded) => self.replace(loaded),
@@ -174,11 +177,11 @@ impl Tls {
     }
 
     fn replace(&self, loaded: Loaded) {
-        let mut live = self.live.write().expect("no panic under this lock");
+        let mut live = self.0.live.write().expect("no panic under this lock");
         if live.digest != loaded.digest {
             *live = loaded;
             drop(live);
-            tracing::info!(cert = %self.files.cert.display(), "TLS certificate loaded");
+            tracing::info!(cert = %self.0.files.cert.display(), "TLS certificate loaded");
         }
     }
 }
