@@ -167,6 +167,31 @@ async fn a_partner_by_the_command_line() {
     let gone = with_key(&node, &keys, &["partner", "show", "gazette"]);
     assert!(gone.stderr.contains("PARTNER_UNKNOWN"), "{gone:?}");
 
+    // Every command that calls shows its key.
+    let story = br#"{"uri": "test:cli", "language": "en", "headlines": [{"value": "A new fibre network"}]}"#;
+    let server_url = server(&node);
+    let keyed = [
+        "--server",
+        &server_url,
+        "--key-file",
+        keys.to_str().unwrap(),
+    ];
+    let run_keyed = |args: &[&str], stdin: &[u8]| {
+        let all: Vec<&str> = args.iter().chain(&keyed).copied().collect();
+        good(run(&all, stdin))
+    };
+    run_keyed(&["publish", "-"], story);
+    run_keyed(&["explain", "-"], story);
+    let taxonomy = format!("{}/src/routing/taxonomy.toml", env!("CARGO_MANIFEST_DIR"));
+    run_keyed(
+        &["explain", "--since", "earliest", "--taxonomy", &taxonomy],
+        b"",
+    );
+    run_keyed(&["list"], b"");
+    run_keyed(&["get", "test:cli"], b"");
+    run_keyed(&["kill", "test:cli", "--note", "Untrue.", "--yes"], b"");
+    run_keyed(&["audit", "tail"], b"");
+    run_keyed(&["health"], b"");
     // What is no key, or none at all.
     fs::write(&file, "barid_short").unwrap();
     let bad = with_key(&node, &file, &["topics"]);

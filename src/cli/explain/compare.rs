@@ -8,7 +8,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time;
-use tonic::Request;
 
 use crate::{
     cli::{
@@ -122,7 +121,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     // Without a deadline for the whole: a long log takes its time. A lost server is noticed by the
     // connection's own pings.
-    let request = Request::new(proto::CompareRoutingRequest {
+    let request = client.endless(proto::CompareRoutingRequest {
         taxonomy: taxonomy.text.clone(),
         since: since.time(Timestamp::now()),
         filter: Some(filter),

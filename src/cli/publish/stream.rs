@@ -181,7 +181,7 @@ impl Pipeline {
         }
         let deadline = self.waiting_since + self.patience;
         let mut publisher = self.client.publisher();
-        let opened = publisher.publish_stream(ReceiverStream::new(requests));
+        let opened = publisher.publish_stream(self.client.endless(ReceiverStream::new(requests)));
         let mut answers = match time::timeout_at(deadline, opened).await {
             Ok(Ok(answers)) => answers.into_inner(),
             Ok(Err(status)) => return lost_or_refused(status.into()),
