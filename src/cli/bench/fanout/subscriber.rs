@@ -132,7 +132,7 @@ fn hello(protocol: Protocol, filter: u32) -> Vec<u8> {
         Protocol::Sse => {
             let query = match filter {
                 0 => String::new(),
-                number => format!("?languages=*,x{number}"),
+                number => format!("?languages=*,x-{number}"),
             };
             // nchan has its stream at /sub, and Barid at its own place; each takes both lines.
             format!(
