@@ -211,7 +211,10 @@ async fn nats_accounts(args: NatsAccountsArgs) -> anyhow::Result<()> {
             continue;
         };
         let topics: Result<Vec<Topic>, _> = scope.topics.iter().map(|text| text.parse()).collect();
-        for key in partner.keys.iter().filter(|key| !key.nkey.is_empty()) {
+        let now = Timestamp::now().as_second();
+        let is_over = |key: &proto::Key| key.expires.is_some_and(|end| end.seconds <= now);
+        let native = partner.keys.iter().filter(|key| !key.nkey.is_empty());
+        for key in native.filter(|key| !is_over(key)) {
             let reader = NativeReader {
                 id: key.id.parse().context("a key's id")?,
                 nkey: printable(&key.nkey),

@@ -253,6 +253,10 @@ async fn the_audit_tells_who_did_what() {
         .publish(crate::access::story("test:y", &[]))
         .await
         .unwrap_err();
+    let mut request = web::get("/metrics");
+    let headers = request.headers_mut();
+    headers.insert("authorization", format!("Bearer {secret}").parse().unwrap());
+    web::problem(&node.http, request).await;
     desk.revoke(&id).await;
 
     let lines = |node: &Node| -> Vec<Value> {
@@ -272,6 +276,7 @@ async fn the_audit_tells_who_did_what() {
         ("gazette", publish, "", "ROLE_MISSING"),
         ("local", "article.kill", &article_id, "done"),
         ("", publish, "", "KEY_INVALID"),
+        ("gazette", "/metrics", "", "ROLE_MISSING"),
         ("local", "key.revoke", &id, "asked"),
     ];
     let told = |lines: &[Value]| -> Vec<(String, String, String, String)> {

@@ -13,7 +13,12 @@ use crate::{
     delivery::sse::{self, Events},
     fault::Fault,
     gate::caller::Caller,
-    server::http::{Connection, Phase, Web, answer::Refusal, events, router::STREAM},
+    server::http::{
+        Connection, Phase, Web,
+        answer::{Reason, Refusal},
+        events,
+        router::STREAM,
+    },
 };
 
 impl Web {
@@ -47,13 +52,13 @@ impl Web {
 
     /// A line of the audit for an answer that says that its caller may not.
     pub fn note_refusal(&self, asked: &Asked, answer: &Response) {
-        let reason = match answer.status() {
-            StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
-            StatusCode::FORBIDDEN => "PERMISSION_DENIED",
-            _ => return,
-        };
-        let shown = asked.shown.as_ref().map(HeaderValue::as_bytes);
-        self.gate.refused(shown, asked.from, &asked.path, reason);
+        let is_refusal = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+        if let Some(Reason(reason)) = answer.extensions().get()
+            && is_refusal.contains(&answer.status())
+        {
+            let shown = asked.shown.as_ref().map(HeaderValue::as_bytes);
+            self.gate.refused(shown, asked.from, &asked.path, reason);
+        }
     }
 }
 

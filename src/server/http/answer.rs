@@ -20,6 +20,10 @@ pub struct Refusal {
     status: Option<StatusCode>,
 }
 
+/// Why an answer is a refusal; in its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Reason(pub &'static str);
+
 impl Refusal {
     /// With another status, for what HTTP alone knows.
     pub fn with(status: StatusCode, fault: Fault) -> Self {
@@ -41,11 +45,13 @@ impl From<Fault> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        match self.status {
+        let problem = match self.status {
             Some(status) => wire::problem::problem_with(status, &self.fault),
             None => wire::problem::problem(&self.fault),
-        }
-        .map(Body::from)
+        };
+        let mut answer = problem.map(Body::from);
+        answer.extensions_mut().insert(Reason(self.fault.reason));
+        answer
     }
 }
 
