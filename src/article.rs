@@ -299,7 +299,7 @@ impl Time {
     /// 1900-01-01T00:00:00Z in seconds from 1970.
     const SECONDS_MIN: i64 = -2_208_988_800;
     /// 9999-12-31T23:59:59Z.
-    const SECONDS_MAX: i64 = 253_402_300_799;
+    pub const SECONDS_MAX: i64 = 253_402_300_799;
 
     /// The time at these seconds from 1970 and nanoseconds, if it lies within the bounds.
     pub fn new(seconds: i64, nanos: i32) -> Option<Self> {
@@ -311,6 +311,11 @@ impl Time {
     /// Seconds from 1970.
     pub fn seconds(self) -> i64 {
         self.seconds
+    }
+
+    /// All of it in nanoseconds from 1970.
+    pub fn unix_nanos(self) -> i128 {
+        i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos)
     }
 
     /// Nanoseconds of the second.

@@ -5,6 +5,19 @@ use std::{fmt, str::FromStr};
 /// Length of an epoch in characters.
 const EPOCH_LEN: usize = 8;
 
+/// Letters and digits that nobody mixes up, in lower case: base 32 (RFC 4648 section 6).
+pub const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz234567";
+
+/// The lowest bits as [`LETTERS`], five to each.
+pub fn letters<const LEN: usize>(bits: u64) -> [u8; LEN] {
+    let mut text = [0; LEN];
+    for (place, byte) in (0u32..).zip(text.iter_mut()) {
+        let index = usize::try_from((bits >> (5 * place)) & 31).expect("5 bits fit");
+        *byte = LETTERS.as_bytes()[index];
+    }
+    text
+}
+
 /// Name of one life of the log: 8 characters of `[a-z2-7]`.
 ///
 /// A log that lost its newest part starts a new one, because the same sequences then name other
@@ -15,13 +28,7 @@ pub struct Epoch([u8; EPOCH_LEN]);
 impl Epoch {
     /// The epoch of these 40 bits.
     pub fn from_bits(bits: u64) -> Self {
-        const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-        let mut text = [0; EPOCH_LEN];
-        for (place, byte) in (0u32..).zip(text.iter_mut()) {
-            let index = usize::try_from((bits >> (5 * place)) & 31).expect("5 bits fit");
-            *byte = ALPHABET[index];
-        }
-        Self(text)
+        Self(letters(bits))
     }
 
     /// Its 8 characters.

@@ -22,7 +22,7 @@ use crate::{
     routing::taxonomy::LiveTaxonomy,
     topic,
     wire::{
-        convert::partner as convert,
+        convert::{partner as convert, since},
         log::{Log, partners::KeptPartner},
         proto::v1::{
             self as proto, CreateKeyRequest, CreateKeyResponse, CreatePartnerRequest,
@@ -279,10 +279,8 @@ impl DeskService for Desk {
     ) -> Result<Response<Self::ListAuditStream>, Status> {
         let caller = desk(&request)?;
         let request = request.into_inner();
-        let since = match request.since {
-            None => None,
-            Some(since) => Some(convert::nanos("since", &since).map_err(|fault| status(&fault))?),
-        };
+        let since = since(request.since.as_ref());
+        let since = since.map_err(|fault| status(&fault))?;
         let lines = self.log.audit_lines(since, request.follow).await;
         let lines = lines.map_err(|error| status(&error.fault()))?;
         let lines = lines.map(|line| match line {

@@ -101,11 +101,6 @@ impl Gate {
         }))
     }
 
-    /// Whether keys are asked for.
-    pub fn policy(&self) -> Policy {
-        self.0.policy
-    }
-
     /// Changes whenever a key may do more or less than before.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
@@ -284,13 +279,9 @@ impl Gate {
         }
     }
 
-    /// Notes a call that was refused: `fault` says why, `path` what was called.
+    /// Notes a call of a path that was refused; at most 20 a second are noted.
     pub fn refused(&self, shown: Option<&[u8]>, from: Option<IpAddr>, path: &str, reason: &str) {
-        if self.0.policy == Policy::Open {
-            return;
-        }
-        if self.0.refusals.check().is_err() {
-            // The metrics count them all.
+        if self.0.policy == Policy::Open || self.0.refusals.check().is_err() {
             return;
         }
         let key = bearer(shown).ok().map(|secret| secret.id());

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::cursor::{LETTERS, letters};
+
 /// What every key begins with, so that people and scanners know one when they see it.
 const PREFIX: &str = "barid_";
 /// Characters of a key's id: 50 bits.
@@ -17,8 +19,6 @@ const SECRET_BYTES: usize = 20;
 const SECRET_LEN: usize = 32;
 /// Characters of the checksum: 30 bits.
 const CHECK_LEN: usize = 6;
-/// Letters and digits that nobody mixes up, in lower case.
-const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz234567";
 
 /// The name of a key: not secret, shown in lists, logs and subjects. 10 characters of `[a-z2-7]`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,12 +42,7 @@ pub enum KeyError {
 impl KeyId {
     /// The id of these 50 bits.
     pub fn from_bits(bits: u64) -> Self {
-        let mut text = [0; ID_LEN];
-        for (place, byte) in (0_u32..).zip(text.iter_mut()) {
-            let index = usize::try_from((bits >> (5 * place)) & 31).expect("5 bits fit");
-            *byte = ALPHABET.as_bytes()[index];
-        }
-        Self(text)
+        Self(letters(bits))
     }
 
     /// Its characters.
@@ -230,12 +225,12 @@ impl Role {
 }
 
 fn is_encoded(text: &str) -> bool {
-    text.bytes().all(|byte| ALPHABET.as_bytes().contains(&byte))
+    text.bytes().all(|byte| LETTERS.as_bytes().contains(&byte))
 }
 
 fn encode(bytes: &[u8]) -> String {
     let mut specification = Specification::new();
-    specification.symbols.push_str(ALPHABET);
+    specification.symbols.push_str(LETTERS);
     let encoding = specification.encoding().expect("32 different characters");
     encoding.encode(bytes)
 }

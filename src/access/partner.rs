@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::{
-        key::{KeyId, Role, SecretDigest},
+        key::{KeyId, Role, Secret, SecretDigest},
         scope::Scope,
     },
     topic::Topic,
@@ -168,6 +168,16 @@ pub struct NativeReader {
     pub topics: Vec<Topic>,
 }
 
+impl KeptSecret {
+    /// One that is good for as long as its key.
+    pub fn lasting(secret: &Secret) -> Self {
+        Self {
+            digest: secret.digest(),
+            expires: None,
+        }
+    }
+}
+
 impl Partner {
     /// Whether it may have keys of this role.
     pub fn has(&self, role: Role) -> bool {
@@ -184,6 +194,19 @@ impl Partner {
 }
 
 impl Key {
+    /// One that a secret opens, made now, in seconds from 1970.
+    pub fn new(secret: &Secret, role: Role, now: i64) -> Self {
+        Self {
+            id: secret.id(),
+            role,
+            secrets: vec![KeptSecret::lasting(secret)],
+            created: now,
+            expires: None,
+            note: String::new(),
+            nkey: None,
+        }
+    }
+
     /// Whether a secret of this digest is its own at a time, in seconds from 1970.
     pub fn opens(&self, digest: &SecretDigest, now: i64) -> bool {
         // All of them are looked at: the time tells nothing of which it was.

@@ -254,7 +254,7 @@ impl Hub {
             return Err(Fault::field("FIELD_INVALID", "taxonomy", message));
         }
         let filter = convert::filter(request.filter)?;
-        let since = since(request.since.as_ref())?;
+        let since = convert::since(request.since.as_ref())?;
         let room = self.dry_runs().begin_comparison()?;
         let after = self.dry_runs().candidate(request.taxonomy).await?;
         let filter = self.known(filter).await.map_err(|error| error.fault())?;
@@ -457,23 +457,6 @@ fn own_topics(article: &Article, routing: Routing, taxonomy: &Taxonomy) -> Vec<T
     route(&article, Action::Publish, &[], &findings, taxonomy)
         // With neither unknown nor inherited topics nothing is left that could fail.
         .map_or_else(|_| Vec::new(), |route| route.topics)
-}
-
-/// A time in nanoseconds from 1970, if one is given.
-fn since(since: Option<&prost_types::Timestamp>) -> Result<Option<i128>, Fault> {
-    let Some(timestamp) = since else {
-        return Ok(None);
-    };
-    let time = convert::time(Some(timestamp)).ok_or_else(|| {
-        let message = format!(
-            "{} s from 1970 is not a time of 1900 to 9999",
-            timestamp.seconds
-        );
-        Fault::field("FIELD_INVALID", "since", message)
-    })?;
-    Ok(Some(
-        i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanos()),
-    ))
 }
 
 fn withheld() -> Fault {

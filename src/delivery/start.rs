@@ -196,8 +196,7 @@ impl Hub {
             Start::Earliest => (oldest, None),
             Start::After(cursor) => self.after(cursor, &epochs, history_end)?,
             Start::Since(time) => {
-                let time_ns = i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanos());
-                let after = log.seq_at(time_ns).await? - 1;
+                let after = log.seq_at(time.unix_nanos()).await? - 1;
                 // What retention took may have been of that time.
                 let is_cut = after <= oldest.seq && oldest.seq > 0;
                 let at = epochs.cursor(after.max(oldest.seq));

@@ -149,16 +149,9 @@ impl Partners {
     fn secret_key(&self, role: Role, note: String, expires: Option<i64>) -> (Key, String) {
         let secret = Secret::new(KeyId::from_bits(rand::random()), rand::random());
         let key = Key {
-            id: secret.id(),
-            role,
-            secrets: vec![KeptSecret {
-                digest: secret.digest(),
-                expires: None,
-            }],
-            created: self.gate.now(),
             expires,
             note,
-            nkey: None,
+            ..Key::new(&secret, role, self.gate.now())
         };
         (key, secret.reveal().to_owned())
     }
@@ -210,10 +203,7 @@ impl Partners {
             if overlap.is_zero() {
                 key.secrets.clear();
             }
-            key.secrets.push(KeptSecret {
-                digest: secret.digest(),
-                expires: None,
-            });
+            key.secrets.push(KeptSecret::lasting(&secret));
             rotated = Some(key.clone());
             Ok(())
         })

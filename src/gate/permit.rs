@@ -13,8 +13,6 @@ use crate::{
 pub struct Permit {
     known: Option<Known>,
     scope: Arc<Scope>,
-    /// The state of the key that it was judged by.
-    version: u64,
 }
 
 impl Permit {
@@ -23,7 +21,6 @@ impl Permit {
         Self {
             known: None,
             scope: Arc::default(),
-            version: 0,
         }
     }
 
@@ -33,13 +30,10 @@ impl Permit {
     /// Forbidden `ROLE_MISSING`, `NOT_GRANTED`; exhausted `STREAMS_LIMIT`.
     pub fn new(known: Known) -> Result<Self, Fault> {
         let scope = known.scope()?;
-        // From the state that the caller was judged by: what came since is looked at first.
-        let version = known.version;
         known.holder.take_stream(&known.state)?;
         Ok(Self {
             known: Some(known),
             scope,
-            version,
         })
     }
 
@@ -57,7 +51,7 @@ impl Permit {
         let Some(known) = &mut self.known else {
             return Ok(());
         };
-        if known.holder.version() == self.version {
+        if known.holder.version() == known.version {
             return Ok(());
         }
         *known = known.again()?;
@@ -66,14 +60,13 @@ impl Permit {
                 "what this key may read has changed; subscribe again after the last cursor";
             return Err(Fault::unavailable("GRANT_CHANGED", message, Duration::ZERO));
         }
-        self.version = known.version;
         Ok(())
     }
 
     /// Whether [`Permit::stands`] has something to look at.
     pub fn is_new(&self) -> bool {
         let known = self.known.as_ref();
-        known.is_some_and(|known| known.holder.version() != self.version)
+        known.is_some_and(|known| known.holder.version() != known.version)
     }
 
     /// Counts what goes out.

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     access::{
         key::{KeyId, Role, Secret},
-        partner::{KeptSecret, Key, Limits, Partner, PartnerName, Publishing},
+        partner::{Key, Limits, Partner, PartnerName, Publishing},
         scope::Scope,
     },
     gate::Gate,
@@ -60,7 +60,9 @@ pub async fn make_first(log: &Log, data_dir: &Path, now: i64) -> Result<(), Keys
         let path = file(data_dir, *role);
         write(&path, secret.reveal()).map_err(|source| KeysError::File { path, source })?;
     }
-    let keys = secrets.iter().map(|(role, secret)| key(*role, secret, now));
+    let keys = secrets
+        .iter()
+        .map(|(role, secret)| Key::new(secret, *role, now));
     // If another node was faster, its keys count.
     log.put_partner(&local(keys.collect()), 0).await?;
     Ok(())
@@ -77,7 +79,7 @@ pub async fn recover(log: &Log, now: i64) -> Result<Secret, KeysError> {
         let kept = log.partner(&name).await?;
         let revision = kept.as_ref().map_or(0, |kept| kept.revision);
         let mut partner = kept.map_or_else(|| local(Vec::new()), |kept| kept.partner);
-        partner.keys.push(key(Role::Desk, &secret, now));
+        partner.keys.push(Key::new(&secret, Role::Desk, now));
         (partner.is_suspended, partner.has_desk) = (false, true);
         if log.put_partner(&partner, revision).await?.is_some() {
             return Ok(secret);
@@ -87,21 +89,6 @@ pub async fn recover(log: &Log, now: i64) -> Result<Secret, KeysError> {
 
 fn new_secret() -> Secret {
     Secret::new(KeyId::from_bits(rand::random()), rand::random())
-}
-
-fn key(role: Role, secret: &Secret, now: i64) -> Key {
-    Key {
-        id: secret.id(),
-        role,
-        secrets: vec![KeptSecret {
-            digest: secret.digest(),
-            expires: None,
-        }],
-        created: now,
-        expires: None,
-        note: String::new(),
-        nkey: None,
-    }
 }
 
 fn local(keys: Vec<Key>) -> Partner {

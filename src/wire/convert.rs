@@ -45,6 +45,24 @@ pub fn time(timestamp: Option<&prost_types::Timestamp>) -> Option<Time> {
     timestamp.and_then(|timestamp| Time::new(timestamp.seconds, timestamp.nanos))
 }
 
+/// Reads since when something is wanted, in nanoseconds from 1970; none = from the beginning.
+///
+/// # Errors
+/// A [`Fault`] for a time that is none of the years 1900 to 9999.
+pub fn since(since: Option<&prost_types::Timestamp>) -> Result<Option<i128>, Fault> {
+    let Some(timestamp) = since else {
+        return Ok(None);
+    };
+    let time = time(Some(timestamp)).ok_or_else(|| {
+        let message = format!(
+            "{} s from 1970 is not a time of 1900 to 9999",
+            timestamp.seconds
+        );
+        Fault::field("FIELD_INVALID", "since", message)
+    })?;
+    Ok(Some(time.unix_nanos()))
+}
+
 /// A time as protobuf.
 pub fn time_to_proto(time: Time) -> prost_types::Timestamp {
     prost_types::Timestamp {

@@ -7,16 +7,19 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Serialize;
-use url::form_urlencoded;
 
 use crate::{
     article::{ArticleId, check::shown},
-    delivery::related::{COUNT_MAX, Relation},
-    fault::{Fault, Kind},
+    delivery::{
+        query::Parameters,
+        related::{COUNT_MAX, Relation},
+    },
+    fault::Fault,
     gate::caller::Caller,
     server::http::{
         Web,
         answer::{Refusal, fleeting},
+        articles::ninjs,
     },
     wire::{ninjs::Ninjs, proto::v1::GetArticleRequest, record::texts},
 };
@@ -89,38 +92,25 @@ pub fn article_id(id: Result<Path<String>, PathRejection>) -> Result<ArticleId, 
 }
 
 fn item(relation: &Relation) -> Result<Item, Fault> {
-    let article = Ninjs::from_delivery(&relation.entry.delivery()).map_err(|error| {
-        tracing::error!(%error, "an article is not readable");
-        Fault::new(Kind::Bug, "INTERNAL", "a stored article is not readable")
-    })?;
     Ok(Item {
         score: (relation.score * 1000.0).round() / 1000.0,
         words: relation.words.clone(),
         topics: texts(&relation.topics),
         places: relation.places.clone(),
         linked: relation.is_linked,
-        article,
+        article: ninjs(&relation.entry.delivery())?,
     })
 }
 
 fn count(query: &str) -> Result<usize, Fault> {
-    let mut count = None;
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if name != "limit" {
-            let name: String = name.chars().take(64).collect();
-            let message = "is not a parameter of this path; it takes limit";
-            return Err(Fault::field("PARAMETER_UNKNOWN", &name, message));
-        }
-        let number = value.parse().ok();
-        let number = number.filter(|number| (1..=COUNT_MAX).contains(number));
-        let number = number.ok_or_else(|| {
-            let message = format!("{} is not a number of 1 to {COUNT_MAX}", shown(&value));
-            Fault::field("FIELD_INVALID", "limit", message)
-        })?;
-        if count.replace(number).is_some() {
-            let message = "is given more than once; give it once";
-            return Err(Fault::field("FIELD_INVALID", "limit", message));
-        }
-    }
-    Ok(count.unwrap_or(COUNT))
+    let parameters = Parameters::parse(query, &["limit"])?;
+    let Some(text) = parameters.get("limit") else {
+        return Ok(COUNT);
+    };
+    let number = text.parse().ok();
+    let number = number.filter(|number| (1..=COUNT_MAX).contains(number));
+    number.ok_or_else(|| {
+        let message = format!("{} is not a number of 1 to {COUNT_MAX}", shown(text));
+        Fault::field("FIELD_INVALID", "limit", message)
+    })
 }

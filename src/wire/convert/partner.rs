@@ -8,7 +8,10 @@ use crate::{
         partner::{Key, Limits, NOTE_CHARS_MAX, Partner, PartnerName, Publishing},
         scope::Scope,
     },
-    article::check::{Checker, shown},
+    article::{
+        Time,
+        check::{Checker, shown},
+    },
     fault::Fault,
     filter::{LANGUAGES_MAX, TOPICS_MAX},
     wire::{
@@ -19,8 +22,6 @@ use crate::{
 
 /// Most characters of a source.
 const SOURCE_CHARS_MAX: usize = 256;
-/// The last second of the year 9999.
-const TIME_MAX: i64 = 253_402_300_799;
 
 /// Reads a partner that is to be made or changed: all but its keys.
 ///
@@ -157,24 +158,11 @@ pub fn expires(timestamp: Option<&prost_types::Timestamp>, now: i64) -> Result<O
     let Some(seconds) = timestamp.map(|timestamp| timestamp.seconds) else {
         return Ok(None);
     };
-    if !(now + 1..=TIME_MAX).contains(&seconds) {
+    if !(now + 1..=Time::SECONDS_MAX).contains(&seconds) {
         let message = "is not in the future, or after the year 9999";
         return Err(Fault::field("FIELD_INVALID", "expires", message));
     }
     Ok(Some(seconds))
-}
-
-/// Reads a time, in nanoseconds from 1970.
-///
-/// # Errors
-/// A [`Fault`] that names the field.
-pub fn nanos(field: &str, timestamp: &prost_types::Timestamp) -> Result<i128, Fault> {
-    let time = super::time(Some(timestamp));
-    let time = time.ok_or_else(|| {
-        let message = "is not within the years 1900 to 9999";
-        Fault::field("FIELD_INVALID", field, message)
-    })?;
-    Ok(i128::from(time.seconds()) * 1_000_000_000 + i128::from(time.nanos()))
 }
 
 /// A line of the audit.

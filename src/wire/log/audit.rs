@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::{
     access::audit::Entry,
-    wire::log::{Log, ReadError, unavailable},
+    wire::log::{Log, ReadError, connect, unavailable},
 };
 
 /// The stream's name.
@@ -59,7 +59,7 @@ impl Log {
     pub async fn audit(&self, entry: &Entry) -> Result<(), ReadError> {
         let text = serde_json::to_vec(entry).expect("plain data");
         let kept = async {
-            let context = async_nats::jetstream::new(self.0.connection.client.clone());
+            let context = connect::context(self.0.connection.client.clone());
             let sent = context.publish(format!("{PREFIX}.line"), text.into()).await;
             sent.map_err(unavailable)?.await.map_err(unavailable)
         };
@@ -79,7 +79,7 @@ impl Log {
         since_ns: Option<i128>,
         follows: bool,
     ) -> Result<impl Stream<Item = Result<Line, ReadError>> + use<>, ReadError> {
-        let context = async_nats::jetstream::new(self.0.connection.client.clone());
+        let context = connect::context(self.0.connection.client.clone());
         let stream = context.get_stream(STREAM).await.map_err(unavailable)?;
         let config = OrderedConfig::default();
         let consumer = stream.create_consumer(config).await.map_err(unavailable)?;
