@@ -38,6 +38,7 @@ mod native;
 mod native_keys;
 mod nats;
 mod nats_cluster;
+mod ninjs;
 mod outages;
 mod publishing;
 mod raw_log;
