@@ -1,8 +1,10 @@
 // A node of Barid on free ports, and a browser before it.
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -12,6 +14,19 @@ const need = (name) => {
   const value = process.env[name];
   if (!value) throw new Error(`${name} is not set: run make browser`);
   return value;
+};
+
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+// Where screenshots go, if they are wanted.
+const SHOTS = process.env.BROWSER_SHOTS;
+
+// How readers look at a page.
+export const LOOKS = {
+  light: {},
+  dark: { colorScheme: "dark" },
+  phone: { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true },
+  arabic: { locale: "ar" },
+  "arabic-phone-dark": { locale: "ar", viewport: { width: 360, height: 740 }, isMobile: true, colorScheme: "dark" },
 };
 
 // The longest that anything may take which must come.
@@ -130,4 +145,42 @@ export function article(uri, headline, rest = {}) {
 
 export function body(text, contentType = "text/plain") {
   return { bodies: [{ contentType, value: text }] };
+}
+
+// Opens pages of a node, each in a context of its own.
+export function visitor(chrome, node) {
+  return async (path = "/", options = {}) => {
+    const context = await chrome.newContext({ locale: "en-GB", viewport: { width: 1400, height: 900 }, ...options });
+    const { page, faults } = await watched(context);
+    await page.goto(node.url + path);
+    return { page, faults, context };
+  };
+}
+
+export const live = (page) => page.locator("#state[data-state=live]").waitFor();
+
+export async function shot(page, name) {
+  if (SHOTS) await page.screenshot({ path: join(SHOTS, `${name}.png`) });
+}
+
+// axe in a world of its own, which the page's policy does not bind.
+export async function assertAccessible(page, what) {
+  const session = await page.context().newCDPSession(page);
+  const { frameTree } = await session.send("Page.getFrameTree");
+  const world = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id });
+  const run = (expression) =>
+    session.send("Runtime.evaluate", {
+      expression, contextId: world.executionContextId, awaitPromise: true, returnByValue: true,
+    });
+  await run(AXE);
+  const { result } = await run("axe.run().then((found) => JSON.stringify([found.violations, found.passes.length]))");
+  const [violations, passes] = JSON.parse(result.value);
+  assert.ok(passes > 15, `axe looked at too little of ${what}: ${passes}`);
+  const told = violations.map(({ id, impact, nodes }) => ({ id, impact, at: nodes.map((one) => one.html) }));
+  assert.deepEqual(told, [], what);
+}
+
+export async function assertFits(page, what) {
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${what} is ${wide} pixels too wide`);
 }

@@ -27,9 +27,9 @@ use crate::{
         answer::Refusal,
         dashboard::{
             article::Opened,
-            page::Front,
+            page::{Front, News},
             story::{Story, View},
-            wish::Wish,
+            wish::{Layout, Wish},
         },
         related::article_id,
     },
@@ -39,6 +39,7 @@ use crate::{
 pub mod article;
 pub mod assets;
 pub mod diff;
+pub mod lanes;
 pub mod page;
 pub mod phrases;
 pub mod story;
@@ -90,8 +91,12 @@ async fn front(State(web): State<Web>, RawQuery(query): RawQuery, headers: Heade
         suffix: &suffix,
         taxonomy: &taxonomy,
     };
-    let (found, status) = match stories(&web, &wish).await {
-        Ok(front) => (Ok(front), StatusCode::OK),
+    let found = match wish.layout {
+        Layout::Column => stories(&web, &wish, STORIES).await.map(News::Column),
+        Layout::Lanes => lanes::read(&web, &wish).await.map(News::Lanes),
+    };
+    let (found, status) = match found {
+        Ok(news) => (Ok(news), StatusCode::OK),
         Err(fault) => {
             let status = status::http(fault.kind);
             (Err(fault), status)
@@ -100,10 +105,11 @@ async fn front(State(web): State<Web>, RawQuery(query): RawQuery, headers: Heade
     answer(status, &page::front(&view, &wish, found.as_ref()))
 }
 
-async fn stories(web: &Web, wish: &Wish) -> Result<Front, Fault> {
+/// The newest stories, or those of a page of earlier ones.
+async fn stories(web: &Web, wish: &Wish, count_max: u32) -> Result<Front, Fault> {
     let request = ListArticlesRequest {
         filter: Some(wish.filter()?),
-        page_size: STORIES,
+        page_size: count_max,
         page_token: wish.page.clone(),
     };
     let found = web.articles.list(request, &Scope::default()).await?;

@@ -8,9 +8,10 @@ use crate::{
     server::http::dashboard::{
         assets::{ICON, SCRIPT, STYLE},
         diff::Piece,
+        lanes::{self, Lanes},
         phrases::Tongue,
         story::{Story, View},
-        wish::Wish,
+        wish::{LANES, Layout, Wish},
     },
     wire::proto::v1::Article,
 };
@@ -27,6 +28,15 @@ pub struct Front {
     pub snapshot: String,
     /// The token of earlier news, or empty.
     pub next_page: String,
+}
+
+/// The front page's news, as it is laid out.
+#[derive(Debug)]
+pub enum News {
+    /// In one column.
+    Column(Front),
+    /// In lanes.
+    Lanes(Lanes),
 }
 
 /// A whole page.
@@ -50,26 +60,29 @@ pub fn document(view: &View<'_>, title: &str, content: &Markup) -> Markup {
 }
 
 /// The front page: filters, and the stories that match them or why there are none.
-pub fn front(view: &View<'_>, wish: &Wish, found: Result<&Front, &Fault>) -> Markup {
+pub fn front(view: &View<'_>, wish: &Wish, found: Result<&News, &Fault>) -> Markup {
     let phrases = view.phrases();
-    // A page of earlier news is a state of the past: it does not live.
-    let live = found.ok().filter(|_| wish.page.is_empty());
     let content = html! {
-        a class="skip" href="#stories" { (phrases.skip) }
+        a class="skip" href="#news" { (phrases.skip) }
         header class="top" {
             h1 { (phrases.title) }
             p id="state" class="state" role="status" data-state="connecting" {}
-            nav { (tongue_link(wish)) }
+            nav aria-label=(phrases.pages) {
+                (lanes::choice(view, wish))
+                (tongue_link(wish))
+            }
         }
         div class="desk" {
             (filters(view, wish))
             main {
                 section class="wire" aria-labelledby="news" {
-                    h2 id="news" { (phrases.news) }
-                    noscript { p class="hint" { (phrases.no_script) } }
                     @match found {
-                        Ok(front) => (stories(view, wish, front, live.is_some())),
-                        Err(fault) => (alert(view, fault)),
+                        Ok(News::Column(front)) => (column(view, wish, front)),
+                        Ok(News::Lanes(lanes)) => (lanes::show(view, wish, lanes)),
+                        Err(fault) => {
+                            h2 id="news" { (phrases.news) }
+                            (alert(view, fault))
+                        }
                     }
                 }
                 section id="panel" class="panel" aria-label=(phrases.opened) hidden {}
@@ -104,15 +117,19 @@ pub fn problem(view: &View<'_>, fault: &Fault) -> Markup {
     )
 }
 
-fn stories(view: &View<'_>, wish: &Wish, front: &Front, is_live: bool) -> Markup {
+fn column(view: &View<'_>, wish: &Wish, front: &Front) -> Markup {
     let phrases = view.phrases();
+    // A page of earlier news is a state of the past: it does not live.
+    let is_live = wish.page.is_empty();
     html! {
+        h2 id="news" tabindex="-1" { (phrases.news) }
+        noscript { p class="hint" { (phrases.no_script) } }
         @if !is_live { p { a href=(wish.page("")) { (phrases.newest) } } }
-        ol id="stories" aria-labelledby="news" tabindex="-1"
+        ol id="stories" aria-labelledby="news"
             data-stream=[is_live.then(|| wish.stream(&front.snapshot))] {
             @for (story, change) in &front.stories { (view.row(story, change)) }
         }
-        p id="nothing" class="hint" hidden[!front.stories.is_empty()] { (phrases.nothing) }
+        p class="hint nothing" hidden[!front.stories.is_empty()] { (phrases.nothing) }
         @if !front.next_page.is_empty() {
             p { a href=(wish.page(&front.next_page)) rel="next" { (phrases.earlier) } }
         }
@@ -124,6 +141,7 @@ fn filters(view: &View<'_>, wish: &Wish) -> Markup {
     html! {
         form id="filters" class="filters" method="get" action="/" aria-label=(phrases.filters) {
             @if wish.is_tongue_named { input type="hidden" name="ui" value=(wish.tongue.tag()); }
+            @if wish.layout == Layout::Lanes { input type="hidden" name="view" value=(LANES); }
             label {
                 span { (phrases.words) }
                 input type="search" name="q" value=(wish.words) dir="auto" autocomplete="off";

@@ -38,6 +38,12 @@ pub struct Phrases {
     pub clear: &'static str,
     /// Heading of the stories.
     pub news: &'static str,
+    /// Name of the links to the other pages.
+    pub pages: &'static str,
+    /// The layouts: a column, lanes.
+    pub layouts: [&'static str; 2],
+    /// Where there are more topics than lanes.
+    pub lanes_cut: &'static str,
     /// What is said where there is none.
     pub nothing: &'static str,
     /// The link to earlier stories.
@@ -166,6 +172,9 @@ const ENGLISH: Phrases = Phrases {
     apply: "Apply",
     clear: "Clear",
     news: "News",
+    pages: "Pages",
+    layouts: ["One column", "Lanes by topic"],
+    lanes_cut: "Only the first eight topics have a lane.",
     nothing: "Nothing on the wire matches these filters yet.",
     earlier: "Earlier news",
     newest: "Back to the newest",
@@ -231,6 +240,9 @@ const ARABIC: Phrases = Phrases {
     apply: "تطبيق",
     clear: "مسح",
     news: "الأخبار",
+    pages: "الصفحات",
+    layouts: ["عمود واحد", "عمود لكل موضوع"],
+    lanes_cut: "للموضوعات الثمانية الأولى فقط أعمدة.",
     nothing: "لا أخبار توافق هذه التصفية بعد.",
     earlier: "أخبار أقدم",
     newest: "العودة إلى الأحدث",
