@@ -96,6 +96,8 @@ pub struct Parts {
     pub gate: Gate,
     /// Whether whoever is on this machine reads without a key.
     pub local_reads: bool,
+    /// By which address others reach this side; none = the one that each request names.
+    pub public_url: Option<Arc<str>>,
 }
 
 /// The web side of a node; clones share everything.
@@ -116,6 +118,7 @@ pub struct Web {
     gate: Gate,
     /// Whether whoever is on this machine reads without a key.
     local_reads: bool,
+    public_url: Option<Arc<str>>,
 }
 
 /// The connection that a request came on; in every request's extensions.
@@ -145,6 +148,7 @@ impl Web {
             phase: parts.phase,
             gate: parts.gate,
             local_reads: parts.local_reads,
+            public_url: parts.public_url,
         }
     }
 
