@@ -46,6 +46,7 @@ mod reading;
 mod related;
 mod retention;
 mod routing;
+mod sessions;
 mod sse;
 mod subscribing;
 mod tidy;

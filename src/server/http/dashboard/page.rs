@@ -8,6 +8,7 @@ use crate::{
     server::http::dashboard::{
         assets::{ICON, SCRIPT, STYLE},
         diff::Piece,
+        entry,
         lanes::{self, Lanes},
         phrases::Tongue,
         story::{Story, View},
@@ -40,11 +41,11 @@ pub enum News {
 }
 
 /// A whole page.
-pub fn document(view: &View<'_>, title: &str, content: &Markup) -> Markup {
-    let phrases = view.phrases();
+pub fn document(tongue: Tongue, title: &str, content: &Markup) -> Markup {
+    let phrases = tongue.phrases();
     html! {
         (DOCTYPE)
-        html lang=(view.tongue.tag()) dir=(view.tongue.direction()) {
+        html lang=(tongue.tag()) dir=(tongue.direction()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -60,7 +61,13 @@ pub fn document(view: &View<'_>, title: &str, content: &Markup) -> Markup {
 }
 
 /// The front page: filters, and the stories that match them or why there are none.
-pub fn front(view: &View<'_>, wish: &Wish, found: Result<&News, &Fault>) -> Markup {
+/// `csrf` is the token of the session that it is shown in.
+pub fn front(
+    view: &View<'_>,
+    wish: &Wish,
+    found: Result<&News, &Fault>,
+    csrf: Option<&str>,
+) -> Markup {
     let phrases = view.phrases();
     let content = html! {
         a class="skip" href="#news" { (phrases.skip) }
@@ -71,6 +78,7 @@ pub fn front(view: &View<'_>, wish: &Wish, found: Result<&News, &Fault>) -> Mark
                 (lanes::choice(view, wish))
                 (tongue_link(wish))
             }
+            @if let Some(csrf) = csrf { (entry::leave(view.tongue, csrf)) }
         }
         div class="desk" {
             (filters(view, wish))
@@ -81,7 +89,7 @@ pub fn front(view: &View<'_>, wish: &Wish, found: Result<&News, &Fault>) -> Mark
                         Ok(News::Lanes(lanes)) => (lanes::show(view, wish, lanes)),
                         Err(fault) => {
                             h2 id="news" { (phrases.news) }
-                            (alert(view, fault))
+                            (alert(view.tongue, fault))
                         }
                     }
                 }
@@ -98,23 +106,25 @@ pub fn front(view: &View<'_>, wish: &Wish, found: Result<&News, &Fault>) -> Mark
         }
         template id="row" { (view.row(&blank(), &[])) }
     };
-    document(view, "", &content)
+    document(view.tongue, "", &content)
 }
 
 /// Stories as a list, in a page of its own.
 pub fn list(view: &View<'_>, rows: &[Row]) -> Markup {
     let content =
         html! { main { ol { @for (story, change) in rows { (view.row(story, change)) } } } };
-    document(view, "", &content)
+    document(view.tongue, "", &content)
 }
 
-/// A page that says why there is nothing else.
-pub fn problem(view: &View<'_>, fault: &Fault) -> Markup {
-    document(
-        view,
-        view.phrases().problem,
-        &html! { main { (alert(view, fault)) } },
-    )
+/// A page that says why there is nothing else; with a way out of the session of that token.
+pub fn problem(tongue: Tongue, fault: &Fault, csrf: Option<&str>) -> Markup {
+    let content = html! {
+        main {
+            (alert(tongue, fault))
+            @if let Some(csrf) = csrf { (entry::leave(tongue, csrf)) }
+        }
+    };
+    document(tongue, tongue.phrases().problem, &content)
 }
 
 fn column(view: &View<'_>, wish: &Wish, front: &Front) -> Markup {
@@ -196,7 +206,8 @@ fn topics(view: &View<'_>, wish: &Wish) -> Markup {
     }
 }
 
-fn tongue_link(wish: &Wish) -> Markup {
+/// The link to the same page in the other language.
+pub fn tongue_link(wish: &Wish) -> Markup {
     let other: Tongue = wish.tongue.other();
     html! {
         a href=(wish.in_tongue(other)) lang=(other.tag()) hreflang=(other.tag()) {
@@ -205,10 +216,10 @@ fn tongue_link(wish: &Wish) -> Markup {
     }
 }
 
-fn alert(view: &View<'_>, fault: &Fault) -> Markup {
+fn alert(tongue: Tongue, fault: &Fault) -> Markup {
     html! {
         div class="problem" role="alert" {
-            h2 { (view.phrases().problem) }
+            h2 { (tongue.phrases().problem) }
             p lang="en" dir="ltr" { (fault.message) }
             p { code { (fault.reason) } }
         }
