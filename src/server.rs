@@ -473,6 +473,11 @@ impl Node {
             related.run(stop).await;
             Ok("related")
         });
+        let (board, log, stop) = (web.board().clone(), self.log.clone(), end.clone());
+        services.spawn(async move {
+            board.run(log, clock, stop).await;
+            Ok("counting")
+        });
         services.spawn(async move {
             web.run(listener, entrance, drain, end, connections).await;
             Ok("web")

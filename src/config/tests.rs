@@ -355,8 +355,14 @@ fn public_urls() {
         assert_eq!(check(text).as_deref(), Some(expected), "{text}");
     }
     for bad in [
-        "", "wire.example", "ftp://wire.example", "https://", "https://wire.example/wire",
-        "https://a@wire.example", "https://wire.example?x", "https://wire.example/#x",
+        "",
+        "wire.example",
+        "ftp://wire.example",
+        "https://",
+        "https://wire.example/wire",
+        "https://a@wire.example",
+        "https://wire.example?x",
+        "https://wire.example/#x",
     ] {
         assert_eq!(check(bad), None, "{bad}");
     }

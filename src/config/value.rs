@@ -51,7 +51,9 @@ pub struct PublicUrl(String);
 
 /// A text that is not such an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not an address such as https://wire.example: http or https, a host, and nothing after it")]
+#[error(
+    "is not an address such as https://wire.example: http or https, a host, and nothing after it"
+)]
 pub struct PublicUrlError;
 
 impl PublicUrl {

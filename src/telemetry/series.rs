@@ -47,7 +47,10 @@ impl Series {
     /// Adds what is counted now. A clock that was set back begins anew.
     pub fn add(&self, sample: Sample) {
         let mut samples = self.0.lock().expect("no panic under this lock");
-        if samples.back().is_some_and(|last| last.at_ms >= sample.at_ms) {
+        if samples
+            .back()
+            .is_some_and(|last| last.at_ms >= sample.at_ms)
+        {
             samples.clear();
         }
         if samples.len() == SAMPLES_MAX {
@@ -130,9 +133,15 @@ mod tests {
             series.add(sample(5 * number, more, more));
         }
         let rates = series.rates();
-        let busy = rates.revisions_per_minute.iter().filter(|rate| **rate > 0.0);
+        let busy = rates
+            .revisions_per_minute
+            .iter()
+            .filter(|rate| **rate > 0.0);
         assert_eq!(busy.count(), MINUTE);
-        let busy = rates.deliveries_per_second.iter().filter(|rate| **rate > 0.0);
+        let busy = rates
+            .deliveries_per_second
+            .iter()
+            .filter(|rate| **rate > 0.0);
         assert_eq!(busy.count(), 1);
         assert_eq!(rates.commit_seconds.last(), Some(&None));
     }

@@ -37,9 +37,11 @@ export class Node {
   #count = 0;
   #listen = { grpc: "127.0.0.1:0", http: "127.0.0.1:0", nats: "127.0.0.1:0" };
 
-  static async start() {
+  // With `keys`, one that asks for them; commands show those that it makes itself.
+  static async start({ keys = false } = {}) {
     const node = new Node();
     node.folder = await mkdtemp(join(tmpdir(), "barid-browser-"));
+    if (keys) node.keys = join(node.folder, "data", "keys");
     await node.#serve();
     return node;
   }
@@ -53,7 +55,8 @@ export class Node {
   }
 
   async #serve() {
-    const args = ["serve", "--danger-without-keys", "--output", "json", "--log", "error", "--drain", "100ms"];
+    const args = ["serve", "--output", "json", "--log", "error", "--drain", "100ms"];
+    if (!this.keys) args.push("--danger-without-keys");
     args.push("--data-dir", join(this.folder, "data"), "--nats-server", need("BARID_TEST_NATS_SERVER"));
     for (const [key, address] of Object.entries(this.#listen)) args.push(`--${key}-listen`, address);
     this.#child = this.#spawn(args);
@@ -98,11 +101,17 @@ export class Node {
   async publish(...articles) {
     const file = join(this.folder, `${this.#count++}.jsonl`);
     await writeFile(file, articles.map((article) => JSON.stringify(article)).join("\n"));
-    await this.run("publish", "--server", `http://${this.#listen.grpc}`, file);
+    await this.run("publish", ...this.#client(), file);
+  }
+
+  // What a command needs to reach the node.
+  #client() {
+    const server = ["--server", this.grpc];
+    return this.keys ? [...server, "--key-file", this.keys] : server;
   }
 
   async amend(command, uri, note, article) {
-    const args = [command, "--server", `http://${this.#listen.grpc}`, uri];
+    const args = [command, ...this.#client(), uri];
     if (article) {
       const file = join(this.folder, `${this.#count++}.json`);
       await writeFile(file, JSON.stringify(article));

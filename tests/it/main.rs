@@ -48,6 +48,7 @@ mod retention;
 mod routing;
 mod sessions;
 mod sse;
+mod status;
 mod subscribing;
 mod tidy;
 mod tls;

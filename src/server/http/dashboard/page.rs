@@ -42,6 +42,11 @@ pub enum News {
 
 /// A whole page.
 pub fn document(tongue: Tongue, title: &str, content: &Markup) -> Markup {
+    document_with(tongue, title, &html! {}, content)
+}
+
+/// A whole page that needs further files.
+pub fn document_with(tongue: Tongue, title: &str, files: &Markup, content: &Markup) -> Markup {
     let phrases = tongue.phrases();
     html! {
         (DOCTYPE)
@@ -53,6 +58,7 @@ pub fn document(tongue: Tongue, title: &str, content: &Markup) -> Markup {
                 title { @if !title.is_empty() { (title) " · " } (phrases.title) }
                 link rel="icon" href=(ICON.path());
                 link rel="stylesheet" href=(STYLE.path());
+                (files)
                 script src=(SCRIPT.path()) defer {}
             }
             body { (content) }
@@ -60,14 +66,41 @@ pub fn document(tongue: Tongue, title: &str, content: &Markup) -> Markup {
     }
 }
 
+/// What stands above a page that is not the front page.
+pub fn top(view: &View<'_>) -> Markup {
+    let other: Tongue = view.tongue.other();
+    let in_other = format!("{}?ui={}", view.path, other.tag());
+    html! {
+        header class="top" {
+            h1 { a href=(view.front()) { (view.phrases().title) } }
+            nav aria-label=(view.phrases().pages) {
+                a href=(view.front()) { (view.tongue.desk().wire) }
+                (desk_links(view))
+                a href=(in_other) lang=(other.tag()) hreflang=(other.tag()) {
+                    (view.phrases().other_tongue)
+                }
+            }
+            @if let Some(csrf) = view.csrf { (entry::leave(view.tongue, csrf)) }
+        }
+    }
+}
+
+/// The ways to the desk's own pages.
+fn desk_links(view: &View<'_>) -> Markup {
+    let desk = view.tongue.desk();
+    html! {
+        @if view.is_desk {
+            @for (path, name) in [("/desk/new", desk.new), ("/desk/status", desk.board)] {
+                a href={ (path) (view.suffix) } aria-current=[(path == view.path).then_some("page")] {
+                    (name)
+                }
+            }
+        }
+    }
+}
+
 /// The front page: filters, and the stories that match them or why there are none.
-/// `csrf` is the token of the session that it is shown in.
-pub fn front(
-    view: &View<'_>,
-    wish: &Wish,
-    found: Result<&News, &Fault>,
-    csrf: Option<&str>,
-) -> Markup {
+pub fn front(view: &View<'_>, wish: &Wish, found: Result<&News, &Fault>) -> Markup {
     let phrases = view.phrases();
     let content = html! {
         a class="skip" href="#news" { (phrases.skip) }
@@ -76,9 +109,10 @@ pub fn front(
             p id="state" class="state" role="status" data-state="connecting" {}
             nav aria-label=(phrases.pages) {
                 (lanes::choice(view, wish))
+                (desk_links(view))
                 (tongue_link(wish))
             }
-            @if let Some(csrf) = csrf { (entry::leave(view.tongue, csrf)) }
+            @if let Some(csrf) = view.csrf { (entry::leave(view.tongue, csrf)) }
         }
         div class="desk" {
             (filters(view, wish))
@@ -175,7 +209,7 @@ fn filters(view: &View<'_>, wish: &Wish) -> Markup {
             }
             details open[!wish.topics.is_empty()] {
                 summary { (phrases.topics) }
-                (topics(view, wish))
+                (topics(view, &wish.topics))
             }
             p class="buttons" {
                 button type="submit" { (phrases.apply) }
@@ -185,11 +219,12 @@ fn filters(view: &View<'_>, wish: &Wish) -> Markup {
     }
 }
 
-fn topics(view: &View<'_>, wish: &Wish) -> Markup {
+/// All topics to choose from.
+pub fn topics(view: &View<'_>, chosen: &[String]) -> Markup {
     let entries = view.taxonomy.entries();
     let known: Vec<&str> = entries.iter().map(|entry| entry.topic.as_str()).collect();
     // Aliases, and topics that the taxonomy has lost: a filter must not change by being shown.
-    let others = wish.topics.iter().map(String::as_str);
+    let others = chosen.iter().map(String::as_str);
     let others = others.filter(|topic| !known.contains(topic));
     html! {
         ul {
@@ -197,7 +232,7 @@ fn topics(view: &View<'_>, wish: &Wish) -> Markup {
                 li class=[topic.contains('.').then_some("beneath")] {
                     label {
                         input type="checkbox" name="topics" value=(topic)
-                            checked[wish.topics.iter().any(|wanted| wanted == topic)];
+                            checked[chosen.iter().any(|wanted| wanted == topic)];
                         span { (view.topic_name(topic)) }
                     }
                 }

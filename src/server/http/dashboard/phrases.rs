@@ -2,6 +2,8 @@
 
 use http::HeaderMap;
 
+pub mod desk;
+
 /// A language of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tongue {

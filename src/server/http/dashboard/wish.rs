@@ -38,6 +38,8 @@ pub struct Wish {
     pub words: String,
     /// The token of a page of earlier news, or empty.
     pub page: String,
+    /// The revision that was just published by a form, which its article's page tells.
+    pub done: Option<u32>,
     /// How the news is laid out; a page of earlier news has one column.
     pub layout: Layout,
 }
@@ -54,6 +56,7 @@ impl Wish {
             urgency: String::new(),
             words: String::new(),
             page: String::new(),
+            done: None,
             layout: Layout::Column,
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -64,6 +67,7 @@ impl Wish {
                 "q" => wish.words = value.into_owned(),
                 "page" => wish.page = value.into_owned(),
                 "view" if value == LANES => wish.layout = Layout::Lanes,
+                "done" => wish.done = value.parse().ok(),
                 "ui" => ui = value.into_owned(),
                 _ => {}
             }
