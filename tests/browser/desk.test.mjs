@@ -8,7 +8,7 @@ import { article, assertAccessible, assertFits, body, browser, live, LOOKS, Node
 
 let node, chrome, visit;
 before(async () => {
-  node = await Node.start({ keys: true });
+  node = await Node.start({ withKeys: true });
   chrome = await browser();
   visit = visitor(chrome, node);
 });

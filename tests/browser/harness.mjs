@@ -37,11 +37,11 @@ export class Node {
   #count = 0;
   #listen = { grpc: "127.0.0.1:0", http: "127.0.0.1:0", nats: "127.0.0.1:0" };
 
-  // With `keys`, one that asks for them; commands show those that it makes itself.
-  static async start({ keys = false } = {}) {
+  // With keys, one that asks for them; commands show those that it makes itself.
+  static async start({ withKeys = false } = {}) {
     const node = new Node();
     node.folder = await mkdtemp(join(tmpdir(), "barid-browser-"));
-    if (keys) node.keys = join(node.folder, "data", "keys");
+    if (withKeys) node.keys = join(node.folder, "data", "keys");
     await node.#serve();
     return node;
   }
