@@ -3,7 +3,7 @@
 
 // Milliseconds between two looks.
 const LOOK_EVERY = 5000;
-const HEIGHT = 120;
+const HEIGHT = 130;
 
 const board = document.getElementById("board");
 const charts = new Map();
@@ -23,8 +23,8 @@ function options(width) {
     cursor: { show: false },
     scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.1, 1)] } },
     axes: [
-      { ...axis, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString(lang, clock)), space: 70 },
-      { ...axis, size: 44, space: 30, values: (_, splits) => splits.map((value) => value.toLocaleString(lang)) },
+      { ...axis, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString(lang, clock)), space: 70, size: 26 },
+      { ...axis, size: 44, space: 24, values: (_, splits) => splits.map((value) => value.toLocaleString(lang)) },
     ],
     series: [{}, { stroke: colour("--link"), fill: colour("--fill"), width: 2, points: { show: false } }],
   };

@@ -277,7 +277,7 @@ fn acts(view: &View<'_>, story: &Story) -> Markup {
         @if !fitting.is_empty() {
             nav class="acts" aria-label=(desk.acts) {
                 @for (task, name) in fitting {
-                    a href=(view.task(&story.id, task)) class=(task.path()) { (name) }
+                    a href=(view.task(&story.id, task)) class={ "to-" (task.path()) } { (name) }
                 }
             }
         }

@@ -172,7 +172,7 @@ fn log(phrases: &BoardPhrases, status: &Status) -> Markup {
 fn servers(phrases: &BoardPhrases, servers: &[ServerState]) -> Markup {
     let [caption, name, release, disk] = phrases.servers;
     html! {
-        div class="wide" role="region" aria-label=(caption) tabindex="0" {
+        div class="wide" role="group" aria-label=(caption) tabindex="0" {
             table {
                 caption { (caption) }
                 thead { tr { th scope="col" { (name) } th scope="col" { (release) } th scope="col" { (disk) } } }
@@ -205,7 +205,7 @@ fn streams(phrases: &BoardPhrases, streams: &Streams) -> Markup {
     html! {
         p { b { (streams.count) } " " (open) " · " b { (streams.behind) } " " (behind) }
         @if streams.first.len() < streams.count { p class="hint" { (phrases.first) } }
-        div class="wide" role="region" aria-label=(phrases.headings[2]) tabindex="0" {
+        div class="wide" role="group" aria-label=(phrases.headings[2]) tabindex="0" {
             table {
                 thead { tr { @for column in phrases.streams { th scope="col" { (column) } } } }
                 tbody {

@@ -88,7 +88,7 @@ impl<'a> Sheet<'a> {
                     Task::Kill => p class="problem" { (desk.kill_hint) },
                     Task::New | Task::Update | Task::Correct | Task::Reinstate => {}
                 }
-                form class={ "compose " (self.task.path()) } method="post"
+                form class={ "compose to-" (self.task.path()) } method="post"
                     action=(self.target(view)) data-sending=(desk.sending) {
                     @if let Some(csrf) = view.csrf {
                         input type="hidden" name=(CSRF_FIELD) value=(csrf);
