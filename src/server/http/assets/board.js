@@ -1,5 +1,4 @@
 // Keeps the page of the node's state up to date: the server makes its parts, uPlot draws the charts.
-"use strict";
 
 // Milliseconds between two looks.
 const LOOK_EVERY = 5000;

@@ -1,5 +1,4 @@
 // What a form is spared by script: to be sent twice, to be lost, and a long list of topics.
-"use strict";
 
 for (const form of document.querySelectorAll("form.compose")) {
   const button = form.querySelector("button[type=submit]");

@@ -52,7 +52,8 @@ fn show(view: &View<'_>, status: &Status) -> Markup {
     let files = html! {
         link rel="stylesheet" href=(CHART_STYLE.path());
         script src=(CHART_SCRIPT.path()) defer {}
-        script src=(BOARD_SCRIPT.path()) defer {}
+        // A module has names of its own.
+        script type="module" src=(BOARD_SCRIPT.path()) {}
     };
     page::document_with(view.tongue, desk.board, &files, &content)
 }

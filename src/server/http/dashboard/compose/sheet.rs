@@ -109,7 +109,7 @@ impl<'a> Sheet<'a> {
                 }
             }
         };
-        let files = html! { script src=(COMPOSE_SCRIPT.path()) defer {} };
+        let files = html! { script type="module" src=(COMPOSE_SCRIPT.path()) {} };
         page::document_with(view.tongue, heading, &files, &content)
     }
 
