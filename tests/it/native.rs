@@ -384,6 +384,7 @@ fn group(uri: &str) -> Vec<Part> {
         routing: 0,
         traceparent: String::new(),
         owner: String::new(),
+        draft_seq: 0,
     };
     let mut record = record.encode_to_vec();
     let unknown = "a field of a later release".to_owned();
@@ -402,6 +403,7 @@ fn group(uri: &str) -> Vec<Part> {
         revision: 1,
         topics,
         request_sha256: Bytes::from_static(&[0; 32]),
+        embargoed_until: None,
     };
     vec![
         (format!("log.article.{id}"), Some(0), record.into()),
