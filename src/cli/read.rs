@@ -166,6 +166,9 @@ fn print_one(
 }
 
 /// A story as a page of text.
+///
+/// # Errors
+/// The article is not readable.
 pub fn page(delivery: &proto::Delivery) -> anyhow::Result<String> {
     let article = proto::Article::decode(delivery.article.clone())?;
     let view = View::of_stdout(None);

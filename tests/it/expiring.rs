@@ -32,7 +32,10 @@ async fn what_has_expired_leaves_lists_and_feeds() {
         topics: vec!["ict.telecom".to_owned()],
         body: "the harbour cable of Latakia".to_owned(),
         expires,
-        ..article(uri, &format!("Submarine cable reaches Latakia harbour {uri}"))
+        ..article(
+            uri,
+            &format!("Submarine cable reaches Latakia harbour {uri}"),
+        )
     };
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let at = since.unwrap() + Duration::from_millis(2500);

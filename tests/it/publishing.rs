@@ -810,6 +810,7 @@ async fn an_article_has_at_most_64_topics() {
         traceparent: String::new(),
         owner: String::new(),
         draft_seq: 0,
+        trail: None,
     };
     let context = Context {
         head_seq: 0,

@@ -145,6 +145,7 @@ impl Floor {
             traceparent: String::new(),
             owner: String::new(),
             draft_seq: 0,
+            trail: None,
         };
         let context = Context {
             head_seq: 0,

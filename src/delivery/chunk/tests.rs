@@ -62,6 +62,8 @@ fn entry(seq: u64, sample: &Sample) -> Arc<Entry> {
         routing: Routing::Inferred,
         traceparent: String::new(),
         owner: String::new(),
+        trail: None,
+        draft_seq: 0,
     };
     let stored = Stored {
         seq,

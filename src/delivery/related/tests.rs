@@ -46,6 +46,8 @@ fn profile(seconds: u32, article: proto::Article) -> Profile {
         routing: Routing::Inferred,
         traceparent: String::new(),
         owner: String::new(),
+        trail: None,
+        draft_seq: 0,
     };
     let stored = Stored {
         seq: seconds.into(),

@@ -31,6 +31,7 @@ fn record(number: u128, owner: &str, base_seq: u64) -> Record {
         routing: Routing::Inferred,
         owner: owner.to_owned(),
         traceparent: String::new(),
+        trail: None,
         draft_seq: 0,
     }
 }
