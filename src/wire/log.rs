@@ -60,6 +60,7 @@ pub mod partners;
 pub mod pulse;
 pub mod retain;
 pub mod servers;
+pub mod sessions;
 pub mod tail;
 
 /// How long one request to the leader may take before it is sent again.
