@@ -211,6 +211,33 @@ test("a story is withheld and comes back, and is killed after a confirmation", a
   await context.close();
 });
 
+test("a story under embargo is a draft that the desk alone sees, and comes out at its time", async () => {
+  const { page, context } = await enter("/desk/new");
+  const wire = await context.newPage();
+  await wire.goto(node.url);
+  await live(wire);
+  await field(page, "headline").fill("Budget under embargo");
+  await field(page, "language").fill("en");
+  const time = (minutes) => new Date(Date.now() + minutes * 60_000).toISOString().slice(0, 16);
+  await field(page, "embargoed_until").fill(time(60));
+  await field(page, "expires").fill(time(600));
+  await send(page);
+  await done(page);
+  assert.match(page.url(), /\/desk\/embargoes/);
+  const draft = page.locator("tbody tr", { hasText: "Budget under embargo" });
+  assert.match(await draft.textContent(), /scheduled/);
+  await shot(page, "embargoes");
+  await assertAccessible(page, "drafts");
+  assert.equal(await row(wire, "Budget").count(), 0);
+  const list = await node.run("embargo", "list", "--server", node.grpc, "--key-file", node.keys, "--output", "json");
+  const id = /[0-9a-f]{8}-[0-9a-f-]{27}/.exec(list)[0];
+  await node.run("embargo", "release", id, "--server", node.grpc, "--key-file", node.keys);
+  await row(wire, "Budget under embargo").waitFor();
+  await page.reload();
+  assert.equal(await draft.count(), 0);
+  await context.close();
+});
+
 test("forms work without script", async () => {
   const { page, context } = await enter("/desk/new", { javaScriptEnabled: false });
   await field(page, "headline").fill("No script was needed");
