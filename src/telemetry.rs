@@ -223,18 +223,6 @@ impl Metrics {
         self.0.publishes.with_label_values(&[outcome]).inc();
     }
 
-    /// What has been counted so far, for the series; the time is in milliseconds from 1970.
-    pub fn sample(&self, at_ms: i64) -> Sample {
-        let deliveries = Protocol::ALL.map(|protocol| self.of(protocol).deliveries.get());
-        Sample {
-            at_ms,
-            revisions: self.0.revisions.get(),
-            deliveries: deliveries.iter().sum(),
-            commits: self.0.commit_seconds.get_sample_count(),
-            commit_seconds: self.0.commit_seconds.get_sample_sum(),
-        }
-    }
-
     /// How many drafts wait, by state.
     pub fn embargoes(&self, scheduled: usize, blocked: usize) {
         for (state, count) in [("scheduled", scheduled), ("blocked", blocked)] {
@@ -254,6 +242,18 @@ impl Metrics {
         self.0
             .clock_skew
             .set(if is_behind { -seconds } else { seconds });
+    }
+
+    /// What has been counted so far, for the series; the time is in milliseconds from 1970.
+    pub fn sample(&self, at_ms: i64) -> Sample {
+        let deliveries = Protocol::ALL.map(|protocol| self.of(protocol).deliveries.get());
+        Sample {
+            at_ms,
+            revisions: self.0.revisions.get(),
+            deliveries: deliveries.iter().sum(),
+            commits: self.0.commit_seconds.get_sample_count(),
+            commit_seconds: self.0.commit_seconds.get_sample_sum(),
+        }
     }
 
     /// Everything in Prometheus' text format 0.0.4.

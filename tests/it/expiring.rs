@@ -38,7 +38,7 @@ async fn what_has_expired_leaves_lists_and_feeds() {
         )
     };
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let at = since.unwrap() + Duration::from_millis(2500);
+    let at = since.unwrap() + Duration::from_secs(6);
     let expires = Timestamp {
         seconds: at.as_secs().try_into().unwrap(),
         nanos: at.subsec_nanos().try_into().unwrap(),

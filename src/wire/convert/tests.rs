@@ -17,10 +17,6 @@ fn request(article: proto::Article) -> proto::PublishRequest {
     }
 }
 
-fn now() -> Time {
-    Time::new(1_700_000_000, 0).unwrap()
-}
-
 fn minimal() -> proto::Article {
     proto::Article {
         headline: "a headline".to_owned(),
