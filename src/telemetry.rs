@@ -139,11 +139,7 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let new = New(&registry);
-        let catch_ups = new.gauges(
-            "barid_catch_up_pages",
-            "Pages of history for readers behind the ring, by state.",
-            "state",
-        );
+        let [catch_ups_running, catch_ups_waiting] = new.catch_ups();
         new.process();
         let handles = Handles {
             protocols: new.protocols(),
@@ -157,8 +153,8 @@ impl Metrics {
                 "barid_catch_up_reads_total",
                 "Reads by subscribers that are behind the ring.",
             ),
-            catch_ups_running: catch_ups.with_label_values(&["running"]),
-            catch_ups_waiting: catch_ups.with_label_values(&["waiting"]),
+            catch_ups_running,
+            catch_ups_waiting,
             lag_seconds: new.histogram(
                 "barid_subscriber_lag_seconds",
                 "How far each subscriber is behind, sampled every five seconds.",
@@ -307,6 +303,16 @@ impl New<'_> {
 
     fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
         self.register(IntGaugeVec::new(Opts::new(name, help), &[label]))
+    }
+
+    /// Pages of history that are read, and those that wait for it.
+    fn catch_ups(&self) -> [IntGauge; 2] {
+        let catch_ups = self.gauges(
+            "barid_catch_up_pages",
+            "Pages of history for readers behind the ring, by state.",
+            "state",
+        );
+        ["running", "waiting"].map(|state| catch_ups.with_label_values(&[state]))
     }
 
     fn protocols(&self) -> [Counts; 2] {
