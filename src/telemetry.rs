@@ -139,7 +139,11 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let new = New(&registry);
-        let [catch_ups_running, catch_ups_waiting] = new.catch_ups();
+        let catch_ups = new.gauges(
+            "barid_catch_up_pages",
+            "Pages of history for readers behind the ring, by state.",
+            "state",
+        );
         new.process();
         let handles = Handles {
             protocols: new.protocols(),
@@ -153,8 +157,8 @@ impl Metrics {
                 "barid_catch_up_reads_total",
                 "Reads by subscribers that are behind the ring.",
             ),
-            catch_ups_running,
-            catch_ups_waiting,
+            catch_ups_running: catch_ups.with_label_values(&["running"]),
+            catch_ups_waiting: catch_ups.with_label_values(&["waiting"]),
             lag_seconds: new.histogram(
                 "barid_subscriber_lag_seconds",
                 "How far each subscriber is behind, sampled every five seconds.",
@@ -170,16 +174,8 @@ impl Metrics {
                 "Publish requests by how they ended.",
                 "outcome",
             ),
-            embargoes: new.gauges(
-                "barid_embargoes",
-                "Drafts of articles under embargo, by state; blocked ones need the desk.",
-                "state",
-            ),
-            embargo_late_seconds: new.histogram(
-                "barid_embargo_late_seconds",
-                "How long after its time this node had each embargoed revision in the log.",
-                &LATE_BUCKETS,
-            ),
+            embargoes: new.embargoes(),
+            embargo_late_seconds: new.embargo_late(),
             clock_skew: new.seconds(
                 "barid_clock_skew_seconds",
                 "By how much this node's clock is ahead of that of NATS; negative = behind.",
@@ -305,14 +301,20 @@ impl New<'_> {
         self.register(IntGaugeVec::new(Opts::new(name, help), &[label]))
     }
 
-    /// Pages of history that are read, and those that wait for it.
-    fn catch_ups(&self) -> [IntGauge; 2] {
-        let catch_ups = self.gauges(
-            "barid_catch_up_pages",
-            "Pages of history for readers behind the ring, by state.",
+    fn embargoes(&self) -> IntGaugeVec {
+        self.gauges(
+            "barid_embargoes",
+            "Drafts of articles under embargo, by state; blocked ones need the desk.",
             "state",
-        );
-        ["running", "waiting"].map(|state| catch_ups.with_label_values(&[state]))
+        )
+    }
+
+    fn embargo_late(&self) -> Histogram {
+        self.histogram(
+            "barid_embargo_late_seconds",
+            "How long after its time this node had each embargoed revision in the log.",
+            &LATE_BUCKETS,
+        )
     }
 
     fn protocols(&self) -> [Counts; 2] {
