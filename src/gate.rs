@@ -4,7 +4,7 @@
 //! open holds a [`permit::Permit`] that knows when the grant behind it has changed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     num::NonZeroU32,
     sync::{Arc, Mutex, OnceLock, RwLock},
     time::{Duration, SystemTime},
@@ -23,6 +23,7 @@ use crate::{
     access::{
         audit::Entry,
         key::{KeyId, Role, Secret},
+        origin::Origin,
         partner::{NativeReader, PartnerName},
         session::{SESSION_SECONDS, Sealer, Token},
     },
@@ -91,6 +92,8 @@ struct Inner {
 struct Book {
     partners: BTreeMap<PartnerName, KeptPartner>,
     holders: HashMap<KeyId, Arc<Holder>>,
+    /// How many partners list it.
+    origins: HashMap<Origin, usize>,
 }
 
 impl Gate {
@@ -207,6 +210,12 @@ impl Gate {
         &self.0.ends
     }
 
+    /// Whether any partner lists an origin.
+    pub fn lists_origin(&self, origin: &Origin) -> bool {
+        let book = self.0.book.read().expect("no panic under this lock");
+        book.origins.contains_key(origin)
+    }
+
     /// All partners, by name.
     pub fn partners(&self) -> Vec<KeptPartner> {
         let book = self.0.book.read().expect("no panic under this lock");
@@ -309,8 +318,13 @@ impl Gate {
         let mut book = self.0.book.write().expect("no panic under this lock");
         let name = kept.partner.name.clone();
         let partner = Arc::new(kept.partner.clone());
+        book.list(&partner.origins);
         let former = book.partners.insert(name.clone(), kept);
-        let former = former.map_or_else(Vec::new, |former| former.partner.keys);
+        let former = former.map(|former| former.partner);
+        if let Some(former) = &former {
+            book.strike(&former.origins);
+        }
+        let former = former.map_or_else(Vec::new, |former| former.keys);
         for key in former {
             if !partner.keys.iter().any(|kept| kept.id == key.id)
                 && let Some(holder) = book.holders.remove(&key.id)
@@ -336,6 +350,7 @@ impl Gate {
         let Some(former) = book.partners.remove(name) else {
             return;
         };
+        book.strike(&former.partner.origins);
         for key in former.partner.keys {
             if let Some(holder) = book.holders.remove(&key.id) {
                 holder.end();
@@ -407,6 +422,23 @@ impl Gate {
             }
             last = now;
         }
+    }
+}
+
+impl Book {
+    fn list(&mut self, origins: &BTreeSet<Origin>) {
+        for origin in origins {
+            *self.origins.entry(origin.clone()).or_default() += 1;
+        }
+    }
+
+    fn strike(&mut self, origins: &BTreeSet<Origin>) {
+        for origin in origins {
+            if let Some(count) = self.origins.get_mut(origin) {
+                *count -= 1;
+            }
+        }
+        self.origins.retain(|_, count| *count > 0);
     }
 }
 

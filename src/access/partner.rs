@@ -1,12 +1,13 @@
 //! Partner: an organisation, what it may do, and its keys.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     access::{
         key::{KeyId, Role, Secret, SecretDigest},
+        origin::Origin,
         scope::Scope,
     },
     topic::Topic,
@@ -91,6 +92,9 @@ pub struct Partner {
     /// How much each of its keys may do on one node.
     #[serde(default)]
     pub limits: Limits,
+    /// Sites whose pages may ask with its keys.
+    #[serde(default)]
+    pub origins: BTreeSet<Origin>,
     /// Its keys, oldest first.
     #[serde(default)]
     pub keys: Vec<Key>,

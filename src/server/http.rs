@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, header::ORIGIN};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
@@ -50,6 +50,7 @@ pub mod articles;
 pub mod body;
 pub mod conditional;
 pub mod cookie;
+pub mod cors;
 pub mod dashboard;
 pub mod events;
 pub mod feeds;
@@ -261,6 +262,10 @@ impl Web {
 
     /// The stream that is asked for; none if there is anything to say against it.
     async fn open(&self, asked: Asked, connection: Connection) -> Option<Events> {
+        // Another site's page: the router knows what its browser has to be told.
+        if asked.headers.contains_key(ORIGIN) {
+            return None;
+        }
         let query = asked.query.as_deref();
         let by = (&Method::GET, STREAM, query);
         // Whoever is not let in hears why from the router.

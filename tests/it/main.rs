@@ -21,6 +21,7 @@ mod certificates;
 mod clients;
 mod cluster;
 mod command_line;
+mod cors;
 mod dashboard;
 mod deploy;
 mod epochs;

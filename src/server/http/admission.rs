@@ -21,7 +21,7 @@ use crate::{
     server::http::{
         Connection, Phase, Web,
         answer::{Reason, Refusal},
-        cookie,
+        cookie, cors,
         dashboard::{self, entry},
         events,
         form::{self, Form},
@@ -178,7 +178,9 @@ impl Web {
 /// The same as a layer of the router.
 pub async fn layer(State(web): State<Web>, request: Request, next: Next) -> Response {
     let asked = Asked::of(&request);
-    let answer = match web.admit(&asked) {
+    let admitted = web.admit(&asked);
+    let origin = cors::opened(&web.gate, request.headers(), admitted.as_ref().ok());
+    let mut answer = match admitted {
         Ok(caller) => match web.let_in(&asked, caller, request).await {
             Ok(request) => next.run(request).await,
             Err(refusal) => refusal.into_response(),
@@ -194,6 +196,9 @@ pub async fn layer(State(web): State<Web>, request: Request, next: Next) -> Resp
         }
         Err(fault) => Refusal::from(fault).into_response(),
     };
+    if let Some(origin) = origin {
+        cors::open(answer.headers_mut(), origin);
+    }
     web.note_refusal(&asked, &answer);
     answer
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     access::{
         key::Role,
+        origin::ORIGINS_MAX,
         partner::{Key, Limits, NOTE_CHARS_MAX, Partner, PartnerName, Publishing},
         scope::Scope,
     },
@@ -47,6 +48,7 @@ pub fn partner(partner: Option<proto::Partner>) -> Result<Partner, Fault> {
         is_bound: given.own_articles_only,
     });
     let limits = given.limits.unwrap_or_default();
+    let origins = parsed(&mut check, "partner.origins", &given.origins, ORIGINS_MAX);
     check.finish()?;
     Ok(Partner {
         name: name.expect("checked above"),
@@ -60,6 +62,7 @@ pub fn partner(partner: Option<proto::Partner>) -> Result<Partner, Fault> {
             streams: some(limits.streams),
             bytes_per_day: Some(limits.bytes_per_day).filter(|bytes| *bytes > 0),
         },
+        origins,
         keys: Vec::new(),
     })
 }
@@ -86,6 +89,7 @@ pub fn partner_to_proto(kept: &KeptPartner) -> proto::Partner {
         }),
         keys: partner.keys.iter().map(key_to_proto).collect(),
         revision: kept.revision,
+        origins: partner.origins.iter().map(ToString::to_string).collect(),
     }
 }
 
