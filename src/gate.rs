@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{
         audit::Entry,
-        key::{KeyId, Role, Secret},
+        key::{KeyId, Role, Secret, SecretDigest},
         origin::Origin,
-        partner::{NativeReader, PartnerName},
+        partner::{Key, NativeReader, PartnerName},
         session::{SESSION_SECONDS, Sealer, Token},
     },
     fault::{Fault, Kind},
@@ -33,9 +33,12 @@ use crate::{
         holder::Holder,
         proof::{Ends, Proof, Session, Shown},
     },
-    wire::log::{
-        Log, ReadError,
-        partners::{KeptPartner, PartnerChange},
+    wire::{
+        log::{
+            Log, ReadError,
+            partners::{KeptPartner, PartnerChange},
+        },
+        peer::PeerCertificate,
     },
 };
 
@@ -92,6 +95,8 @@ struct Inner {
 struct Book {
     partners: BTreeMap<PartnerName, KeptPartner>,
     holders: HashMap<KeyId, Arc<Holder>>,
+    /// Keys that client certificates stand for, by their SHA-256.
+    certificates: HashMap<[u8; 32], KeyId>,
     /// How many partners list it.
     origins: HashMap<Origin, usize>,
 }
@@ -122,7 +127,7 @@ impl Gate {
     ///
     /// # Errors
     /// Unauthenticated `KEY_MISSING`, `KEY_INVALID`, `KEY_EXPIRED`, `PARTNER_SUSPENDED`,
-    /// `SESSION_ENDED`; exhausted `RATE_LIMITED`.
+    /// `SESSION_ENDED`, `CERTIFICATE_UNKNOWN`; exhausted `RATE_LIMITED`.
     pub fn admit(&self, shown: &Shown) -> Result<Caller, Fault> {
         if self.0.policy == Policy::Open {
             return Ok(Caller::Anyone);
@@ -130,7 +135,7 @@ impl Gate {
         let (holder, proof) = match (&shown.authorization, &shown.session) {
             (Some(value), _) => self.by_secret(value)?,
             (None, Some(token)) => self.by_session(token)?,
-            (None, None) => return Err(missing()),
+            (None, None) => self.by_certificate(shown.certificate.ok_or_else(missing)?)?,
         };
         let now = self.now();
         let version = holder.version();
@@ -165,6 +170,19 @@ impl Gate {
             csrf: sealer.csrf(&token),
         };
         Ok((holder, Proof::Session(Arc::new(session))))
+    }
+
+    fn by_certificate(&self, shown: PeerCertificate) -> Result<(Arc<Holder>, Proof), Fault> {
+        let id = self.key_of_certificate(&shown.0);
+        let holder = id.and_then(|id| self.holder(id));
+        let proof = Proof::Certificate(SecretDigest::new(shown.0));
+        Ok((holder.ok_or_else(unknown_certificate)?, proof))
+    }
+
+    /// The key that a client certificate of this SHA-256 stands for.
+    pub fn key_of_certificate(&self, digest: &[u8; 32]) -> Option<KeyId> {
+        let book = self.0.book.read().expect("no panic under this lock");
+        book.certificates.get(digest).copied()
     }
 
     /// Begins a session for whoever has shown a key's secret: its token, and the caller in it.
@@ -326,6 +344,7 @@ impl Gate {
         }
         let former = former.map_or_else(Vec::new, |former| former.keys);
         for key in former {
+            book.forget_certificates(&key);
             if !partner.keys.iter().any(|kept| kept.id == key.id)
                 && let Some(holder) = book.holders.remove(&key.id)
             {
@@ -333,6 +352,7 @@ impl Gate {
             }
         }
         for key in &partner.keys {
+            book.know_certificates(key);
             match book.holders.get(&key.id) {
                 Some(holder) if *holder.partner() == name => holder.set(key, &partner),
                 // Ids are random: this takes a hand in the bucket.
@@ -352,6 +372,7 @@ impl Gate {
         };
         book.strike(&former.partner.origins);
         for key in former.partner.keys {
+            book.forget_certificates(&key);
             if let Some(holder) = book.holders.remove(&key.id) {
                 holder.end();
             }
@@ -366,7 +387,10 @@ impl Gate {
         let key = match (&shown.authorization, &shown.session) {
             (Some(value), _) => bearer(value.as_bytes()).ok().map(|secret| secret.id()),
             (None, Some(token)) => token.parse().ok().map(|token: Token| token.key()),
-            (None, None) => None,
+            (None, None) => {
+                let certificate = shown.certificate.as_ref();
+                certificate.and_then(|shown| self.key_of_certificate(&shown.0))
+            }
         };
         let partner = key.and_then(|id| self.holder(id));
         self.note(Entry {
@@ -432,6 +456,27 @@ impl Book {
         }
     }
 
+    fn know_certificates(&mut self, key: &Key) {
+        for digest in key.certificates() {
+            let known = self
+                .certificates
+                .entry(*digest.as_bytes())
+                .or_insert(key.id);
+            if *known != key.id {
+                // The desk refuses it: this takes two at the same moment.
+                tracing::error!(key = %key.id, other = %known, "a certificate stands for two keys");
+            }
+        }
+    }
+
+    fn forget_certificates(&mut self, key: &Key) {
+        for digest in key.certificates() {
+            if self.certificates.get(digest.as_bytes()) == Some(&key.id) {
+                self.certificates.remove(digest.as_bytes());
+            }
+        }
+    }
+
     fn strike(&mut self, origins: &BTreeSet<Origin>) {
         for origin in origins {
             if let Some(count) = self.origins.get_mut(origin) {
@@ -473,6 +518,13 @@ fn missing() -> Fault {
 fn session_ended() -> Fault {
     let message = "this session has ended; begin another with a key";
     Fault::new(Kind::Unauthenticated, "SESSION_ENDED", message)
+}
+
+/// One answer for a certificate that never stood for a key, and for one that does no more.
+fn unknown_certificate() -> Fault {
+    let message = "no key goes with this client certificate, and none was shown; \
+                   `barid key add --certificate` makes one";
+    Fault::new(Kind::Unauthenticated, "CERTIFICATE_UNKNOWN", message)
 }
 
 /// One answer for a key that never was, that is revoked, and that has another secret.

@@ -156,6 +156,9 @@ pub struct Key {
 pub struct KeptSecret {
     /// Its SHA-256.
     pub digest: SecretDigest,
+    /// Whether it is a client certificate, by its DER, which TLS proves, and no text that is shown.
+    #[serde(default)]
+    pub is_certificate: bool,
     /// From when on it is none, in seconds from 1970; none = as long as the key.
     #[serde(default)]
     pub expires: Option<i64>,
@@ -177,6 +180,16 @@ impl KeptSecret {
     pub fn lasting(secret: &Secret) -> Self {
         Self {
             digest: secret.digest(),
+            is_certificate: false,
+            expires: None,
+        }
+    }
+
+    /// A client certificate that is good for as long as its key.
+    pub fn certificate(digest: SecretDigest) -> Self {
+        Self {
+            digest,
+            is_certificate: true,
             expires: None,
         }
     }
@@ -209,6 +222,12 @@ impl Key {
             note: String::new(),
             nkey: None,
         }
+    }
+
+    /// The client certificates that stand for it.
+    pub fn certificates(&self) -> impl Iterator<Item = &SecretDigest> {
+        let kept = self.secrets.iter().filter(|kept| kept.is_certificate);
+        kept.map(|kept| &kept.digest)
     }
 
     /// Whether a secret of this digest is its own at a time, in seconds from 1970.

@@ -139,8 +139,13 @@ impl Caller {
     pub fn session(&self) -> Option<&Session> {
         match self.known().map(|known| &known.proof) {
             Some(Proof::Session(session)) => Some(session),
-            Some(Proof::Secret(_)) | None => None,
+            Some(Proof::Secret(_) | Proof::Certificate(_)) | None => None,
         }
+    }
+
+    /// Whether a browser shows who it is by itself, also when a page of another site asks.
+    pub fn is_ambient(&self) -> bool {
+        self.known().is_some_and(|known| known.proof.is_ambient())
     }
 
     /// Takes the place of a stream.

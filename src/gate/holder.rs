@@ -20,7 +20,7 @@ use crate::{
         partner::{Key, Limits, Partner, PartnerName},
     },
     fault::{Fault, Kind},
-    gate::{proof::Proof, session_ended, unknown_key},
+    gate::{proof::Proof, session_ended, unknown_certificate, unknown_key},
 };
 
 /// Seconds of a day of UTC.
@@ -208,6 +208,7 @@ impl Holder {
             return Err(match proof {
                 Proof::Secret(_) => unknown_key(),
                 Proof::Session(_) => session_ended(),
+                Proof::Certificate(_) => unknown_certificate(),
             });
         }
         if state.key.is_expired(now) {

@@ -9,7 +9,10 @@ use std::{
 
 use http::HeaderValue;
 
-use crate::access::{key::SecretDigest, session::CsrfToken};
+use crate::{
+    access::{key::SecretDigest, session::CsrfToken},
+    wire::peer::PeerCertificate,
+};
 
 /// What a caller shows of itself. Never in `Debug`.
 #[derive(Clone, Default)]
@@ -18,6 +21,8 @@ pub struct Shown {
     pub authorization: Option<HeaderValue>,
     /// The token of a session, out of its cookie.
     pub session: Option<String>,
+    /// What TLS has proved; with any of the others it does not count.
+    pub certificate: Option<PeerCertificate>,
     /// From where it is shown.
     pub from: Option<IpAddr>,
 }
@@ -35,6 +40,8 @@ pub enum Proof {
     Secret(SecretDigest),
     /// A session.
     Session(Arc<Session>),
+    /// A client certificate, by its digest.
+    Certificate(SecretDigest),
 }
 
 /// A browser's session.
@@ -52,7 +59,7 @@ impl Proof {
     /// The digest of the secret that it stands on.
     pub fn digest(&self) -> &SecretDigest {
         match self {
-            Self::Secret(digest) => digest,
+            Self::Secret(digest) | Self::Certificate(digest) => digest,
             Self::Session(session) => &session.digest,
         }
     }
@@ -60,8 +67,16 @@ impl Proof {
     /// When it ends by itself, whatever becomes of its key; in seconds from 1970.
     pub fn expires(&self) -> Option<i64> {
         match self {
-            Self::Secret(_) => None,
+            Self::Secret(_) | Self::Certificate(_) => None,
             Self::Session(session) => Some(session.expires),
+        }
+    }
+
+    /// Whether a browser shows it by itself, also when a page of another site asks.
+    pub fn is_ambient(&self) -> bool {
+        match self {
+            Self::Secret(_) => false,
+            Self::Session(_) | Self::Certificate(_) => true,
         }
     }
 }

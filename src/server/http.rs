@@ -133,6 +133,8 @@ pub struct Connection {
     pub from: Option<IpAddr>,
     /// `http`, or `https`.
     pub scheme: &'static str,
+    /// What its client has proved by TLS.
+    pub certificate: Option<PeerCertificate>,
 }
 
 impl Web {
@@ -220,7 +222,12 @@ impl Web {
         let from = Some(opened.address);
         let scheme = opened.socket.scheme();
         if let Some(refused) = &opened.refused {
-            let connection = Connection { end, from, scheme };
+            let connection = Connection {
+                end,
+                from,
+                scheme,
+                certificate: None,
+            };
             let refused = refuse(opened.socket, refused.reason, router, connection);
             return drop(timeout_at(opened.deadline, refused).await);
         }
@@ -232,15 +239,14 @@ impl Web {
             () = drained(&drain) => return,
         };
         let Some(head) = head else { return };
-        let certificate = opened.socket.certificate();
+        let connection = Connection {
+            end: end.clone(),
+            from,
+            scheme,
+            certificate: opened.socket.certificate(),
+        };
         let events = match stream::asked(&head, STREAM) {
-            Some(mut asked) => {
-                if let Some(certificate) = certificate {
-                    asked.extensions.insert(certificate);
-                }
-                let end = end.clone();
-                self.open(asked, Connection { end, from, scheme }).await
-            }
+            Some(asked) => self.open(asked, connection.clone()).await,
             None => None,
         };
         if let Some(events) = events {
@@ -252,8 +258,7 @@ impl Web {
         opened.socket.rewind(head);
         let http = Http {
             router,
-            certificate,
-            connection: Connection { end, from, scheme },
+            connection,
             address: opened.address,
         };
         let socket = Patient::new(opened.socket, self.hub.patience());
@@ -300,7 +305,6 @@ impl Web {
 /// How a connection is served by hyper and the router.
 struct Http {
     router: Router,
-    certificate: Option<PeerCertificate>,
     connection: Connection,
     address: IpAddr,
 }
@@ -309,11 +313,7 @@ impl Http {
     async fn serve(self, socket: Patient<Socket>, entrance: &Entrance, drain: CancellationToken) {
         let (end, address) = (self.connection.end.clone(), self.address);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let extensions = request.extensions_mut();
-            extensions.insert(self.connection.clone());
-            if let Some(certificate) = self.certificate {
-                extensions.insert(certificate);
-            }
+            request.extensions_mut().insert(self.connection.clone());
             self.router.clone().call(request)
         });
         let connection = http1::Builder::new()

@@ -18,6 +18,7 @@ mod access_matrix;
 mod bad_clusters;
 mod bad_input;
 mod certificates;
+mod certified;
 mod clients;
 mod cluster;
 mod command_line;

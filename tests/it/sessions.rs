@@ -324,6 +324,7 @@ async fn a_session_ends_with_its_key() {
         key_id: id,
         // Not at all: the session was begun with the former secret.
         overlap: Some(prost_types::Duration::default()),
+        certificate: String::new(),
     });
     let mut admin = DeskServiceClient::new(one.channel());
     admin.rotate_key(rotate).await.unwrap();

@@ -70,6 +70,7 @@ impl Asked {
             shown: Shown {
                 authorization: headers.get(AUTHORIZATION).cloned(),
                 session: cookie::session(headers, connection),
+                certificate: connection.and_then(|connection| connection.certificate),
                 from: connection.and_then(|connection| connection.from),
             },
             method: method.clone(),
@@ -120,7 +121,7 @@ impl Web {
             }
             other => other?,
         };
-        if asked.is_foreign && !asked.method.is_safe() && caller.session().is_some() {
+        if asked.is_foreign && !asked.method.is_safe() && caller.is_ambient() {
             return Err(origin::foreign());
         }
         Ok(caller)

@@ -118,6 +118,7 @@ pub fn enter(
     let shown = Shown {
         authorization: Some(authorization),
         session: None,
+        certificate: None,
         from,
     };
     let caller = web.gate.admit(&shown)?;
