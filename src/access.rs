@@ -7,3 +7,4 @@ pub mod origin;
 pub mod partner;
 pub mod scope;
 pub mod session;
+pub mod token;

@@ -139,7 +139,7 @@ impl Caller {
     pub fn session(&self) -> Option<&Session> {
         match self.known().map(|known| &known.proof) {
             Some(Proof::Session(session)) => Some(session),
-            Some(Proof::Secret(_) | Proof::Certificate(_)) | None => None,
+            Some(Proof::Secret(_) | Proof::Certificate(_) | Proof::Token(_)) | None => None,
         }
     }
 
@@ -274,10 +274,11 @@ impl Known {
     /// When it ends: by itself, with its secret, or with its key; in seconds from 1970.
     pub fn expires(&self) -> Option<i64> {
         let key = &self.state.key;
+        let digest = self.proof.digest();
         let own = key
             .secrets
             .iter()
-            .filter(|kept| kept.digest == *self.proof.digest());
+            .filter(|kept| Some(&kept.digest) == digest);
         let secret = own.filter_map(|kept| kept.expires).max();
         [self.proof.expires(), key.expires, secret]
             .into_iter()

@@ -42,6 +42,8 @@ pub enum Proof {
     Session(Arc<Session>),
     /// A client certificate, by its digest.
     Certificate(SecretDigest),
+    /// A token of another authority, that ends then, in seconds from 1970.
+    Token(i64),
 }
 
 /// A browser's session.
@@ -56,11 +58,12 @@ pub struct Session {
 }
 
 impl Proof {
-    /// The digest of the secret that it stands on.
-    pub fn digest(&self) -> &SecretDigest {
+    /// The digest of the secret of its key that it stands on; a token stands on none.
+    pub fn digest(&self) -> Option<&SecretDigest> {
         match self {
-            Self::Secret(digest) | Self::Certificate(digest) => digest,
-            Self::Session(session) => &session.digest,
+            Self::Secret(digest) | Self::Certificate(digest) => Some(digest),
+            Self::Session(session) => Some(&session.digest),
+            Self::Token(_) => None,
         }
     }
 
@@ -69,13 +72,14 @@ impl Proof {
         match self {
             Self::Secret(_) | Self::Certificate(_) => None,
             Self::Session(session) => Some(session.expires),
+            Self::Token(expires) => Some(*expires),
         }
     }
 
     /// Whether a browser shows it by itself, also when a page of another site asks.
     pub fn is_ambient(&self) -> bool {
         match self {
-            Self::Secret(_) => false,
+            Self::Secret(_) | Self::Token(_) => false,
             Self::Session(_) | Self::Certificate(_) => true,
         }
     }

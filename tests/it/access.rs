@@ -151,7 +151,7 @@ impl Caller {
     }
 }
 
-fn now() -> i64 {
+pub fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.unwrap().as_secs().try_into().unwrap()
 }

@@ -52,5 +52,6 @@ mod sse;
 mod subscribing;
 mod tidy;
 mod tls;
+mod tokens;
 mod tracing;
 mod web;
