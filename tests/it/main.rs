@@ -28,6 +28,7 @@ mod deploy;
 mod epochs;
 mod explaining;
 mod feeds;
+mod floods;
 mod fuzz;
 mod harness;
 mod http_articles;
