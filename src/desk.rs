@@ -103,6 +103,11 @@ impl Desk {
         partner
     }
 
+    /// Partners and keys.
+    pub fn partners(&self) -> &Partners {
+        &self.partners
+    }
+
     /// The taxonomy of now.
     pub fn topics(&self) -> ListTopicsResponse {
         let taxonomy = self.taxonomy.get();

@@ -187,6 +187,7 @@ impl Gate {
         let session = Session {
             digest: digest.ok_or_else(session_ended)?,
             expires: token.expires(),
+            nonce: token.nonce().to_owned(),
             csrf: sealer.csrf(&token),
         };
         Ok((holder, Proof::Session(Arc::new(session))))
@@ -229,6 +230,7 @@ impl Gate {
         let session = Session {
             digest,
             expires,
+            nonce: token.nonce().to_owned(),
             csrf: sealer.csrf(&token),
         };
         caller.note("session.begin", "");

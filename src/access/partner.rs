@@ -9,6 +9,7 @@ use crate::{
         key::{KeyId, Role, Secret, SecretDigest},
         origin::Origin,
         scope::Scope,
+        session::Ended,
     },
     topic::Topic,
 };
@@ -149,6 +150,9 @@ pub struct Key {
     /// The public half of its nkey, for [`Role::Native`], which has no secrets.
     #[serde(default)]
     pub nkey: Option<String>,
+    /// Its sessions that were ended before their time.
+    #[serde(default)]
+    pub ended_sessions: Ended,
 }
 
 /// A secret of a key.
@@ -221,6 +225,7 @@ impl Key {
             expires: None,
             note: String::new(),
             nkey: None,
+            ended_sessions: Ended::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
     access::{
         key::{KeyId, Role, Secret, SecretDigest},
         partner::{KEYS_MAX, KeptSecret, Key, NATIVE_MAX, Partner, PartnerName},
+        session::Ended,
     },
     fault::{Fault, Kind},
     gate::Gate,
@@ -184,6 +185,7 @@ impl Partners {
             expires: new.expires,
             note: new.note,
             nkey: None,
+            ended_sessions: Ended::default(),
         })
     }
 
@@ -216,6 +218,7 @@ impl Partners {
             expires: new.expires,
             note: new.note,
             nkey: Some(pair.public_key()),
+            ended_sessions: Ended::default(),
         };
         Ok((key, seed))
     }
@@ -274,6 +277,22 @@ impl Partners {
         .await?;
         let key = rotated.ok_or_else(|| unknown(id))?;
         Ok((key, shown))
+    }
+
+    /// Ends a session of a key before its time, on every node.
+    ///
+    /// # Errors
+    /// Missing `KEY_UNKNOWN`; unavailable.
+    pub async fn end_session(&self, id: KeyId, nonce: &str, expires: i64) -> Result<(), Fault> {
+        let name = self.owner(id).await?;
+        let now = self.gate.now();
+        self.change(&name, |partner| {
+            let key = partner.keys.iter_mut().find(|key| key.id == id);
+            let key = key.ok_or_else(|| unknown(id))?;
+            key.ended_sessions.add(nonce, expires, now);
+            Ok(())
+        })
+        .await
     }
 
     /// Removes a key for good.

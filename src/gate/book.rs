@@ -11,6 +11,7 @@ use crate::{
         key::KeyId,
         origin::Origin,
         partner::{Key, PartnerName},
+        session::Ended,
         token::Claims,
     },
     fault::{Fault, Kind},
@@ -130,6 +131,7 @@ impl Book {
             expires: None,
             note: claims.subject,
             nkey: None,
+            ended_sessions: Ended::default(),
         };
         let holder = Arc::new(Holder::new(&key, &partner));
         self.subjects.insert(id, Arc::clone(&holder));

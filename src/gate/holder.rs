@@ -203,7 +203,8 @@ impl Holder {
     /// Unauthenticated, with what is wrong.
     pub fn check(&self, proof: &Proof, now: i64) -> Result<Arc<State>, Fault> {
         let state = self.state();
-        let is_over = proof.expires().is_some_and(|end| end <= now);
+        let is_past = proof.expires().is_some_and(|end| end <= now);
+        let is_over = is_past || proof.is_ended(&state.key);
         let opens = |digest| state.key.opens(digest, now);
         if is_over || state.is_ended || !proof.digest().is_none_or(opens) {
             return Err(match proof {

@@ -10,7 +10,7 @@ use std::{
 use http::HeaderValue;
 
 use crate::{
-    access::{key::SecretDigest, session::CsrfToken},
+    access::{key::SecretDigest, partner::Key, session::CsrfToken},
     wire::peer::PeerCertificate,
 };
 
@@ -53,6 +53,8 @@ pub struct Session {
     pub digest: SecretDigest,
     /// When it ends, in seconds from 1970.
     pub expires: i64,
+    /// What tells it from other sessions of its key.
+    pub nonce: String,
     /// What its writes must say.
     pub csrf: CsrfToken,
 }
@@ -64,6 +66,14 @@ impl Proof {
             Self::Secret(digest) | Self::Certificate(digest) => Some(digest),
             Self::Session(session) => Some(&session.digest),
             Self::Token(_) => None,
+        }
+    }
+
+    /// Whether it was ended before its time.
+    pub fn is_ended(&self, key: &Key) -> bool {
+        match self {
+            Self::Session(session) => key.ended_sessions.has(&session.nonce, session.expires),
+            Self::Secret(_) | Self::Certificate(_) | Self::Token(_) => false,
         }
     }
 
