@@ -17,7 +17,8 @@
 //! - [`wire`]: everything that leaves the process. [`wire::proto`] is generated from `proto/`,
 //!   [`wire::convert`] checks every field once, [`wire::record`] is what the log stores,
 //!   [`wire::ninjs`] is the JSON of HTTP and of the command line, and [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention.
-//! - [`gate`]: who a caller is and what it may do now; follows the partners in the log's bucket.
+//! - [`gate`]: who a caller is and what it may do now, by key, session, client certificate or token;
+//!   follows the partners in the log's bucket.
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
 //!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads, feeds,
@@ -56,8 +57,9 @@
 //!    `sse::stalled`, `limits` (of connections, addresses, time); `model` with rings that hold little or nothing.
 //! 8. **A kill is final**: `kills`, `model`, `feeds`, `http_articles`; for shared buffers the property test of
 //!    [`delivery::chunk`].
-//! 10. **Keys bound everything**: `access_matrix` (every call and path with every kind of key),
-//!     `access` (grants, revocation within a second on two nodes), `keys` (no secret shows).
+//! 10. **Keys bound everything**: `access_matrix` (every call and path with every kind of key, session,
+//!     client certificate and token), `access` (grants, revocation within a second on two nodes),
+//!     `sessions`, `certified`, `tokens`, `cors`, `floods`, `fuzz`, `keys` (no secret shows).
 
 pub mod access;
 pub mod article;
