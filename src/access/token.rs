@@ -215,7 +215,11 @@ impl PublicKey {
             return None;
         }
         let algorithm = match &common.key_algorithm {
-            Some(algorithm) => Some(algorithm.to_algorithm().ok()?),
+            // Both are written as RFC 7518 names them.
+            Some(algorithm) => {
+                let name = serde_json::to_value(algorithm).ok()?;
+                Some(name.as_str()?.parse().ok()?)
+            }
             None => None,
         };
         let key = DecodingKey::from_jwk(&jwk).ok()?;
