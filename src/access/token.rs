@@ -216,10 +216,7 @@ impl PublicKey {
         }
         let algorithm = match &common.key_algorithm {
             // Both are written as RFC 7518 names them.
-            Some(algorithm) => {
-                let name = serde_json::to_value(algorithm).ok()?;
-                Some(name.as_str()?.parse().ok()?)
-            }
+            Some(algorithm) => Some(algorithm.to_string().parse().ok()?),
             None => None,
         };
         let key = DecodingKey::from_jwk(&jwk).ok()?;
