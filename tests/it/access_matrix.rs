@@ -315,7 +315,7 @@ impl Wire {
             kind("revoked certificate", revoked, None, "CERTIFICATE_UNKNOWN");
 
             let role_name = name.trim_start_matches("role_");
-            let token = |other| bearer(&self.tokens.token(role_name, 3600, other));
+            let token = |other: Value| bearer(&self.tokens.token(role_name, 3600, &other));
             kind("token", token(json!({})), role_in, "ROLE_MISSING");
             for other in [
                 json!({"iss": "x"}),
@@ -325,7 +325,7 @@ impl Wire {
                 let name = format!("token with {other}");
                 kind(&name, token(other), None, "TOKEN_INVALID");
             }
-            let expired = bearer(&self.tokens.token(role_name, -1, json!({})));
+            let expired = bearer(&self.tokens.token(role_name, -1, &json!({})));
             kind("expired token", expired, None, "TOKEN_EXPIRED");
             for (alg, kid) in [("HS256", "one"), ("none", "one"), ("EdDSA", "two")] {
                 let header = json!({"alg": alg, "typ": "at+jwt", "kid": kid});

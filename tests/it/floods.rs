@@ -144,7 +144,7 @@ async fn a_flood_of_one_partner_does_not_slow_another() {
     ] {
         let (quiet, loud) = (median(quiet), median(loud));
         let ratio = loud.as_secs_f64() / quiet.as_secs_f64();
-        println!(
+        eprintln!(
             "publish to {what}, p99: {quiet:?} without, {loud:?} beside {rate:.0} refused calls/s: {ratio:.2}"
         );
         assert!(ratio < RATIO_MAX, "{what}: {ratio}");

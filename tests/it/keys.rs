@@ -373,7 +373,7 @@ async fn no_secret_shows() {
     let (cookie, begun) = sessions::begin(&node, &canary).await;
     secrets.push(cookie.rsplit('.').next().unwrap().to_owned());
     secrets.push(begun["csrf_token"].as_str().unwrap().to_owned());
-    let token = authority.token("subscriber", 600, json!({}));
+    let token = authority.token("subscriber", 600, &json!({}));
     secrets.push(token.rsplit('.').next().unwrap().to_owned());
     let mut said = Vec::new();
     let (bearer, cut) = (format!("Bearer {token}"), format!("Bearer {token}x"));

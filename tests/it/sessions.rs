@@ -353,7 +353,7 @@ async fn a_session_ends_with_its_key() {
         both.len() == 2
     })
     .await;
-    let cookies: Vec<String> = both.iter().map(|begun| cookie_of(begun)).collect();
+    let cookies: Vec<String> = both.iter().map(cookie_of).collect();
     eventually("the other node knows the key", async || {
         is_in(&other, &cookies[0]).await && is_in(&other, &cookies[1]).await
     })

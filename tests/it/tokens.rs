@@ -79,7 +79,7 @@ impl Authority {
     }
 
     /// A token of a role of gazette's for a while, with other claims or none.
-    pub fn token(&self, role: &str, seconds: i64, other: Value) -> String {
+    pub fn token(&self, role: &str, seconds: i64, other: &Value) -> String {
         let mut claims = json!({
             "iss": ISSUER, "aud": "barid", "sub": format!("desk of {role}"), "iat": now(),
             "exp": now() + seconds, "barid_partner": "gazette", "barid_role": role,
@@ -118,12 +118,12 @@ async fn a_token_stands_for_a_key() {
     let desk = Caller::desk(&node);
     desk.partner(gazette()).await;
     let caller = |token: &str| Caller::new(&node, token);
-    let subscriber = caller(&authority.token("subscriber", 600, json!({})));
+    let subscriber = caller(&authority.token("subscriber", 600, &json!({})));
     eventually("the partner is known", async || {
         subscriber.subscribe(everything()).await.is_ok()
     })
     .await;
-    let publisher = caller(&authority.token("publisher", 600, json!({})));
+    let publisher = caller(&authority.token("publisher", 600, &json!({})));
     publisher
         .publish(story("test:ict", &["ict"]))
         .await
@@ -141,7 +141,7 @@ async fn a_token_stands_for_a_key() {
     // A retry is known under another token of the same subject.
     let request = story("test:again", &["ict"]);
     let first = publisher.publish(request.clone()).await.unwrap();
-    let renewed = caller(&authority.token("publisher", 900, json!({})));
+    let renewed = caller(&authority.token("publisher", 900, &json!({})));
     assert_eq!(renewed.publish(request).await.unwrap(), first);
 
     let http = async |token: &str, path: &str| {
@@ -149,7 +149,7 @@ async fn a_token_stands_for_a_key() {
         let headers = [("authorization", bearer.as_str())];
         send(&node.http, http::Method::GET, path, &headers, "").await
     };
-    let token = authority.token("subscriber", 600, json!({}));
+    let token = authority.token("subscriber", 600, &json!({}));
     assert_eq!(http(&token, "/v1/articles").await.status, 200);
     let who: Value = serde_json::from_str(http(&token, "/v1/session").await.text()).unwrap();
     assert_eq!(
@@ -174,12 +174,12 @@ async fn bad_tokens_are_refused() {
     let (authority, stranger) = (Authority::new("one"), Authority::new("one"));
     let node = authority.node(&[]);
     Caller::desk(&node).partner(gazette()).await;
-    let good = Caller::new(&node, &authority.token("subscriber", 600, json!({})));
+    let good = Caller::new(&node, &authority.token("subscriber", 600, &json!({})));
     eventually("the partner is known", async || {
         good.subscribe(everything()).await.is_ok()
     })
     .await;
-    let of = |other| authority.token("subscriber", 600, other);
+    let of = |other: Value| authority.token("subscriber", 600, &other);
     let header = |alg: &str, kid: &str, typ: &str| {
         let claims = json!({"iss": ISSUER, "aud": "barid", "sub": "x", "iat": now(),
             "exp": now() + 60, "barid_partner": "gazette", "barid_role": "subscriber"});
@@ -187,13 +187,16 @@ async fn bad_tokens_are_refused() {
     };
     let invalid = "TOKEN_INVALID";
     for (token, reason) in [
-        (authority.token("subscriber", 0, json!({})), "TOKEN_EXPIRED"),
+        (
+            authority.token("subscriber", 0, &json!({})),
+            "TOKEN_EXPIRED",
+        ),
         (of(json!({"iss": "https://evil.example/"})), invalid),
         (of(json!({"aud": "other"})), invalid),
         (of(json!({"nbf": now() + 3600})), invalid),
         (of(json!({"barid_partner": "nobody"})), invalid),
         (of(json!({"barid_role": "native"})), invalid),
-        (stranger.token("subscriber", 600, json!({})), invalid),
+        (stranger.token("subscriber", 600, &json!({})), invalid),
         (header("EdDSA", "two", "at+jwt"), invalid),
         (header("EdDSA", "one", "JWT"), invalid),
         (header("HS256", "one", "at+jwt"), invalid),
@@ -214,7 +217,7 @@ async fn bad_tokens_are_refused() {
     (bureau.name, bureau.publish) = ("bureau".to_owned(), None);
     Caller::desk(&node).partner(bureau).await;
     let claims = json!({"barid_partner": "bureau"});
-    let token = authority.token("publisher", 600, claims);
+    let token = authority.token("publisher", 600, &claims);
     eventually("the grant is missing", async || {
         let refused = Caller::new(&node, &token)
             .publish(story("test:x", &["ict"]))
@@ -231,7 +234,7 @@ async fn streams_end_with_their_token() {
     let node = authority.node(&[]);
     let desk = Caller::desk(&node);
     desk.partner(gazette()).await;
-    let caller = |seconds| Caller::new(&node, &authority.token("subscriber", seconds, json!({})));
+    let caller = |seconds| Caller::new(&node, &authority.token("subscriber", seconds, &json!({})));
     let long = caller(600);
     eventually("the partner is known", async || {
         long.subscribe(everything()).await.is_ok()
@@ -271,7 +274,7 @@ async fn streams_end_with_their_token() {
     let second = long.subscribe(everything()).await;
     assert_eq!(refusal(&second.err().unwrap()).1, "STREAMS_LIMIT");
     let claims = json!({"sub": "somebody else"});
-    let other = Caller::new(&node, &authority.token("subscriber", 600, claims));
+    let other = Caller::new(&node, &authority.token("subscriber", 600, &claims));
     other.subscribe(everything()).await.unwrap();
 }
 
@@ -281,8 +284,8 @@ async fn keys_follow_their_file() {
     let (authority, next) = (Authority::new("one"), Authority::new("two"));
     let node = authority.node(&[]);
     Caller::desk(&node).partner(gazette()).await;
-    let first = Caller::new(&node, &authority.token("subscriber", 600, json!({})));
-    let second = Caller::new(&node, &next.token("subscriber", 600, json!({})));
+    let first = Caller::new(&node, &authority.token("subscriber", 600, &json!({})));
+    let second = Caller::new(&node, &next.token("subscriber", 600, &json!({})));
     eventually("the first key is known", async || {
         first.subscribe(everything()).await.is_ok()
     })
@@ -325,8 +328,8 @@ async fn keys_come_from_the_web() {
     });
     let node = authority.node_by(&address, &[]);
     Caller::desk(&node).partner(gazette()).await;
-    let first = Caller::new(&node, &authority.token("subscriber", 600, json!({})));
-    let second = Caller::new(&node, &next.token("subscriber", 600, json!({})));
+    let first = Caller::new(&node, &authority.token("subscriber", 600, &json!({})));
+    let second = Caller::new(&node, &next.token("subscriber", 600, &json!({})));
     eventually("the first key is known", async || {
         first.subscribe(everything()).await.is_ok()
     })
