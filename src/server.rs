@@ -286,6 +286,7 @@ impl Node {
             ring_bytes_max: options.ring_bytes_max,
             patience: options.patience,
             drain: options.drain,
+            clock,
         };
         let hub = Hub::new(log.clone(), hub_options, end_streams.clone());
         let ingest = Ingest::new(
@@ -453,7 +454,7 @@ impl Node {
         Desk::new(
             self.taxonomy.clone(),
             self.gate.clone(),
-            self.log.clone(),
+            (self.log.clone(), clock),
             Arc::new(streams),
             self.end_streams.clone(),
         )
@@ -501,6 +502,7 @@ impl Node {
                 tracing::debug!(%error, "not ready yet");
             }
             self.gate.ready().await?;
+            patiently(deadline, || self.log.load_embargoes()).await?;
             patiently(deadline, || self.log.load_erasures()).await
         };
         match timeout(READY_PATIENCE, ready).await {
