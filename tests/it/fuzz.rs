@@ -12,7 +12,7 @@ use barid::{
         session::{Sealer, Token},
         token::{KeySet, Rules},
     },
-    article::{ArticleId, Language, RequestId, Time},
+    article::{ArticleId, Language, RequestId},
     cli::import::feed,
     cursor::{Cursor, Epochs},
     delivery::query::Query,
@@ -448,10 +448,9 @@ fn messages() {
         subscribe.encode_to_vec(),
     ];
     let good: Vec<&[u8]> = good.iter().map(Vec::as_slice).collect();
-    let now = Time::new(1_800_000_000, 0).unwrap();
     fuzz(&good, |bytes| {
         if let Ok(request) = proto::PublishRequest::decode(bytes) {
-            tried(convert::submission(request, now));
+            tried(convert::submission(request));
         }
         if let Ok(partner) = proto::Partner::decode(bytes) {
             tried(convert::partner::partner(Some(partner)));
