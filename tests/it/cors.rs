@@ -98,7 +98,8 @@ async fn pages_of_a_partner_may_ask_with_its_keys() {
     let refused = get("/v1/articles", "Bearer nonsense", DESK).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
     assert!(is_open_to(&refused, DESK));
-    let body = r#"{"uri": "test:page", "language": "en", "headlines": [{"value": "A network"}]}"#;
+    let body = r#"{"uri": "test:page", "language": "en", "headlines": [{"value": "A network"}],
+        "subjects": [{"rel": "topic", "literal": "ict"}]}"#;
     let (_, publisher) = desk.key("gazette", Role::Publisher, None).await;
     let bearer_of_publisher = format!("Bearer {publisher}");
     eventually("a page publishes", async || {
@@ -109,7 +110,14 @@ async fn pages_of_a_partner_may_ask_with_its_keys() {
             ("content-type", "application/json"),
             ("idempotency-key", &id),
         ];
-        let answer = send(&node.http, Method::POST, "/v1/articles", &headers, body).await;
+        let answer = send(
+            &node.http,
+            Method::POST,
+            "/v1/articles?routing=stated",
+            &headers,
+            body,
+        )
+        .await;
         answer.status.is_success() && is_open_to(&answer, DESK)
     })
     .await;

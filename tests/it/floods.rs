@@ -92,7 +92,7 @@ async fn a_flood_of_one_partner_does_not_slow_another() {
     })
     .await;
     let mut reader = reader.unwrap();
-    reader.delivery().await;
+    reader.history().await;
 
     let (flood, _) = watch::channel(false);
     let mut flooders = JoinSet::new();

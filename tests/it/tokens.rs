@@ -358,6 +358,6 @@ fn settings_are_checked() {
     assert!(with("/dev/null", &[]).contains("JSON Web Key Set"));
     for algorithms in ["none", "HS256", "RS256,HS256", ""] {
         let said = with("/dev/null", &["--jwt-algorithms", algorithms]);
-        assert!(said.contains("jwt_algorithms"), "{said}");
+        assert!(said.contains("--jwt-algorithms"), "{said}");
     }
 }
