@@ -10,7 +10,7 @@ TEST_ENV = nats=$$(scripts/fetch-tools nats-server) && python=$$(scripts/fetch-t
 	BARID_TEST_NATS_SERVER="$$nats" BARID_TEST_PYTHON="$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help run tools build test check browser soak events api fmt clean
+.PHONY: help run tools build test check browser soak fuzz events api fmt clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ soak: ## Run the model test for long, and measure failovers of a cluster
 	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it model
 	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it cluster:: -- \
 		--skip bad_clusters --nocapture --test-threads=1
+
+fuzz: ## Give every parser of what comes from outside a million inputs
+	PROPTEST_CASES=$${PROPTEST_CASES:-1000000} $(CARGO) test --release --locked --test it fuzz::
 
 # Apart from `test`, because it needs Node.js and npm; and Chromium, if that is to be checked, too.
 events: ## Check that other people's EventSource resumes exactly: npm's, and Chromium's if it is there

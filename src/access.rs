@@ -3,6 +3,8 @@
 pub mod audit;
 pub mod author;
 pub mod key;
+pub mod origin;
 pub mod partner;
 pub mod scope;
 pub mod session;
+pub mod token;

@@ -15,6 +15,7 @@ use crate::{
         connections::{Connections, Dangers},
         layer::{FLAGS, KEYS, Layer, NUMBERS, flag_name, variable_name},
         problem::{ConfigError, Origin, Place, Problem},
+        tokens::Jwt,
         value::{LogFormat, Output, PublicUrl, Size, Span},
     },
     wire::log::open::without_credentials,
@@ -25,6 +26,7 @@ pub mod example;
 pub mod file;
 pub mod layer;
 pub mod problem;
+pub mod tokens;
 pub mod value;
 
 /// The file that is read when it is there and `--config` names no other.
@@ -94,6 +96,8 @@ pub struct Serve {
     pub danger_without_keys: bool,
     /// TLS, and what connections are held to.
     pub connections: Connections,
+    /// Tokens that are taken in place of keys; none = none are.
+    pub jwt: Option<Jwt>,
     /// Filter of the server's own log, in tracing's syntax; `info`.
     pub log: String,
     /// Form of the server's own log.
@@ -338,6 +342,7 @@ impl Picker {
                 .0,
             patience: self.span("patience", |layer| layer.patience, PATIENCE),
             connections: self.connections(),
+            jwt: self.jwt(),
             log: self.or(
                 "log",
                 |layer| layer.log.clone(),
@@ -484,9 +489,11 @@ impl Settings {
             problems.push(self.rule("log", message));
         }
         self.check_connections(problems);
+        self.check_algorithms(problems);
         if is_whole {
             self.check_nats(problems);
             self.check_tls(problems);
+            self.check_jwt(problems);
             self.check_listeners(dangers, problems);
         }
     }

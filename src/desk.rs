@@ -20,7 +20,7 @@ use crate::{
     article::{ArticleId, check::shown},
     desk::{
         embargoes::Embargoes,
-        partners::{OVERLAP_MAX, Partners},
+        partners::{NewKey, OVERLAP_MAX, Partners},
     },
     fault::Fault,
     gate::{
@@ -115,6 +115,11 @@ impl Desk {
             }
         }
         partner
+    }
+
+    /// Partners and keys.
+    pub fn partners(&self) -> &Partners {
+        &self.partners
     }
 
     /// The taxonomy of now.
@@ -246,8 +251,15 @@ impl DeskService for Desk {
         let note = convert::note(request.note).map_err(|fault| status(&fault))?;
         let expires = convert::expires(request.expires.as_ref(), self.gate.now());
         let expires = expires.map_err(|fault| status(&fault))?;
+        let certificate = convert::certificate(&request.certificate);
+        let new = NewKey {
+            role,
+            note,
+            expires,
+            certificate: certificate.map_err(|fault| status(&fault))?,
+        };
         let by = self.record(&caller, "key.create", name.as_str()).await?;
-        let made = self.partners.create_key(&name, role, note, expires).await;
+        let made = self.partners.create_key(&name, new).await;
         let (key, secret) = made.map_err(|fault| status(&fault))?;
         tracing::info!(by, partner = %name, key = %key.id, role = role.as_str(), "made a key");
         let (key, secret) = handed_out(&key, secret);
@@ -262,8 +274,10 @@ impl DeskService for Desk {
         let request = request.into_inner();
         let id = key_id(&request.key_id)?;
         let overlap = overlap(request.overlap)?;
+        let certificate = convert::certificate(&request.certificate);
+        let certificate = certificate.map_err(|fault| status(&fault))?;
         let by = self.record(&caller, "key.rotate", id.as_str()).await?;
-        let rotated = self.partners.rotate_key(id, overlap).await;
+        let rotated = self.partners.rotate_key(id, overlap, certificate).await;
         let (key, secret) = rotated.map_err(|fault| status(&fault))?;
         tracing::info!(by, key = %id, ?overlap, "rotated a key");
         let (key, secret) = handed_out(&key, secret);

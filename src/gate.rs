@@ -4,9 +4,8 @@
 //! open holds a [`permit::Permit`] that knows when the grant behind it has changed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     num::NonZeroU32,
-    sync::{Arc, Mutex, OnceLock, RwLock},
+    sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, SystemTime},
 };
 
@@ -22,26 +21,34 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{
         audit::Entry,
-        key::{KeyId, Role, Secret},
-        partner::{NativeReader, PartnerName},
+        key::{KeyId, Role, Secret, SecretDigest},
+        origin::Origin,
+        partner::NativeReader,
         session::{SESSION_SECONDS, Sealer, Token},
     },
     fault::{Fault, Kind},
     gate::{
+        book::Book,
         caller::{Caller, Known},
         holder::Holder,
         proof::{Ends, Proof, Session, Shown},
+        tokens::Tokens,
     },
-    wire::log::{
-        Log, ReadError,
-        partners::{KeptPartner, PartnerChange},
+    wire::{
+        log::{
+            Log, ReadError,
+            partners::{KeptPartner, PartnerChange},
+        },
+        peer::PeerCertificate,
     },
 };
 
+mod book;
 pub mod caller;
 pub mod holder;
 pub mod permit;
 pub mod proof;
+pub mod tokens;
 
 /// Pause before the bucket is followed anew.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
@@ -84,18 +91,13 @@ struct Inner {
     sealer: OnceLock<Sealer>,
     /// When what is open ends by itself.
     ends: Arc<Ends>,
-}
-
-/// All that is known of partners and keys.
-#[derive(Debug, Default)]
-struct Book {
-    partners: BTreeMap<PartnerName, KeptPartner>,
-    holders: HashMap<KeyId, Arc<Holder>>,
+    /// What tokens of another authority are checked by; none = none are taken.
+    tokens: Option<Tokens>,
 }
 
 impl Gate {
     /// A gate that knows no partners yet.
-    pub fn new(policy: Policy, clock: fn() -> SystemTime) -> Self {
+    pub fn new(policy: Policy, clock: fn() -> SystemTime, tokens: Option<Tokens>) -> Self {
         let (notes, noted) = mpsc::channel(NOTES_MAX);
         Self(Arc::new(Inner {
             policy,
@@ -107,7 +109,16 @@ impl Gate {
             refusals: RateLimiter::direct(Quota::per_second(REFUSALS_PER_SECOND)),
             sealer: OnceLock::new(),
             ends: Arc::default(),
+            tokens,
         }))
+    }
+
+    fn book(&self) -> RwLockReadGuard<'_, Book> {
+        self.0.book.read().expect("no panic under this lock")
+    }
+
+    fn book_mut(&self) -> RwLockWriteGuard<'_, Book> {
+        self.0.book.write().expect("no panic under this lock")
     }
 
     /// Changes whenever a key may do more or less than before.
@@ -119,15 +130,16 @@ impl Gate {
     ///
     /// # Errors
     /// Unauthenticated `KEY_MISSING`, `KEY_INVALID`, `KEY_EXPIRED`, `PARTNER_SUSPENDED`,
-    /// `SESSION_ENDED`; exhausted `RATE_LIMITED`.
+    /// `SESSION_ENDED`, `CERTIFICATE_UNKNOWN`, `TOKEN_INVALID`, `TOKEN_EXPIRED`; forbidden
+    /// `ROLE_NOT_GRANTED`; exhausted `RATE_LIMITED`.
     pub fn admit(&self, shown: &Shown) -> Result<Caller, Fault> {
         if self.0.policy == Policy::Open {
             return Ok(Caller::Anyone);
         }
         let (holder, proof) = match (&shown.authorization, &shown.session) {
-            (Some(value), _) => self.by_secret(value)?,
+            (Some(value), _) => self.by_bearer(value)?,
             (None, Some(token)) => self.by_session(token)?,
-            (None, None) => return Err(missing()),
+            (None, None) => self.by_certificate(shown.certificate.ok_or_else(missing)?)?,
         };
         let now = self.now();
         let version = holder.version();
@@ -143,10 +155,26 @@ impl Gate {
         }))
     }
 
-    fn by_secret(&self, value: &HeaderValue) -> Result<(Arc<Holder>, Proof), Fault> {
-        let secret = bearer(value.as_bytes())?;
+    fn by_bearer(&self, value: &HeaderValue) -> Result<(Arc<Holder>, Proof), Fault> {
+        let shown = bearer(value.as_bytes())?;
+        if let Some(tokens) = self.0.tokens.as_ref().filter(|_| is_token(shown)) {
+            return self.by_token(tokens, shown);
+        }
+        let secret = secret(shown)?;
         let holder = self.holder(secret.id()).ok_or_else(unknown_key)?;
         Ok((holder, Proof::Secret(secret.digest())))
+    }
+
+    fn by_token(&self, tokens: &Tokens, shown: &str) -> Result<(Arc<Holder>, Proof), Fault> {
+        let claims = tokens.check(shown, self.now())?;
+        let id = claims.id(tokens.issuer());
+        let proof = Proof::Token(claims.expires);
+        let known = self.book().subject(id);
+        let holder = match known {
+            Some(holder) => holder,
+            None => self.book_mut().add_subject(id, claims)?,
+        };
+        Ok((holder, proof))
     }
 
     fn by_session(&self, token: &str) -> Result<(Arc<Holder>, Proof), Fault> {
@@ -159,9 +187,23 @@ impl Gate {
         let session = Session {
             digest: digest.ok_or_else(session_ended)?,
             expires: token.expires(),
+            nonce: token.nonce().to_owned(),
             csrf: sealer.csrf(&token),
         };
         Ok((holder, Proof::Session(Arc::new(session))))
+    }
+
+    fn by_certificate(&self, shown: PeerCertificate) -> Result<(Arc<Holder>, Proof), Fault> {
+        let id = self.key_of_certificate(&shown.0);
+        let holder = id.and_then(|id| self.holder(id));
+        let proof = Proof::Certificate(SecretDigest::new(shown.0));
+        Ok((holder.ok_or_else(unknown_certificate)?, proof))
+    }
+
+    /// The key that a client certificate of this SHA-256 stands for.
+    pub fn key_of_certificate(&self, digest: &[u8; 32]) -> Option<KeyId> {
+        let book = self.book();
+        book.certificates.get(digest).copied()
     }
 
     /// Begins a session for whoever has shown a key's secret: its token, and the caller in it.
@@ -179,12 +221,16 @@ impl Gate {
             Caller::Known(known) => known,
         };
         let sealer = self.0.sealer.get().ok_or_else(missing)?;
-        let digest = *known.proof.digest();
+        let digest = known.proof.digest().copied().ok_or_else(|| {
+            let message = "a session is begun with a key, and this is a token";
+            Fault::new(Kind::Forbidden, "KEY_NEEDED", message)
+        })?;
         let expires = self.now() + SESSION_SECONDS;
         let token = sealer.seal(known.holder.id(), &digest, expires, rand::random());
         let session = Session {
             digest,
             expires,
+            nonce: token.nonce().to_owned(),
             csrf: sealer.csrf(&token),
         };
         caller.note("session.begin", "");
@@ -198,8 +244,8 @@ impl Gate {
 
     /// The key of that id, if it is known.
     pub fn holder(&self, id: KeyId) -> Option<Arc<Holder>> {
-        let book = self.0.book.read().expect("no panic under this lock");
-        book.holders.get(&id).cloned()
+        let book = self.book();
+        book.holder(id)
     }
 
     /// When what is open ends by itself.
@@ -207,16 +253,22 @@ impl Gate {
         &self.0.ends
     }
 
+    /// Whether any partner lists an origin.
+    pub fn lists_origin(&self, origin: &Origin) -> bool {
+        let book = self.book();
+        book.origins.contains_key(origin)
+    }
+
     /// All partners, by name.
     pub fn partners(&self) -> Vec<KeptPartner> {
-        let book = self.0.book.read().expect("no panic under this lock");
+        let book = self.book();
         book.partners.values().cloned().collect()
     }
 
     /// Keys that may read from NATS itself now, by id: each with the topics that it may read.
     pub fn native_readers(&self) -> Vec<NativeReader> {
         let now = self.now();
-        let book = self.0.book.read().expect("no panic under this lock");
+        let book = self.book();
         let mut readers = Vec::new();
         for KeptPartner { partner, .. } in book.partners.values() {
             let Some(scope) = partner
@@ -290,8 +342,8 @@ impl Gate {
         let mut is_caught_up = false;
         while let Some(change) = changes.next().await {
             match change? {
-                PartnerChange::Put(kept) => self.put(*kept),
-                PartnerChange::Removed(name) => self.remove(&name),
+                PartnerChange::Put(kept) => self.book_mut().put(*kept),
+                PartnerChange::Removed(name) => self.book_mut().remove(&name),
                 PartnerChange::CaughtUp => is_caught_up = true,
             }
             if is_caught_up {
@@ -305,53 +357,21 @@ impl Gate {
         self.0.changes.send_modify(|count| *count += 1);
     }
 
-    fn put(&self, kept: KeptPartner) {
-        let mut book = self.0.book.write().expect("no panic under this lock");
-        let name = kept.partner.name.clone();
-        let partner = Arc::new(kept.partner.clone());
-        let former = book.partners.insert(name.clone(), kept);
-        let former = former.map_or_else(Vec::new, |former| former.partner.keys);
-        for key in former {
-            if !partner.keys.iter().any(|kept| kept.id == key.id)
-                && let Some(holder) = book.holders.remove(&key.id)
-            {
-                holder.end();
-            }
-        }
-        for key in &partner.keys {
-            match book.holders.get(&key.id) {
-                Some(holder) if *holder.partner() == name => holder.set(key, &partner),
-                // Ids are random: this takes a hand in the bucket.
-                Some(_) => tracing::error!(key = %key.id, "a key is another partner's, too"),
-                None => {
-                    book.holders
-                        .insert(key.id, Arc::new(Holder::new(key, &partner)));
-                }
-            }
-        }
-    }
-
-    fn remove(&self, name: &PartnerName) {
-        let mut book = self.0.book.write().expect("no panic under this lock");
-        let Some(former) = book.partners.remove(name) else {
-            return;
-        };
-        for key in former.partner.keys {
-            if let Some(holder) = book.holders.remove(&key.id) {
-                holder.end();
-            }
-        }
-    }
-
     /// Notes a call of a path that was refused; at most 20 a second are noted.
     pub fn refused(&self, shown: &Shown, path: &str, reason: &str) {
         if self.0.policy == Policy::Open || self.0.refusals.check().is_err() {
             return;
         }
         let key = match (&shown.authorization, &shown.session) {
-            (Some(value), _) => bearer(value.as_bytes()).ok().map(|secret| secret.id()),
+            (Some(value), _) => {
+                let shown = bearer(value.as_bytes()).and_then(secret);
+                shown.ok().map(|secret| secret.id())
+            }
             (None, Some(token)) => token.parse().ok().map(|token: Token| token.key()),
-            (None, None) => None,
+            (None, None) => {
+                let certificate = shown.certificate.as_ref();
+                certificate.and_then(|shown| self.key_of_certificate(&shown.0))
+            }
         };
         let partner = key.and_then(|id| self.holder(id));
         self.note(Entry {
@@ -398,7 +418,7 @@ impl Gate {
             sleep_until(Instant::now() + EXPIRY_LOOK).await;
             let now = self.now();
             let expired = {
-                let book = self.0.book.read().expect("no panic under this lock");
+                let book = self.book();
                 let holders = book.holders.values();
                 holders.filter(|holder| holder.lapse(last, now)).count()
             };
@@ -418,18 +438,31 @@ pub fn seconds(time: SystemTime) -> i64 {
     })
 }
 
-/// The key that an `authorization` shows (RFC 6750 section 2.1).
-fn bearer(value: &[u8]) -> Result<Secret, Fault> {
-    let invalid = |message: String| Fault::new(Kind::Unauthenticated, "KEY_INVALID", message);
+/// What an `authorization` shows (RFC 6750 section 2.1).
+fn bearer(value: &[u8]) -> Result<&str, Fault> {
     let text = std::str::from_utf8(value).unwrap_or_default();
-    let shown = match text.split_once(' ') {
-        Some((scheme, shown)) if scheme.eq_ignore_ascii_case("bearer") => shown.trim(),
-        Some(_) | None => {
-            let message = "authorization is not `Bearer <key>`".to_owned();
-            return Err(invalid(message));
-        }
-    };
-    shown.parse().map_err(|error| invalid(format!("{error}")))
+    match text.split_once(' ') {
+        Some((scheme, shown)) if scheme.eq_ignore_ascii_case("bearer") => Ok(shown.trim()),
+        Some(_) | None => Err(invalid_key(
+            "authorization is not `Bearer <key>`".to_owned(),
+        )),
+    }
+}
+
+/// The key that is shown.
+fn secret(shown: &str) -> Result<Secret, Fault> {
+    shown
+        .parse()
+        .map_err(|error| invalid_key(format!("{error}")))
+}
+
+fn invalid_key(message: String) -> Fault {
+    Fault::new(Kind::Unauthenticated, "KEY_INVALID", message)
+}
+
+/// Whether it looks like a token, which no key does.
+fn is_token(shown: &str) -> bool {
+    shown.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
 fn missing() -> Fault {
@@ -441,6 +474,19 @@ fn missing() -> Fault {
 fn session_ended() -> Fault {
     let message = "this session has ended; begin another with a key";
     Fault::new(Kind::Unauthenticated, "SESSION_ENDED", message)
+}
+
+/// A token that was good and is over, or whose partner is gone.
+fn token_ended() -> Fault {
+    let message = "this token has expired, or its partner is none any more; get another";
+    Fault::new(Kind::Unauthenticated, "TOKEN_EXPIRED", message)
+}
+
+/// One answer for a certificate that never stood for a key, and for one that does no more.
+fn unknown_certificate() -> Fault {
+    let message = "no key goes with this client certificate, and none was shown; \
+                   `barid key add --certificate` makes one";
+    Fault::new(Kind::Unauthenticated, "CERTIFICATE_UNKNOWN", message)
 }
 
 /// One answer for a key that never was, that is revoked, and that has another secret.

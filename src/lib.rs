@@ -18,7 +18,8 @@
 //!   [`wire::convert`] checks every field once, [`wire::record`] is what the log stores,
 //!   [`wire::ninjs`] is the JSON of HTTP and of the command line, and [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention,
 //!   and [`wire::log::embargo`], drafts until their time.
-//! - [`gate`]: who a caller is and what it may do now; follows the partners in the log's bucket.
+//! - [`gate`]: who a caller is and what it may do now, by key, session, client certificate or token;
+//!   follows the partners in the log's bucket.
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
 //!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads, feeds,
@@ -66,8 +67,9 @@
 //! 9. **An embargo holds**: `embargoes` (every read with a draft in the log, crashes of nodes and of
 //!    NATS around the time, all of them away, what is left on the disk), `model` (drafts between all
 //!    other steps), and the unit tests of [`wire::log::embargo::queue`] and [`wire::log::clock`].
-//! 10. **Keys bound everything**: `access_matrix` (every call and path with every kind of key),
-//!     `access` (grants, revocation within a second on two nodes), `keys` (no secret shows).
+//! 10. **Keys bound everything**: `access_matrix` (every call and path with every kind of key, session,
+//!     client certificate and token), `access` (grants, revocation within a second on two nodes),
+//!     `sessions`, `certified`, `tokens`, `cors`, `floods`, `fuzz`, `keys` (no secret shows).
 
 pub mod access;
 pub mod article;

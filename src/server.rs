@@ -33,6 +33,7 @@ use crate::{
         grpc::Grpc,
         http::{Phase, Web},
         incoming::{Entrance, Limits},
+        jwks::Jwks,
         nats::{ManagedNats, ReadersHandle},
         tls::Tls,
     },
@@ -52,6 +53,7 @@ pub mod files;
 pub mod grpc;
 pub mod http;
 pub mod incoming;
+pub mod jwks;
 pub mod keys;
 pub mod nats;
 pub mod refusal;
@@ -97,6 +99,9 @@ pub struct Options {
     pub local_reads: bool,
     /// TLS of both listeners; none = connections are plain.
     pub tls: Option<Tls>,
+    /// Tokens of another authority that are taken in place of keys, and its own keys; none = no
+    /// tokens are.
+    pub jwks: Option<Jwks>,
     /// What connections are held to.
     pub limits: Limits,
     /// What to route by at first.
@@ -293,7 +298,11 @@ impl Node {
         );
         let end_services = CancellationToken::new();
         Self {
-            gate: Gate::new(options.policy, clock),
+            gate: Gate::new(
+                options.policy,
+                clock,
+                options.jwks.as_ref().map(|jwks| jwks.tokens().clone()),
+            ),
             readers: None,
             log,
             hub,

@@ -156,6 +156,11 @@ impl fmt::Debug for Secret {
 pub struct SecretDigest([u8; 32]);
 
 impl SecretDigest {
+    /// The SHA-256 of what stands for a key: of a client certificate's DER.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -1,13 +1,15 @@
 //! Partner: an organisation, what it may do, and its keys.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     access::{
         key::{KeyId, Role, Secret, SecretDigest},
+        origin::Origin,
         scope::Scope,
+        session::Ended,
     },
     topic::Topic,
 };
@@ -91,6 +93,9 @@ pub struct Partner {
     /// How much each of its keys may do on one node.
     #[serde(default)]
     pub limits: Limits,
+    /// Sites whose pages may ask with its keys.
+    #[serde(default)]
+    pub origins: BTreeSet<Origin>,
     /// Its keys, oldest first.
     #[serde(default)]
     pub keys: Vec<Key>,
@@ -145,6 +150,9 @@ pub struct Key {
     /// The public half of its nkey, for [`Role::Native`], which has no secrets.
     #[serde(default)]
     pub nkey: Option<String>,
+    /// Its sessions that were ended before their time.
+    #[serde(default)]
+    pub ended_sessions: Ended,
 }
 
 /// A secret of a key.
@@ -152,6 +160,9 @@ pub struct Key {
 pub struct KeptSecret {
     /// Its SHA-256.
     pub digest: SecretDigest,
+    /// Whether it is a client certificate, by its DER, which TLS proves, and no text that is shown.
+    #[serde(default)]
+    pub is_certificate: bool,
     /// From when on it is none, in seconds from 1970; none = as long as the key.
     #[serde(default)]
     pub expires: Option<i64>,
@@ -173,6 +184,16 @@ impl KeptSecret {
     pub fn lasting(secret: &Secret) -> Self {
         Self {
             digest: secret.digest(),
+            is_certificate: false,
+            expires: None,
+        }
+    }
+
+    /// A client certificate that is good for as long as its key.
+    pub fn certificate(digest: SecretDigest) -> Self {
+        Self {
+            digest,
+            is_certificate: true,
             expires: None,
         }
     }
@@ -204,7 +225,14 @@ impl Key {
             expires: None,
             note: String::new(),
             nkey: None,
+            ended_sessions: Ended::default(),
         }
+    }
+
+    /// The client certificates that stand for it.
+    pub fn certificates(&self) -> impl Iterator<Item = &SecretDigest> {
+        let kept = self.secrets.iter().filter(|kept| kept.is_certificate);
+        kept.map(|kept| &kept.digest)
     }
 
     /// Whether a secret of this digest is its own at a time, in seconds from 1970.

@@ -7,6 +7,7 @@ use std::{fmt, str::FromStr};
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::hmac;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
 use crate::access::key::{KeyId, SecretDigest};
@@ -19,6 +20,9 @@ pub const SEAL_SECRET_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 /// Bytes of a seal: HMAC-SHA256.
 const SEAL_BYTES: usize = 32;
+/// Sessions of one key that were ended before their time and are remembered; with more, all of its
+/// sessions up to then end.
+const ENDED_MAX: usize = 64;
 /// Longest token.
 const TOKEN_LEN_MAX: usize = 128;
 
@@ -109,6 +113,11 @@ impl Token {
         self.expires
     }
 
+    /// What tells it from other sessions of its key.
+    pub fn nonce(&self) -> &str {
+        self.said.rsplit('.').next().unwrap_or_default()
+    }
+
     /// The text to hand out.
     pub fn reveal(&self) -> String {
         format!("{}.{}", self.said, BASE64URL_NOPAD.encode(&self.seal))
@@ -146,6 +155,34 @@ impl FromStr for Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.…", self.key, self.expires)
+    }
+}
+
+/// Sessions of a key that were ended before their time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ended {
+    /// By what tells them apart, each with when it would have ended, in seconds from 1970.
+    list: Vec<(String, i64)>,
+    /// All that would have ended up to then have, too.
+    up_to: i64,
+}
+
+impl Ended {
+    /// Whether a session is among them.
+    pub fn has(&self, nonce: &str, expires: i64) -> bool {
+        expires <= self.up_to || self.list.iter().any(|(ended, _)| ended == nonce)
+    }
+
+    /// Adds one at a time in seconds from 1970; those whose own time is over are forgotten.
+    pub fn add(&mut self, nonce: &str, expires: i64, now: i64) {
+        self.list.retain(|(_, expires)| *expires > now);
+        if self.list.len() >= ENDED_MAX {
+            self.list.clear();
+            self.up_to = now.saturating_add(SESSION_SECONDS);
+        } else if !self.has(nonce, expires) {
+            self.list.push((nonce.to_owned(), expires));
+        }
     }
 }
 
@@ -221,6 +258,23 @@ mod tests {
                 assert!(!fits, "{changed}");
             }
         }
+    }
+
+    /// What is ended stays so until its own time, and a flood of ends ends too much rather than too
+    /// little.
+    #[test]
+    fn ended_sessions_are_remembered() {
+        let mut ended = Ended::default();
+        ended.add("a", 100, 10);
+        assert!(ended.has("a", 100) && !ended.has("b", 100));
+        ended.add("b", 200, 150);
+        assert_eq!(ended.list, [("b".to_owned(), 200)]);
+        for number in 0..=ENDED_MAX {
+            ended.add(&number.to_string(), 50_000, 20_000);
+        }
+        assert!(ended.list.len() <= ENDED_MAX);
+        assert!(ended.has("0", 50_000) && ended.has("never ended", 20_000 + SESSION_SECONDS));
+        assert!(!ended.has("begun later", 20_001 + SESSION_SECONDS));
     }
 
     proptest! {

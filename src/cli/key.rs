@@ -1,6 +1,9 @@
 //! `barid key`: what partners show.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
@@ -10,15 +13,20 @@ use serde::Serialize;
 use crate::{
     access::{key::Role, partner::NativeReader},
     cli::{
+        BadUse,
         client::{CallError, Client, ClientArgs},
         out,
         printable::printable,
     },
     config::value::{Output, Span},
-    server::nats,
+    server::{
+        nats,
+        tls::{self, TlsError},
+    },
     topic::Topic,
     wire::{
         convert::partner::role_to_proto,
+        peer::PeerCertificate,
         proto::v1::{self as proto},
     },
 };
@@ -36,7 +44,8 @@ pub enum KeyCommand {
     /// Make a key, and print it
     #[command(
         after_help = "Examples:\n  barid key add gazette --role subscriber --expires 365d\n  \
-                      barid key add bureau --role publisher --note cms"
+                      barid key add bureau --role publisher --note cms\n  \
+                      barid key add bureau --role publisher --certificate bureau.crt"
     )]
     Add(AddArgs),
     /// Give a key a new secret, and print it; the former one stays good for a while
@@ -78,6 +87,9 @@ pub struct AddArgs {
     /// For people: where it is used
     #[arg(long, value_name = "TEXT", default_value = "", value_hint = ValueHint::Other)]
     note: String,
+    /// A client certificate (PEM) that stands for it: who has that needs no secret
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    certificate: Option<PathBuf>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -91,6 +103,9 @@ pub struct RotateArgs {
     /// How long the former secret stays good, at most 90d
     #[arg(long, value_name = "DURATION", default_value = "24h", value_hint = ValueHint::Other)]
     overlap: Span,
+    /// The next client certificate (PEM), for a key that one stands for
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    certificate: Option<PathBuf>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -131,6 +146,7 @@ pub struct KeyJson<'a> {
     former_secret_expires: Option<String>,
     streams: u32,
     last_used: Option<String>,
+    certificates: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
 }
@@ -163,6 +179,7 @@ async fn add(args: AddArgs) -> anyhow::Result<()> {
         role: role_to_proto(role).into(),
         note: args.note,
         expires,
+        certificate: fingerprint(args.certificate.as_deref())?,
     });
     let made = client.desk().create_key(request).await;
     let made = made.map_err(CallError::from)?.into_inner();
@@ -178,6 +195,7 @@ async fn rotate(args: RotateArgs) -> anyhow::Result<()> {
     let request = client.request(proto::RotateKeyRequest {
         key_id: args.key_id,
         overlap: prost_types::Duration::try_from(args.overlap.0).ok(),
+        certificate: fingerprint(args.certificate.as_deref())?,
     });
     let rotated = client.desk().rotate_key(request).await;
     let rotated = rotated.map_err(CallError::from)?.into_inner();
@@ -227,13 +245,29 @@ async fn nats_accounts(args: NatsAccountsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The SHA-256 of the first certificate in a file; empty without one.
+fn fingerprint(file: Option<&Path>) -> Result<String, BadUse> {
+    let Some(file) = file else {
+        return Ok(String::new());
+    };
+    let bad = |error: TlsError| BadUse(format!("--certificate: {error}"));
+    let pem = tls::bytes(file, tls::Role::Certificate).map_err(bad)?;
+    let chain = tls::certificates(file, tls::Role::Certificate, &pem).map_err(bad)?;
+    let own = chain.first().expect("at least one is in the file");
+    Ok(PeerCertificate::of(own).to_string())
+}
+
 /// The secret alone on stdout, so that it can go into a file; the rest is for people.
 fn print(key: &proto::Key, secret: &str, output: Output) -> anyhow::Result<()> {
     if output == Output::Json {
         return out::json(&KeyJson {
-            secret: Some(secret),
+            secret: Some(secret).filter(|secret| !secret.is_empty()),
             ..KeyJson::from(key)
         });
+    }
+    if secret.is_empty() {
+        out::say("its client certificate stands for this key, and it has no secret:");
+        return out::line(&line(key));
     }
     out::say(&format!(
         "key {}; its secret is not shown again:",
@@ -257,6 +291,9 @@ pub fn line(key: &proto::Key) -> String {
         time(key.former_secret_expires.as_ref()),
     );
     add("last used", time(key.last_used.as_ref()));
+    for certificate in &key.certificates {
+        line.push_str(&format!(", certificate {}", printable(certificate)));
+    }
     if key.streams > 0 {
         line.push_str(&format!(", {} streams", key.streams));
     }
@@ -277,6 +314,7 @@ impl<'a> From<&'a proto::Key> for KeyJson<'a> {
             former_secret_expires: time(key.former_secret_expires.as_ref()),
             streams: key.streams,
             last_used: time(key.last_used.as_ref()),
+            certificates: &key.certificates,
             secret: None,
         }
     }

@@ -36,7 +36,8 @@ pub enum PartnerCommand {
     /// Change what a partner may do; what is not named stays
     #[command(
         after_help = "Examples:\n  barid partner set gazette --subscribe ict,economy,diplomacy\n  \
-                      barid partner set gazette --subscribe none"
+                      barid partner set gazette --subscribe none\n  \
+                      barid partner set gazette --origins https://desk.gazette.example"
     )]
     Set(ChangeArgs),
     /// List all partners
@@ -111,6 +112,9 @@ pub struct ChangeArgs {
     /// Bytes that each key may take a day (UTC) from one node, such as 10GiB
     #[arg(long, value_name = "SIZE")]
     bytes_per_day: Option<Size>,
+    /// Sites whose pages may ask over HTTP with its keys, such as https://desk.example; `none`
+    #[arg(long, value_name = "ORIGINS", value_delimiter = ',', value_hint = ValueHint::Other)]
+    origins: Option<Vec<String>>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -130,6 +134,7 @@ struct PartnerJson<'a> {
     requests_per_second: u32,
     streams_max: u32,
     bytes_per_day: u64,
+    origins: &'a [String],
     keys: Vec<KeyJson<'a>>,
 }
 
@@ -292,6 +297,11 @@ impl ChangeArgs {
         limits.bytes_per_day = self
             .bytes_per_day
             .map_or(limits.bytes_per_day, |size| size.0);
+        match self.origins.as_deref() {
+            None => {}
+            Some([none]) if none == "none" => partner.origins.clear(),
+            Some(origins) => partner.origins = origins.to_vec(),
+        }
         Ok(partner)
     }
 }
@@ -338,6 +348,7 @@ impl<'a> From<&'a proto::Partner> for PartnerJson<'a> {
             requests_per_second: limits.requests_per_second,
             streams_max: limits.streams,
             bytes_per_day: limits.bytes_per_day,
+            origins: &partner.origins,
             keys: partner.keys.iter().map(KeyJson::from).collect(),
         }
     }
@@ -416,6 +427,10 @@ fn print(
         ("bytes a day", limits.bytes_per_day),
     ] {
         out::line(&format!("{name:<15}{}", or_none(count)))?;
+    }
+    if !partner.origins.is_empty() {
+        let origins = printable(&partner.origins.join(","));
+        out::line(&format!("pages of       {origins}"))?;
     }
     for key in &partner.keys {
         out::line(&format!("key            {}", crate::cli::key::line(key)))?;

@@ -19,13 +19,15 @@ use crate::{
     config::{
         self, Serve,
         layer::Layer,
+        tokens,
         value::{LogFormat, Output},
     },
-    gate::Policy,
+    gate::{Policy, tokens::Tokens},
     routing::taxonomy::Taxonomy,
     server::{
         self, Addresses, Nats,
         incoming::Limits,
+        jwks::{Jwks, Source},
         nats,
         tls::{self, Tls},
     },
@@ -70,11 +72,15 @@ pub async fn run(args: ServeArgs, variables: &[(String, String)]) -> anyhow::Res
         None => Taxonomy::built_in(),
     };
     let tls = read_tls(&serve)?;
+    let jwks = read_jwks(&serve)?;
     start_log(&serve)?;
     let (output, scheme) = (serve.output, if tls.is_some() { "https" } else { "http" });
     let stop = CancellationToken::new();
     let ready = |addresses: &Addresses| say_ready(output, scheme, addresses);
-    let options = options(&serve, taxonomy, tls)?;
+    let options = server::Options {
+        jwks,
+        ..options(&serve, taxonomy, tls)?
+    };
     let variable = |name: &str| {
         let named = variables.iter().find(|(given, _)| given == name);
         named.map(|(_, value)| value.clone())
@@ -143,6 +149,22 @@ pub fn read_tls(serve: &Serve) -> Result<Option<Tls>, BadUse> {
     loaded.map(Some).map_err(|error| BadUse(error.to_string()))
 }
 
+/// Reads the keys of tokens, if the settings name a file of them.
+///
+/// # Errors
+/// [`BadUse`] names the file and what is wrong with it.
+pub fn read_jwks(serve: &Serve) -> Result<Option<Jwks>, BadUse> {
+    let Some(jwt) = &serve.jwt else {
+        return Ok(None);
+    };
+    let source = match tokens::address(&jwt.jwks) {
+        Some(url) => Source::Url(url),
+        None => Source::File(jwt.jwks.clone().into()),
+    };
+    let loaded = Jwks::load(source, Tokens::new(jwt.rules.clone()));
+    loaded.map(Some).map_err(|error| BadUse(error.to_string()))
+}
+
 fn options(serve: &Serve, taxonomy: Taxonomy, tls: Option<Tls>) -> anyhow::Result<server::Options> {
     let connections = &serve.connections;
     Ok(server::Options {
@@ -162,6 +184,7 @@ fn options(serve: &Serve, taxonomy: Taxonomy, tls: Option<Tls>) -> anyhow::Resul
         },
         local_reads: serve.local_reads,
         tls,
+        jwks: None,
         limits: Limits {
             connections_max: connections.max,
             per_address_max: connections.per_address_max,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     cli::{
         out,
-        serve::{ServeArgs, read_taxonomy, read_tls},
+        serve::{ServeArgs, read_jwks, read_taxonomy, read_tls},
     },
     config::{self, Settings, value::Output},
 };
@@ -80,6 +80,7 @@ pub fn config(command: ConfigCommand, variables: &[(String, String)]) -> anyhow:
                 read_taxonomy(path)?;
             }
             read_tls(&settings.serve)?;
+            read_jwks(&settings.serve)?;
             let said = settings.file.map_or_else(
                 || "no file; variables and defaults are good".to_owned(),
                 |file| format!("{} is good", file.display()),

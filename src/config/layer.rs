@@ -8,11 +8,14 @@ use std::{
 use clap::ValueHint;
 use serde::Deserialize;
 
-use crate::config::value::{LogFormat, Output, PublicUrl, Size, Span};
+use crate::config::{
+    tokens,
+    value::{LogFormat, Output, PublicUrl, Size, Span},
+};
 
 /// Every setting's name in the file, in the order of the documentation. The flag has dashes for
 /// the underscores, the variable `BARID_` and capitals.
-pub const KEYS: [&str; 28] = [
+pub const KEYS: [&str; 32] = [
     "grpc_listen",
     "http_listen",
     "public_url",
@@ -35,6 +38,10 @@ pub const KEYS: [&str; 28] = [
     "connection_rate_per_address",
     "begin_timeout",
     "idle_timeout",
+    "jwt_jwks",
+    "jwt_issuer",
+    "jwt_audience",
+    "jwt_algorithms",
     "log",
     "log_format",
     "output",
@@ -58,7 +65,7 @@ pub const FLAGS: [&str; 3] = [
 ];
 
 /// What the example file gives for settings that are unset by default, as TOML.
-pub const EXAMPLES: [(&str, &str); 10] = [
+pub const EXAMPLES: [(&str, &str); 13] = [
     ("public_url", "\"https://wire.example\""),
     ("nats_server", "\"/usr/local/bin/nats-server\""),
     (
@@ -72,6 +79,9 @@ pub const EXAMPLES: [(&str, &str); 10] = [
     ("tls_key", "\"/etc/barid/tls/privkey.pem\""),
     ("tls_client_ca", "\"/etc/barid/tls/clients.pem\""),
     ("connections_max", "20000"),
+    ("jwt_jwks", "\"https://id.example/.well-known/jwks.json\""),
+    ("jwt_issuer", "\"https://id.example/\""),
+    ("jwt_audience", "\"barid\""),
 ];
 
 /// What one source says. Each setting is also a flag, `BARID_<NAME>` and a key of `barid.toml`.
@@ -152,6 +162,20 @@ pub struct Layer {
     /// After how long a connection on which nothing is asked for is closed [default: 5m]
     #[arg(long, value_name = "DURATION", value_hint = ValueHint::Other)]
     pub idle_timeout: Option<Span>,
+    /// Public keys (JWK Set) of an authority whose access tokens (JWT, RFC 9068) are taken in place of
+    /// keys: an https:// address, or a file that is read again when it changes [default: no tokens]
+    #[arg(long, value_name = "URL|FILE", value_hint = ValueHint::AnyPath)]
+    pub jwt_jwks: Option<String>,
+    /// What a token's `iss` must be
+    #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
+    pub jwt_issuer: Option<String>,
+    /// What a token's `aud` must name
+    #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other)]
+    pub jwt_audience: Option<String>,
+    /// How tokens may be signed: some of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384,
+    /// EdDSA [default: RS256]
+    #[arg(long, value_name = "NAMES", value_hint = ValueHint::Other)]
+    pub jwt_algorithms: Option<String>,
     /// What the server logs, as a tracing filter such as info,barid=debug [default: info]
     #[arg(long, value_name = "FILTER", value_hint = ValueHint::Other)]
     pub log: Option<String>,
@@ -191,6 +215,10 @@ impl Layer {
         .flatten()
         {
             *path = folder.join(&*path);
+        }
+        let named = self.jwt_jwks.as_mut();
+        if let Some(file) = named.filter(|named| tokens::address(named).is_none()) {
+            *file = folder.join(&*file).display().to_string();
         }
     }
 }

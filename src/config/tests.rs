@@ -295,6 +295,18 @@ fn rules() {
     assert_eq!(broken(&["--tls-cert", "c.pem"]), "tls_cert");
     assert_eq!(broken(&["--tls-key", "k.pem"]), "tls_key");
     assert_eq!(broken(&["--tls-client-ca", "ca.pem"]), "tls_client_ca");
+    assert_eq!(broken(&["--jwt-issuer", "a"]), "jwt_issuer");
+    assert_eq!(broken(&["--jwt-audience", "a"]), "jwt_audience");
+    let jwt = ["--jwt-issuer", "a", "--jwt-audience", "b", "--jwt-jwks"];
+    let plain = "http://id.example/jwks";
+    assert_eq!(broken(&[&jwt[..], &[plain]].concat()), "jwt_jwks");
+    assert_eq!(
+        broken(&["--jwt-jwks", "jwks.json", "--jwt-issuer", "a"]),
+        "jwt_jwks"
+    );
+    for names in ["", "none", "RS256,HS256"] {
+        assert_eq!(broken(&["--jwt-algorithms", names]), "jwt_algorithms");
+    }
     assert_eq!(broken(&["--connections-max", "0"]), "connections_max");
     assert_eq!(broken(&["--begin-timeout", "1ms"]), "begin_timeout");
     assert_eq!(broken(&["--idle-timeout", "2d"]), "idle_timeout");

@@ -7,8 +7,9 @@ use tokio::time::timeout;
 
 use crate::{
     access::{
-        key::{KeyId, Role, Secret},
+        key::{KeyId, Role, Secret, SecretDigest},
         partner::{KEYS_MAX, KeptSecret, Key, NATIVE_MAX, Partner, PartnerName},
+        session::Ended,
     },
     fault::{Fault, Kind},
     gate::Gate,
@@ -21,6 +22,19 @@ const RACES_MAX: usize = 8;
 const MADE: Duration = Duration::from_millis(500);
 /// The longest overlap of two secrets.
 pub const OVERLAP_MAX: Duration = Duration::from_secs(90 * 86_400);
+
+/// A key to make.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// What it is for.
+    pub role: Role,
+    /// For people.
+    pub note: String,
+    /// From when on it lets nobody in, in seconds from 1970; none = never.
+    pub expires: Option<i64>,
+    /// The client certificate that stands for it, instead of a secret.
+    pub certificate: Option<SecretDigest>,
+}
 
 /// The partners of a log, as the desk changes them.
 #[derive(Clone, Debug)]
@@ -109,22 +123,26 @@ impl Partners {
         Err(crossed())
     }
 
-    /// Makes a key; returns it with its secret, which is kept nowhere.
+    /// Makes a key; returns it with its secret, which is kept nowhere, and is empty where a client
+    /// certificate stands for it.
     ///
     /// # Errors
-    /// Missing `PARTNER_UNKNOWN`; precondition `ROLE_NOT_GRANTED`, `KEYS_FULL`; unavailable.
+    /// Missing `PARTNER_UNKNOWN`; precondition `ROLE_NOT_GRANTED`, `KEYS_FULL`; conflict
+    /// `CERTIFICATE_TAKEN`; a native key with a certificate; unavailable.
     pub async fn create_key(
         &self,
         name: &PartnerName,
-        role: Role,
-        note: String,
-        expires: Option<i64>,
+        new: NewKey,
     ) -> Result<(Key, String), Fault> {
-        let (key, shown) = match role {
-            Role::Native => self.native_key(note, expires)?,
-            Role::Publisher | Role::Subscriber | Role::Desk | Role::Monitor => {
-                self.secret_key(role, note, expires)
+        let role = new.role;
+        let (key, shown) = match (role, new.certificate) {
+            (Role::Native, None) => self.native_key(new)?,
+            (Role::Native, Some(_)) => {
+                let message = "a native reader shows an nkey to NATS, and no certificate to Barid";
+                return Err(Fault::field("FIELD_INVALID", "certificate", message));
             }
+            (_, Some(certificate)) => (self.certified_key(new, certificate)?, String::new()),
+            (_, None) => self.secret_key(new),
         };
         self.change(name, |partner| {
             if !partner.has(role) {
@@ -146,17 +164,43 @@ impl Partners {
         Ok((key, shown))
     }
 
-    fn secret_key(&self, role: Role, note: String, expires: Option<i64>) -> (Key, String) {
+    fn secret_key(&self, new: NewKey) -> (Key, String) {
         let secret = Secret::new(KeyId::from_bits(rand::random()), rand::random());
         let key = Key {
-            expires,
-            note,
-            ..Key::new(&secret, role, self.gate.now())
+            expires: new.expires,
+            note: new.note,
+            ..Key::new(&secret, new.role, self.gate.now())
         };
         (key, secret.reveal().to_owned())
     }
 
-    fn native_key(&self, note: String, expires: Option<i64>) -> Result<(Key, String), Fault> {
+    fn certified_key(&self, new: NewKey, certificate: SecretDigest) -> Result<Key, Fault> {
+        let id = KeyId::from_bits(rand::random());
+        self.check_certificate(id, &certificate)?;
+        Ok(Key {
+            id,
+            role: new.role,
+            secrets: vec![KeptSecret::certificate(certificate)],
+            created: self.gate.now(),
+            expires: new.expires,
+            note: new.note,
+            nkey: None,
+            ended_sessions: Ended::default(),
+        })
+    }
+
+    /// That a certificate stands for no other key.
+    fn check_certificate(&self, id: KeyId, certificate: &SecretDigest) -> Result<(), Fault> {
+        match self.gate.key_of_certificate(certificate.as_bytes()) {
+            Some(other) if other != id => {
+                let message = format!("this certificate stands for key {other}; revoke that first");
+                Err(Fault::new(Kind::Exists, "CERTIFICATE_TAKEN", message))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn native_key(&self, new: NewKey) -> Result<(Key, String), Fault> {
         let partners = self.gate.partners();
         let keys = partners.iter().flat_map(|kept| &kept.partner.keys);
         if keys.filter(|key| key.nkey.is_some()).count() >= NATIVE_MAX {
@@ -171,20 +215,37 @@ impl Partners {
             role: Role::Native,
             secrets: Vec::new(),
             created: self.gate.now(),
-            expires,
-            note,
+            expires: new.expires,
+            note: new.note,
             nkey: Some(pair.public_key()),
+            ended_sessions: Ended::default(),
         };
         Ok((key, seed))
     }
 
-    /// Gives a key a new secret; the one of now stays good for `overlap`.
+    /// Gives a key a new secret, or a new certificate where one stands for it; the one of now stays
+    /// good for `overlap`.
     ///
     /// # Errors
-    /// Missing `KEY_UNKNOWN`; unavailable.
-    pub async fn rotate_key(&self, id: KeyId, overlap: Duration) -> Result<(Key, String), Fault> {
+    /// Missing `KEY_UNKNOWN`; conflict `CERTIFICATE_TAKEN`; a certificate for a key with a secret, or
+    /// none for one without; unavailable.
+    pub async fn rotate_key(
+        &self,
+        id: KeyId,
+        overlap: Duration,
+        certificate: Option<SecretDigest>,
+    ) -> Result<(Key, String), Fault> {
         let name = self.owner(id).await?;
-        let secret = Secret::new(id, rand::random());
+        let (next, shown) = match certificate {
+            Some(certificate) => {
+                self.check_certificate(id, &certificate)?;
+                (KeptSecret::certificate(certificate), String::new())
+            }
+            None => {
+                let secret = Secret::new(id, rand::random());
+                (KeptSecret::lasting(&secret), secret.reveal().to_owned())
+            }
+        };
         let now = self.gate.now();
         let until = now.saturating_add(i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX));
         let mut rotated = None;
@@ -195,6 +256,11 @@ impl Partners {
                 let message = "an nkey can't be rotated; make another key, and revoke this one";
                 return Err(Fault::new(Kind::Precondition, "KEY_NATIVE", message));
             }
+            if (key.certificates().next().is_some()) != next.is_certificate {
+                let message = "a key that a client certificate stands for takes the next one, and \
+                               another key none";
+                return Err(Fault::field("FIELD_INVALID", "certificate", message));
+            }
             // Of an earlier rotation: two at most are good at once.
             key.secrets.retain(|kept| kept.expires.is_none());
             for former in &mut key.secrets {
@@ -203,13 +269,30 @@ impl Partners {
             if overlap.is_zero() {
                 key.secrets.clear();
             }
-            key.secrets.push(KeptSecret::lasting(&secret));
+            key.secrets.retain(|kept| kept.digest != next.digest);
+            key.secrets.push(next.clone());
             rotated = Some(key.clone());
             Ok(())
         })
         .await?;
         let key = rotated.ok_or_else(|| unknown(id))?;
-        Ok((key, secret.reveal().to_owned()))
+        Ok((key, shown))
+    }
+
+    /// Ends a session of a key before its time, on every node.
+    ///
+    /// # Errors
+    /// Missing `KEY_UNKNOWN`; unavailable.
+    pub async fn end_session(&self, id: KeyId, nonce: &str, expires: i64) -> Result<(), Fault> {
+        let name = self.owner(id).await?;
+        let now = self.gate.now();
+        self.change(&name, |partner| {
+            let key = partner.keys.iter_mut().find(|key| key.id == id);
+            let key = key.ok_or_else(|| unknown(id))?;
+            key.ended_sessions.add(nonce, expires, now);
+            Ok(())
+        })
+        .await
     }
 
     /// Removes a key for good.

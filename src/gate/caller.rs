@@ -139,8 +139,13 @@ impl Caller {
     pub fn session(&self) -> Option<&Session> {
         match self.known().map(|known| &known.proof) {
             Some(Proof::Session(session)) => Some(session),
-            Some(Proof::Secret(_)) | None => None,
+            Some(Proof::Secret(_) | Proof::Certificate(_) | Proof::Token(_)) | None => None,
         }
+    }
+
+    /// Whether a browser shows who it is by itself, also when a page of another site asks.
+    pub fn is_ambient(&self) -> bool {
+        self.known().is_some_and(|known| known.proof.is_ambient())
     }
 
     /// Takes the place of a stream.
@@ -269,10 +274,11 @@ impl Known {
     /// When it ends: by itself, with its secret, or with its key; in seconds from 1970.
     pub fn expires(&self) -> Option<i64> {
         let key = &self.state.key;
+        let digest = self.proof.digest();
         let own = key
             .secrets
             .iter()
-            .filter(|kept| kept.digest == *self.proof.digest());
+            .filter(|kept| Some(&kept.digest) == digest);
         let secret = own.filter_map(|kept| kept.expires).max();
         [self.proof.expires(), key.expires, secret]
             .into_iter()

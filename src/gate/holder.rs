@@ -20,7 +20,7 @@ use crate::{
         partner::{Key, Limits, Partner, PartnerName},
     },
     fault::{Fault, Kind},
-    gate::{proof::Proof, session_ended, unknown_key},
+    gate::{proof::Proof, session_ended, token_ended, unknown_certificate, unknown_key},
 };
 
 /// Seconds of a day of UTC.
@@ -203,11 +203,15 @@ impl Holder {
     /// Unauthenticated, with what is wrong.
     pub fn check(&self, proof: &Proof, now: i64) -> Result<Arc<State>, Fault> {
         let state = self.state();
-        let is_over = proof.expires().is_some_and(|end| end <= now);
-        if is_over || state.is_ended || !state.key.opens(proof.digest(), now) {
+        let is_past = proof.expires().is_some_and(|end| end <= now);
+        let is_over = is_past || proof.is_ended(&state.key);
+        let opens = |digest| state.key.opens(digest, now);
+        if is_over || state.is_ended || !proof.digest().is_none_or(opens) {
             return Err(match proof {
                 Proof::Secret(_) => unknown_key(),
                 Proof::Session(_) => session_ended(),
+                Proof::Certificate(_) => unknown_certificate(),
+                Proof::Token(_) => token_ended(),
             });
         }
         if state.key.is_expired(now) {
@@ -221,6 +225,12 @@ impl Holder {
                 "PARTNER_SUSPENDED",
                 message,
             ));
+        }
+        if matches!(proof, Proof::Token(_)) && !state.partner.has(state.key.role) {
+            // Keys are made within a grant; what a token asks for is judged as it comes.
+            let (name, role) = (&state.partner.name, state.key.role.as_str());
+            let message = format!("{name} has no grant for the role {role}");
+            return Err(Fault::new(Kind::Forbidden, "ROLE_NOT_GRANTED", message));
         }
         Ok(state)
     }

@@ -9,7 +9,10 @@ use std::{
 
 use http::HeaderValue;
 
-use crate::access::{key::SecretDigest, session::CsrfToken};
+use crate::{
+    access::{key::SecretDigest, partner::Key, session::CsrfToken},
+    wire::peer::PeerCertificate,
+};
 
 /// What a caller shows of itself. Never in `Debug`.
 #[derive(Clone, Default)]
@@ -18,6 +21,8 @@ pub struct Shown {
     pub authorization: Option<HeaderValue>,
     /// The token of a session, out of its cookie.
     pub session: Option<String>,
+    /// What TLS has proved; with any of the others it does not count.
+    pub certificate: Option<PeerCertificate>,
     /// From where it is shown.
     pub from: Option<IpAddr>,
 }
@@ -35,6 +40,10 @@ pub enum Proof {
     Secret(SecretDigest),
     /// A session.
     Session(Arc<Session>),
+    /// A client certificate, by its digest.
+    Certificate(SecretDigest),
+    /// A token of another authority, that ends then, in seconds from 1970.
+    Token(i64),
 }
 
 /// A browser's session.
@@ -44,24 +53,44 @@ pub struct Session {
     pub digest: SecretDigest,
     /// When it ends, in seconds from 1970.
     pub expires: i64,
+    /// What tells it from other sessions of its key.
+    pub nonce: String,
     /// What its writes must say.
     pub csrf: CsrfToken,
 }
 
 impl Proof {
-    /// The digest of the secret that it stands on.
-    pub fn digest(&self) -> &SecretDigest {
+    /// The digest of the secret of its key that it stands on; a token stands on none.
+    pub fn digest(&self) -> Option<&SecretDigest> {
         match self {
-            Self::Secret(digest) => digest,
-            Self::Session(session) => &session.digest,
+            Self::Secret(digest) | Self::Certificate(digest) => Some(digest),
+            Self::Session(session) => Some(&session.digest),
+            Self::Token(_) => None,
+        }
+    }
+
+    /// Whether it was ended before its time.
+    pub fn is_ended(&self, key: &Key) -> bool {
+        match self {
+            Self::Session(session) => key.ended_sessions.has(&session.nonce, session.expires),
+            Self::Secret(_) | Self::Certificate(_) | Self::Token(_) => false,
         }
     }
 
     /// When it ends by itself, whatever becomes of its key; in seconds from 1970.
     pub fn expires(&self) -> Option<i64> {
         match self {
-            Self::Secret(_) => None,
+            Self::Secret(_) | Self::Certificate(_) => None,
             Self::Session(session) => Some(session.expires),
+            Self::Token(expires) => Some(*expires),
+        }
+    }
+
+    /// Whether a browser shows it by itself, also when a page of another site asks.
+    pub fn is_ambient(&self) -> bool {
+        match self {
+            Self::Secret(_) | Self::Token(_) => false,
+            Self::Session(_) | Self::Certificate(_) => true,
         }
     }
 }

@@ -299,4 +299,12 @@ mod tests {
             assert_eq!(grpc_timeout(bad), None, "{bad:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_grpc_timeout_or_none(text in "\\PC{0,12}|[0-9]{0,9}[HMSmun]?") {
+            let longest = Duration::from_secs(99_999_999 * 3600);
+            proptest::prop_assert!(grpc_timeout(&text).is_none_or(|time| time <= longest));
+        }
+    }
 }

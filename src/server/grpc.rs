@@ -210,6 +210,7 @@ async fn answer(
     let shown = Shown {
         authorization: request.headers().get(AUTHORIZATION).cloned(),
         session: None,
+        certificate: asker.certificate,
         from: Some(asker.from),
     };
     let path = request.uri().path().to_owned();
@@ -240,9 +241,6 @@ impl Asker {
         shown: &Shown,
     ) -> Result<Request<Incoming>, Fault> {
         request.headers_mut().remove(AUTHORIZATION);
-        if let Some(certificate) = self.certificate {
-            request.extensions_mut().insert(certificate);
-        }
         if request.uri().path().starts_with(OURS) {
             let caller = self.gate.admit(shown)?;
             request.extensions_mut().insert(caller);
@@ -300,6 +298,3 @@ fn is_flood(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref());
     cause.is_some_and(|cause: &h2::Error| cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
-
-#[cfg(test)]
-mod tests;

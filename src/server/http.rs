@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, header::ORIGIN};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
@@ -51,6 +51,7 @@ pub mod articles;
 pub mod body;
 pub mod conditional;
 pub mod cookie;
+pub mod cors;
 pub mod dashboard;
 pub mod events;
 pub mod feeds;
@@ -138,6 +139,8 @@ pub struct Connection {
     pub from: Option<IpAddr>,
     /// `http`, or `https`.
     pub scheme: &'static str,
+    /// What its client has proved by TLS.
+    pub certificate: Option<PeerCertificate>,
 }
 
 impl Web {
@@ -232,7 +235,12 @@ impl Web {
         let from = Some(opened.address);
         let scheme = opened.socket.scheme();
         if let Some(refused) = &opened.refused {
-            let connection = Connection { end, from, scheme };
+            let connection = Connection {
+                end,
+                from,
+                scheme,
+                certificate: None,
+            };
             let refused = refuse(opened.socket, refused.reason, router, connection);
             return drop(timeout_at(opened.deadline, refused).await);
         }
@@ -244,15 +252,14 @@ impl Web {
             () = drained(&drain) => return,
         };
         let Some(head) = head else { return };
-        let certificate = opened.socket.certificate();
+        let connection = Connection {
+            end: end.clone(),
+            from,
+            scheme,
+            certificate: opened.socket.certificate(),
+        };
         let events = match stream::asked(&head, STREAM) {
-            Some(mut asked) => {
-                if let Some(certificate) = certificate {
-                    asked.extensions.insert(certificate);
-                }
-                let end = end.clone();
-                self.open(asked, Connection { end, from, scheme }).await
-            }
+            Some(asked) => self.open(asked, connection.clone()).await,
             None => None,
         };
         if let Some(events) = events {
@@ -264,8 +271,7 @@ impl Web {
         opened.socket.rewind(head);
         let http = Http {
             router,
-            certificate,
-            connection: Connection { end, from, scheme },
+            connection,
             address: opened.address,
         };
         let socket = Patient::new(opened.socket, self.hub.patience());
@@ -274,6 +280,10 @@ impl Web {
 
     /// The stream that is asked for; none if there is anything to say against it.
     async fn open(&self, asked: Asked, connection: Connection) -> Option<Events> {
+        // Another site's page: the router knows what its browser has to be told.
+        if asked.headers.contains_key(ORIGIN) {
+            return None;
+        }
         let query = asked.query.as_deref();
         let by = (&Method::GET, STREAM, query);
         // Whoever is not let in hears why from the router.
@@ -308,7 +318,6 @@ impl Web {
 /// How a connection is served by hyper and the router.
 struct Http {
     router: Router,
-    certificate: Option<PeerCertificate>,
     connection: Connection,
     address: IpAddr,
 }
@@ -317,11 +326,7 @@ impl Http {
     async fn serve(self, socket: Patient<Socket>, entrance: &Entrance, drain: CancellationToken) {
         let (end, address) = (self.connection.end.clone(), self.address);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let extensions = request.extensions_mut();
-            extensions.insert(self.connection.clone());
-            if let Some(certificate) = self.certificate {
-                extensions.insert(certificate);
-            }
+            request.extensions_mut().insert(self.connection.clone());
             self.router.clone().call(request)
         });
         let connection = http1::Builder::new()

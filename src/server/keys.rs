@@ -1,6 +1,7 @@
 //! The first keys of a log that has none: whoever owns the data folder administers.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -99,6 +100,7 @@ fn local(keys: Vec<Key>) -> Partner {
         publish: Some(Publishing::default()),
         has_desk: true,
         limits: Limits::default(),
+        origins: BTreeSet::new(),
         keys,
     }
 }

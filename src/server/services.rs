@@ -110,6 +110,13 @@ impl Node {
                 Ok("tls")
             });
         }
+        if let Some(jwks) = options.jwks.clone() {
+            let end = stop.clone();
+            services.spawn(async move {
+                jwks.run(end).await;
+                Ok("jwks")
+            });
+        }
         if let Some(file) = options.taxonomy_file.clone() {
             let reload = Reload::new(file, self.taxonomy.clone());
             let end = stop.clone();

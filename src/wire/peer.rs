@@ -5,8 +5,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 /// The SHA-256 of a client certificate that a listed authority vouches for: of its DER, as
-/// `openssl x509 -fingerprint -sha256` counts it. In the extensions of each request on a connection
-/// whose client showed one, and of no other.
+/// `openssl x509 -fingerprint -sha256` counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerCertificate(pub [u8; 32]);
 

@@ -3,14 +3,14 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use barid::wire::proto::v1::{Action, Role};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
     access::{Caller, gazette},
     command_line::{Said, run},
     harness::{Node, eventually, everything, noted, request},
-    web,
+    http_articles, sessions, tokens, web,
 };
 
 fn server(node: &Node) -> String {
@@ -327,10 +327,12 @@ async fn the_audit_tells_who_did_what() {
     stream.purge().await.unwrap_err();
 }
 
-/// No secret is in any log line, error, metric or file, but where it was written on purpose.
+/// No secret is in any log line, error, metric or file, but where it was written on purpose: neither
+/// a key's, nor a session's, nor a token.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_shows() {
-    let node = Node::start_with_keys(&["--log", "trace"]);
+    let authority = tokens::Authority::new("one");
+    let node = authority.node(&["--log", "trace"]);
     let desk = Caller::desk(&node);
     desk.partner(gazette()).await;
     let (id, canary) = desk.key("gazette", Role::Subscriber, None).await;
@@ -365,15 +367,51 @@ async fn no_secret_shows() {
         format!("Bearer {}", node.key("monitor")).parse().unwrap(),
     );
     let (_, _, metrics) = web::answer(&node.http, metrics).await;
-    assert!(!String::from_utf8_lossy(&metrics).contains(secret));
+    let metrics = String::from_utf8_lossy(&metrics).into_owned();
+
+    let mut secrets = vec![secret.to_owned()];
+    let (cookie, begun) = sessions::begin(&node, &canary).await;
+    secrets.push(cookie.rsplit('.').next().unwrap().to_owned());
+    secrets.push(begun["csrf_token"].as_str().unwrap().to_owned());
+    let token = authority.token("subscriber", 600, &json!({}));
+    secrets.push(token.rsplit('.').next().unwrap().to_owned());
+    let mut said = Vec::new();
+    let (bearer, cut) = (format!("Bearer {token}"), format!("Bearer {token}x"));
+    let (foreign, bad) = (secrets[2].replace('a', "b"), format!("{cookie}x"));
+    for shown in [
+        &[("authorization", bearer.as_str())][..],
+        &[("authorization", &cut)],
+        &[("cookie", &cookie)],
+        &[("cookie", &bad)],
+        &[("cookie", &cookie), ("x-csrf-token", &foreign)],
+        &[("cookie", &cookie), ("x-csrf-token", &secrets[2])],
+    ] {
+        for (method, path) in [
+            ("GET", "/v1/stream?from=nonsense"),
+            ("POST", "/v1/articles"),
+        ] {
+            let method = method.parse().unwrap();
+            let answer = http_articles::send(&node.http, method, path, shown, "{").await;
+            assert!(answer.status.is_client_error(), "{path} {shown:?}");
+            said.push(answer.text().to_owned());
+        }
+    }
+    let form = format!("key={canary}x");
+    let kind = [("content-type", "application/x-www-form-urlencoded")];
+    let post = http::Method::POST;
+    let page = http_articles::send(&node.http, post, "/desk/session", &kind, form).await;
+    said.push(page.text().to_owned());
     desk.revoke(&id).await;
 
     let log = node.log();
     assert!(log.contains("made a key"), "the log is on");
-    assert!(!log.contains(secret));
-    // NATS's files hold digests only.
-    let found = holds(node.data(), secret.as_bytes());
-    assert_eq!(found, Vec::<String>::new());
+    for secret in secrets {
+        assert!(!log.contains(&secret), "{secret}");
+        assert!(!metrics.contains(&secret) && !said.iter().any(|text| text.contains(&secret)));
+        // NATS's files hold digests only.
+        let found = holds(node.data(), secret.as_bytes());
+        assert_eq!(found, Vec::<String>::new());
+    }
 }
 
 /// Files under a folder that hold these bytes.

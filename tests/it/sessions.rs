@@ -30,6 +30,14 @@ pub fn cookie(headers: &HeaderMap) -> String {
     set.split(';').next().unwrap().to_owned()
 }
 
+fn cookie_of(answer: &Answer) -> String {
+    cookie(&answer.headers)
+}
+
+fn bearer_of(key: &str) -> String {
+    format!("Bearer {key}")
+}
+
 /// Begins a session with a key: its cookie, and what is said of it.
 pub async fn begin(node: &Node, key: &str) -> (String, Value) {
     let body = json!({ "key": key }).to_string();
@@ -324,10 +332,39 @@ async fn a_session_ends_with_its_key() {
         key_id: id,
         // Not at all: the session was begun with the former secret.
         overlap: Some(prost_types::Duration::default()),
+        certificate: String::new(),
     });
     let mut admin = DeskServiceClient::new(one.channel());
     admin.rotate_key(rotate).await.unwrap();
     ends(&cookie, streams, "SESSION_ENDED").await;
+
+    // Logged out: what else is open in this session ends, and another session of the key goes on.
+    let (_, key) = desk.key("gazette", Role::Subscriber, None).await;
+    let mut both = Vec::new();
+    eventually("two sessions begin", async || {
+        let headers = [("authorization", bearer_of(&key))];
+        let headers = headers
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        let answer = send(&one.http, Method::POST, "/v1/session", &headers, "").await;
+        if answer.status == StatusCode::CREATED {
+            both.push(answer);
+        }
+        both.len() == 2
+    })
+    .await;
+    let cookies: Vec<String> = both.iter().map(cookie_of).collect();
+    eventually("the other node knows the key", async || {
+        is_in(&other, &cookies[0]).await && is_in(&other, &cookies[1]).await
+    })
+    .await;
+    let streams = open(&cookies[0]).await;
+    let csrf = said(&both[0])["csrf_token"].as_str().unwrap().to_owned();
+    let headers = [("cookie", cookies[0].as_str()), ("x-csrf-token", &csrf)];
+    let left = send(&other.http, Method::DELETE, "/v1/session", &headers, "").await;
+    assert_eq!(left.status, StatusCode::NO_CONTENT);
+    ends(&cookies[0], streams, "SESSION_ENDED").await;
+    assert!(is_in(&one, &cookies[1]).await && is_in(&other, &cookies[1]).await);
 
     let (_, cookie) = begun().await;
     let streams = open(&cookie).await;

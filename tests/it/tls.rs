@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Authority, its server's certificate, and the folder that they are in.
-fn made() -> (TempDir, Authority, Pair) {
+pub fn made() -> (TempDir, Authority, Pair) {
     let folder = TempDir::new().unwrap();
     let authority = Authority::new(folder.path(), "authority");
     let pair = authority.pair("server");
@@ -41,7 +41,7 @@ fn made() -> (TempDir, Authority, Pair) {
 }
 
 /// A TLS connection that believes this authority, perhaps as a client with a certificate.
-async fn connect(
+pub async fn connect(
     address: &str,
     authority: &Path,
     client: Option<&Pair>,
@@ -90,7 +90,7 @@ async fn shown(address: &str, authority: &Path) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn endpoint(node: &Node, authority: &Path, client: Option<&Pair>) -> Endpoint {
+pub fn endpoint(node: &Node, authority: &Path, client: Option<&Pair>) -> Endpoint {
     let port = node.grpc.rsplit(':').next().unwrap();
     let pem = |path: &Path| std::fs::read(path).unwrap();
     let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem(authority)));
@@ -110,7 +110,7 @@ async fn publish(channel: Channel, uri: &str) -> Result<String, Status> {
 }
 
 /// Reads an SSE stream until a text has come.
-async fn read_until(stream: &mut TlsStream<TcpStream>, wanted: &str) {
+pub async fn read_until(stream: &mut TlsStream<TcpStream>, wanted: &str) {
     let mut seen = Vec::new();
     let found = async {
         while !String::from_utf8_lossy(&seen).contains(wanted) {

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use jiff::Timestamp;
 use prost::Message as _;
 use tokio::time::{interval, timeout};
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 
 use crate::{
     cli::{
@@ -59,11 +59,11 @@ pub struct EmbargoArgs {
 /// What the node or NATS says.
 pub async fn run(args: EmbargoArgs) -> anyhow::Result<()> {
     let folder = node::folder()?;
-    let node = Node::start(folder.path(), args.node.nats_server.as_ref()).await?;
+    let node = Node::start(folder.path(), &args.node).await?;
     let article = load::article(args.body_bytes);
     let bar = progress(u64::from(args.drafts) * 2);
-    let frames = subscribe(&node.grpc).await?;
-    let mut publisher = PublisherServiceClient::new(load::connect(&node.grpc).await?);
+    let frames = subscribe(&node).await?;
+    let mut publisher = PublisherServiceClient::new(load::connect(&node).await?);
     // Both at once: the first are due before the last are submitted.
     let (commits, late) = tokio::join!(
         submit(&mut publisher, &article, &args, &bar),
@@ -105,15 +105,15 @@ pub async fn run(args: EmbargoArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn subscribe(grpc: &str) -> anyhow::Result<Streaming<SubscribeResponse>> {
-    let mut subscriber = SubscriberServiceClient::new(load::connect(grpc).await?);
+async fn subscribe(node: &Node) -> anyhow::Result<Streaming<SubscribeResponse>> {
+    let mut subscriber = SubscriberServiceClient::new(load::connect(node).await?);
     let frames = subscriber.subscribe(SubscribeRequest::default()).await?;
     Ok(frames.into_inner())
 }
 
 /// Hands the drafts in, one by one; returns how long each answer took.
 async fn submit(
-    publisher: &mut PublisherServiceClient<Channel>,
+    publisher: &mut PublisherServiceClient<load::Connection>,
     article: &Article,
     args: &EmbargoArgs,
     bar: &ProgressBar,

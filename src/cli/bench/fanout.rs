@@ -100,6 +100,8 @@ struct Target {
     protocol: Protocol,
     address: String,
     pid: u32,
+    /// What subscribers show.
+    key: Option<String>,
 }
 
 /// What one round measures.
@@ -136,17 +138,18 @@ pub async fn run(args: FanoutArgs) -> anyhow::Result<()> {
 
 async fn at_a_node(args: &FanoutArgs) -> anyhow::Result<Round> {
     let folder = node::folder()?;
-    let node = Node::start(folder.path(), args.node.nats_server.as_ref()).await?;
+    let node = Node::start(folder.path(), &args.node).await?;
     let address = match args.protocol {
         Protocol::Grpc => &node.grpc,
         Protocol::Sse => &node.http,
         Protocol::Raw | Protocol::Nats => bail!("a node speaks grpc and sse"),
     };
     let target = Target {
-        publisher: Publisher::barid(&node.grpc, args.body_bytes).await?,
+        publisher: Publisher::barid(&node, args.body_bytes).await?,
         protocol: args.protocol,
         address: address.trim_start_matches("http://").to_owned(),
         pid: node.pid()?,
+        key: node.key.clone(),
     };
     let round = round(args, target).await;
     node.stop().await?;
@@ -166,6 +169,7 @@ async fn peer_target(args: &FanoutArgs, peer: Peer) -> anyhow::Result<Target> {
         protocol,
         address,
         pid,
+        key: None,
     })
 }
 
@@ -175,7 +179,7 @@ async fn round(args: &FanoutArgs, mut target: Target) -> anyhow::Result<Round> {
     let (memory_before, cpu_before) = (memory_kib(target.pid)?, cpu(target.pid)?);
     let mut subscribers = Subscribers::connect(
         target.protocol,
-        &target.address,
+        (&target.address, target.key.as_deref()),
         args.subscribers,
         args.stalled,
         args.filters,

@@ -4,11 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
 use uuid::Uuid;
 
 use crate::{
-    cli::bench::{Latencies, node},
+    cli::bench::{
+        Latencies,
+        node::{self, Node},
+    },
     wire::proto::v1::{
         Article, PublishRequest, SubscribeRequest,
         publisher_service_client::PublisherServiceClient, subscribe_response::Frame,
@@ -49,9 +57,9 @@ pub fn article(body_bytes: usize) -> Article {
 ///
 /// # Errors
 /// The node refuses.
-pub async fn in_turn(grpc: &str, article: &Article, time: Duration) -> anyhow::Result<InTurn> {
-    let mut publisher = PublisherServiceClient::new(connect(grpc).await?);
-    let mut subscriber = SubscriberServiceClient::new(connect(grpc).await?);
+pub async fn in_turn(node: &Node, article: &Article, time: Duration) -> anyhow::Result<InTurn> {
+    let mut publisher = PublisherServiceClient::new(connect(node).await?);
+    let mut subscriber = SubscriberServiceClient::new(connect(node).await?);
     let mut frames = subscriber
         .subscribe(SubscribeRequest::default())
         .await?
@@ -100,14 +108,14 @@ pub async fn in_turn(grpc: &str, article: &Article, time: Duration) -> anyhow::R
 /// # Errors
 /// The node refuses.
 pub async fn throughput(
-    grpc: &str,
+    node: &Node,
     article: &Article,
     publishers: u32,
     time: Duration,
 ) -> anyhow::Result<(f64, Latencies)> {
     let mut channels = Vec::new();
     for _ in 0..CONNECTIONS {
-        channels.push(connect(grpc).await?);
+        channels.push(connect(node).await?);
     }
     let article = Arc::new(article.clone());
     let mut tasks = JoinSet::new();
@@ -123,7 +131,7 @@ pub async fn throughput(
                 publisher.publish(request).await?;
                 latencies.add(sent.elapsed());
             }
-            Ok::<_, tonic::Status>(latencies)
+            Ok::<_, Status>(latencies)
         });
     }
     let mut latencies = Latencies::default();
@@ -147,10 +155,30 @@ pub fn request(article: &Article) -> PublishRequest {
 ///
 /// # Errors
 /// It is not there.
-pub async fn connect(grpc: &str) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(grpc.to_owned())?.tcp_nodelay(true);
-    endpoint
+pub async fn connect(node: &Node) -> anyhow::Result<Connection> {
+    let endpoint = Endpoint::from_shared(node.grpc.clone())?.tcp_nodelay(true);
+    let channel = endpoint
         .connect()
         .await
-        .context("can't connect to the node")
+        .context("can't connect to the node")?;
+    let authorization = node.key.as_ref().map(|key| format!("Bearer {key}").parse());
+    let authorization = authorization.transpose().context("the key")?;
+    Ok(InterceptedService::new(channel, Shows(authorization)))
+}
+
+/// A connection on which a key is shown, if the node asks for one.
+pub type Connection = InterceptedService<Channel, Shows>;
+
+/// The key that is shown.
+#[derive(Clone, Debug)]
+pub struct Shows(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Shows {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(authorization) = &self.0 {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", authorization.clone());
+        }
+        Ok(request)
+    }
 }

@@ -1,7 +1,7 @@
 //! The node under test: this very program as a child, in a folder of its own, on free ports.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -16,7 +16,11 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{config::value::Output, server::nats::running_url};
+use crate::{
+    access::key::Role,
+    config::value::Output,
+    server::{keys, nats::running_url},
+};
 
 /// What every benchmark takes.
 #[derive(Debug, clap::Args)]
@@ -32,6 +36,9 @@ pub struct NodeArgs {
         value_name = "FORMAT"
     )]
     pub output: Output,
+    /// Have the node ask for keys, and show it one of the desk: what the check costs
+    #[arg(long)]
+    pub with_keys: bool,
 }
 
 /// A running `barid serve`.
@@ -44,6 +51,8 @@ pub struct Node {
     pub http: String,
     /// From exec to ready.
     pub start: Duration,
+    /// The key to show, if it asks for one.
+    pub key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -57,19 +66,12 @@ impl Node {
     ///
     /// # Errors
     /// It does not become ready.
-    pub async fn start(data: &Path, nats_server: Option<&PathBuf>) -> anyhow::Result<Self> {
+    pub async fn start(data: &Path, args: &NodeArgs) -> anyhow::Result<Self> {
         let program = env::current_exe().context("can't find this program")?;
         let mut command = Command::new(program);
         command
             .args([
-                "serve",
-                "--danger-without-keys",
-                "--output",
-                "json",
-                "--log",
-                "error",
-                "--drain",
-                "0s",
+                "serve", "--output", "json", "--log", "error", "--drain", "0s",
             ])
             .args([
                 "--grpc-listen",
@@ -83,7 +85,10 @@ impl Node {
             .arg(data)
             .stdout(Stdio::piped())
             .kill_on_drop(true);
-        if let Some(path) = nats_server {
+        if !args.with_keys {
+            command.arg("--danger-without-keys");
+        }
+        if let Some(path) = &args.nats_server {
             command.arg("--nats-server").arg(path);
         }
         let began = now();
@@ -95,7 +100,12 @@ impl Node {
             bail!("the node ended before it was ready")
         };
         let ready: Ready = serde_json::from_str(&line).context("the node is not ready")?;
+        let key = match args.with_keys {
+            true => Some(fs::read_to_string(keys::file(data, Role::Desk)).context("the key")?),
+            false => None,
+        };
         Ok(Self {
+            key: key.map(|key| key.trim().to_owned()),
             child,
             grpc: ready.grpc,
             http: ready.http,

@@ -49,7 +49,7 @@ struct Round {
 /// What the node or NATS says.
 pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
     let folder = node::folder()?;
-    let node = Node::start(folder.path(), args.node.nats_server.as_ref()).await?;
+    let node = Node::start(folder.path(), &args.node).await?;
     let client = node::nats(folder.path()).await?;
     let article = load::article(args.body_bytes);
     let bytes: bytes::Bytes = article.encode_to_vec().into();
@@ -66,14 +66,13 @@ pub async fn run(args: PublishArgs) -> anyhow::Result<()> {
         step("one publisher: NATS alone");
         let floor_latency = floor.latency(time).await?;
         step("one publisher: Barid");
-        let barid = load::in_turn(&node.grpc, &article, time).await?;
+        let barid = load::in_turn(&node, &article, time).await?;
         step("one publisher: NATS alone, no republish");
         let floor_silent = silent.latency(time).await?;
         step("many publishers: NATS alone");
         let floor_rate = floor.throughput(publishers, time).await?;
         step("many publishers: Barid");
-        let (barid_rate, barid_many) =
-            load::throughput(&node.grpc, &article, publishers, time).await?;
+        let (barid_rate, barid_many) = load::throughput(&node, &article, publishers, time).await?;
         step("many publishers: NATS alone, no republish");
         let floor_silent_rate = silent.throughput(publishers, time).await?;
         rounds.push(Round {

@@ -34,18 +34,17 @@ pub struct StartArgs {
 /// What the node or NATS says.
 pub async fn run(args: StartArgs) -> anyhow::Result<()> {
     let folder = node::folder()?;
-    let server = args.node.nats_server.as_ref();
     let millis = |start: Duration| start.as_secs_f64() * 1e3;
     let mut empty = Vec::new();
     for _ in 0..args.rounds {
-        let node = Node::start(folder.path(), server).await?;
+        let node = Node::start(folder.path(), &args.node).await?;
         empty.push(millis(node.start));
         node.stop().await?;
     }
     fill(&args, folder.path()).await?;
     let mut full = Vec::new();
     for _ in 0..args.rounds {
-        let node = Node::start(folder.path(), server).await?;
+        let node = Node::start(folder.path(), &args.node).await?;
         full.push(millis(node.start));
         node.stop().await?;
     }
@@ -62,7 +61,7 @@ pub async fn run(args: StartArgs) -> anyhow::Result<()> {
 
 /// Fills the log itself, as fast as NATS takes it.
 async fn fill(args: &StartArgs, data: &std::path::Path) -> anyhow::Result<()> {
-    let node = Node::start(data, args.node.nats_server.as_ref()).await?;
+    let node = Node::start(data, &args.node).await?;
     let article = load::article(args.body_bytes).encode_to_vec().into();
     let floor = Floor::log(node::nats(data).await?, article);
     let bar = progress(args.records.into()).with_message("filling the log");

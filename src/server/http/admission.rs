@@ -21,7 +21,7 @@ use crate::{
     server::http::{
         Connection, Phase, Web,
         answer::{Reason, Refusal},
-        cookie,
+        cookie, cors,
         dashboard::{self, entry},
         events,
         form::{self, Form},
@@ -70,6 +70,7 @@ impl Asked {
             shown: Shown {
                 authorization: headers.get(AUTHORIZATION).cloned(),
                 session: cookie::session(headers, connection),
+                certificate: connection.and_then(|connection| connection.certificate),
                 from: connection.and_then(|connection| connection.from),
             },
             method: method.clone(),
@@ -120,7 +121,7 @@ impl Web {
             }
             other => other?,
         };
-        if asked.is_foreign && !asked.method.is_safe() && caller.session().is_some() {
+        if asked.is_foreign && !asked.method.is_safe() && caller.is_ambient() {
             return Err(origin::foreign());
         }
         Ok(caller)
@@ -178,7 +179,9 @@ impl Web {
 /// The same as a layer of the router.
 pub async fn layer(State(web): State<Web>, request: Request, next: Next) -> Response {
     let asked = Asked::of(&request);
-    let answer = match web.admit(&asked) {
+    let admitted = web.admit(&asked);
+    let origin = cors::opened(&web.gate, request.headers(), admitted.as_ref().ok());
+    let mut answer = match admitted {
         Ok(caller) => match web.let_in(&asked, caller, request).await {
             Ok(request) => next.run(request).await,
             Err(refusal) => refusal.into_response(),
@@ -194,6 +197,9 @@ pub async fn layer(State(web): State<Web>, request: Request, next: Next) -> Resp
         }
         Err(fault) => Refusal::from(fault).into_response(),
     };
+    if let Some(origin) = origin {
+        cors::open(answer.headers_mut(), origin);
+    }
     web.note_refusal(&asked, &answer);
     answer
 }

@@ -80,6 +80,7 @@ mod tests {
             end: CancellationToken::new(),
             from: None,
             scheme,
+            certificate: None,
         };
         session(&headers, Some(&connection))
     }

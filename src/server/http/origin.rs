@@ -37,9 +37,10 @@ pub fn is_foreign(headers: &HeaderMap) -> bool {
     !host.zip(ours).is_some_and(is_same)
 }
 
-/// A write in a session that another site's page asks for.
+/// A write that another site's page asks for, of a browser that shows by itself who it is.
 pub fn foreign() -> Fault {
-    let message = "a page of another site asks for this; in a session only our own pages may";
+    let message = "a page of another site asks for this; in a session, or by a client certificate, \
+                   only our own pages may";
     Fault::new(Kind::Forbidden, "ORIGIN_FOREIGN", message)
 }
 

@@ -13,7 +13,7 @@ use crate::{
         Web, admission,
         answer::Refusal,
         articles::{self, ARTICLES},
-        dashboard, events, feeds, openapi, operate, publish, related,
+        cors, dashboard, events, feeds, openapi, operate, publish, related,
         session::{self, SESSION},
         status::{self, STATUS},
         topics::{self, TOPICS},
@@ -66,6 +66,7 @@ pub fn router(web: Web) -> Router {
         .merge(dashboard::open())
         .fallback(unknown_path)
         .method_not_allowed_fallback(other_method)
+        .layer(from_fn_with_state(web.clone(), cors::layer))
         .with_state(web)
 }
 

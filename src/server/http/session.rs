@@ -124,6 +124,7 @@ pub fn enter(
     let shown = Shown {
         authorization: Some(authorization),
         session: None,
+        certificate: None,
         from,
     };
     let caller = web.gate.admit(&shown)?;
@@ -161,27 +162,37 @@ pub async fn get(
     Ok(said(StatusCode::OK, &caller))
 }
 
-/// `DELETE`: the browser forgets its session.
+/// `DELETE`: the session ends, on every node, with the streams that are open in it.
 ///
 /// # Errors
-/// A parameter that is none.
+/// A parameter that is none; a log that is away.
 pub async fn end(
+    State(web): State<Web>,
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     Parameters::parse(query.as_deref().unwrap_or_default(), &[])?;
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::NO_CONTENT;
-    forget(&caller, answer.headers_mut());
+    forget(&web, &caller, answer.headers_mut()).await?;
     Ok(answer)
 }
 
-/// Ends the session of a caller.
-pub fn forget(caller: &Caller, answer: &mut HeaderMap) {
-    if caller.session().is_some() {
+/// Ends the session of a caller on every node, and has its browser forget it.
+///
+/// # Errors
+/// Unavailable; the session goes on.
+pub async fn forget(web: &Web, caller: &Caller, answer: &mut HeaderMap) -> Result<(), Fault> {
+    if let (Some(session), Some(known)) = (caller.session(), caller.known()) {
+        let id = known.holder.id();
+        let partners = web.desk.partners();
+        partners
+            .end_session(id, &session.nonce, session.expires)
+            .await?;
         caller.note("session.end", "");
     }
     cookie::clear(answer);
+    Ok(())
 }
 
 fn said(status: StatusCode, caller: &Caller) -> Response {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body as _;
 use jiff::{Timestamp, fmt::rfc2822};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -33,8 +33,6 @@ pub struct Asked {
     pub query: Option<String>,
     /// Its fields.
     pub headers: HeaderMap,
-    /// What is known of its connection, as a request of hyper's has it.
-    pub extensions: Extensions,
 }
 
 /// Reads the head of the first request, or what there is at `bytes_max`, at the end, or once it
@@ -81,11 +79,7 @@ pub fn asked(head: &[u8], path: &str) -> Option<Asked> {
         || headers.contains_key("transfer-encoding")
         || headers.contains_key("upgrade");
     let has_host = headers.contains_key("host");
-    (asked_path == path && !has_content && has_host).then_some(Asked {
-        query,
-        headers,
-        extensions: Extensions::new(),
-    })
+    (asked_path == path && !has_content && has_host).then_some(Asked { query, headers })
 }
 
 /// Sends a stream's head and its events until either side ends it.

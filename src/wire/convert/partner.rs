@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+
 use crate::{
     access::{
-        key::Role,
+        key::{Role, SecretDigest},
+        origin::ORIGINS_MAX,
         partner::{Key, Limits, NOTE_CHARS_MAX, Partner, PartnerName, Publishing},
         scope::Scope,
     },
@@ -47,6 +50,7 @@ pub fn partner(partner: Option<proto::Partner>) -> Result<Partner, Fault> {
         is_bound: given.own_articles_only,
     });
     let limits = given.limits.unwrap_or_default();
+    let origins = parsed(&mut check, "partner.origins", &given.origins, ORIGINS_MAX);
     check.finish()?;
     Ok(Partner {
         name: name.expect("checked above"),
@@ -60,6 +64,7 @@ pub fn partner(partner: Option<proto::Partner>) -> Result<Partner, Fault> {
             streams: some(limits.streams),
             bytes_per_day: Some(limits.bytes_per_day).filter(|bytes| *bytes > 0),
         },
+        origins,
         keys: Vec::new(),
     })
 }
@@ -86,6 +91,7 @@ pub fn partner_to_proto(kept: &KeptPartner) -> proto::Partner {
         }),
         keys: partner.keys.iter().map(key_to_proto).collect(),
         revision: kept.revision,
+        origins: partner.origins.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -103,6 +109,10 @@ pub fn key_to_proto(key: &Key) -> proto::Key {
         streams: 0,
         last_used: None,
         nkey: key.nkey.clone().unwrap_or_default(),
+        certificates: key
+            .certificates()
+            .map(|digest| HEXLOWER.encode(digest.as_bytes()))
+            .collect(),
     }
 }
 
@@ -148,6 +158,28 @@ pub fn note(text: String) -> Result<String, Fault> {
         return Err(Fault::field("FIELD_INVALID", "note", message));
     }
     Ok(text)
+}
+
+/// Reads the SHA-256 of a client certificate; none for an empty text.
+///
+/// # Errors
+/// A [`Fault`] for one that is none.
+pub fn certificate(text: &str) -> Result<Option<SecretDigest>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // As openssl prints it, too.
+    let digits: String = text.chars().filter(|char| *char != ':').collect();
+    let bytes = HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok();
+    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+    bytes.map(|bytes| Some(SecretDigest::new(bytes))).ok_or_else(|| {
+        let message = format!(
+            "{} is not the SHA-256 of a certificate; give 64 hexadecimal digits, as `openssl x509 \
+             -noout -fingerprint -sha256` prints them",
+            shown(text)
+        );
+        Fault::field("FIELD_INVALID", "certificate", message)
+    })
 }
 
 /// Reads when something expires, in seconds from 1970.

@@ -6,10 +6,13 @@ use tokio::{
     net::TcpStream,
     task::JoinSet,
 };
-use tonic::transport::Channel;
 
 use crate::{
-    cli::bench::{fanout::tally::Tally, load},
+    cli::bench::{
+        fanout::tally::Tally,
+        load::{self, Connection},
+        node::Node,
+    },
     wire::proto::v1::{Article, publisher_service_client::PublisherServiceClient},
 };
 
@@ -26,7 +29,7 @@ pub struct Publisher {
 
 #[derive(Debug)]
 enum Target {
-    Barid(PublisherServiceClient<Channel>, Box<Article>),
+    Barid(PublisherServiceClient<Connection>, Box<Article>),
     Peer(Peer, String, Option<TcpStream>),
 }
 
@@ -42,8 +45,8 @@ impl Publisher {
     ///
     /// # Errors
     /// It does not listen.
-    pub async fn barid(grpc: &str, body_bytes: usize) -> anyhow::Result<Self> {
-        let client = PublisherServiceClient::new(load::connect(grpc).await?);
+    pub async fn barid(node: &Node, body_bytes: usize) -> anyhow::Result<Self> {
+        let client = PublisherServiceClient::new(load::connect(node).await?);
         let article = Box::new(load::article(body_bytes));
         Ok(Self::new(Target::Barid(client, article), body_bytes))
     }

@@ -55,7 +55,7 @@ impl Subscribers {
     /// The server refuses one.
     pub async fn connect(
         protocol: Protocol,
-        address: &str,
+        (address, key): (&str, Option<&str>),
         count: u32,
         stalled: u32,
         filters: u32,
@@ -65,9 +65,10 @@ impl Subscribers {
         let mut opening = JoinSet::new();
         for number in 0..count {
             let (address, room) = (address.to_owned(), Arc::clone(&room));
+            let hello = hello(protocol, number % filters, key);
             opening.spawn(async move {
                 let _turn = room.acquire_owned().await?;
-                open(protocol, &address, number % filters).await
+                open(protocol, &address, &hello).await
             });
         }
         let mut all = Self {
@@ -105,11 +106,11 @@ impl Subscribers {
 async fn open(
     protocol: Protocol,
     address: &str,
-    filter: u32,
+    hello: &[u8],
 ) -> anyhow::Result<(TcpStream, Vec<u8>)> {
     let mut socket = TcpStream::connect(address).await.context("can't connect")?;
     socket.set_nodelay(true)?;
-    socket.write_all(&hello(protocol, filter)).await?;
+    socket.write_all(hello).await?;
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -126,17 +127,20 @@ async fn open(
 }
 
 /// What is sent first. Filters differ by a range that no article's language has, beside `*`.
-fn hello(protocol: Protocol, filter: u32) -> Vec<u8> {
+fn hello(protocol: Protocol, filter: u32, key: Option<&str>) -> Vec<u8> {
     match protocol {
-        Protocol::Grpc => h2_hello(filter),
+        Protocol::Grpc => h2_hello(filter, key),
         Protocol::Sse => {
             let query = match filter {
                 0 => String::new(),
                 number => format!("?languages=*,x-{number}"),
             };
+            let key = key.map_or_else(String::new, |key| {
+                format!("authorization: Bearer {key}\r\n")
+            });
             // nchan has its stream at /sub, and Barid at its own place; each takes both lines.
             format!(
-                "GET {}{query} HTTP/1.1\r\nHost: fan\r\nAccept: text/event-stream\r\n\r\n",
+                "GET {}{query} HTTP/1.1\r\nHost: fan\r\nAccept: text/event-stream\r\n{key}\r\n",
                 SSE
             )
             .into_bytes()
@@ -284,7 +288,7 @@ fn has_headers(mut bytes: &[u8]) -> bool {
 }
 
 /// A client's first bytes (RFC 9113 section 3.4) and one request, with windows that need no more.
-fn h2_hello(filter: u32) -> Vec<u8> {
+fn h2_hello(filter: u32, key: Option<&str>) -> Vec<u8> {
     let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let window = [&[0, 4][..], &WINDOW.to_be_bytes()].concat();
     hello.extend(h2_frame(4, 0, 0, &window));
@@ -293,12 +297,18 @@ fn h2_hello(filter: u32) -> Vec<u8> {
     // HPACK (RFC 7541): :method POST and :scheme http from the static table, the rest literal.
     let mut head = vec![0x83, 0x86];
     let path = "/barid.v1.SubscriberService/Subscribe";
-    for (name, value) in [
+    let authorization = key.map(|key| format!("Bearer {key}"));
+    let shown = authorization.as_deref();
+    let fields = [
         (":path", path),
         (":authority", "fan"),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
-    ] {
+    ];
+    for (name, value) in fields
+        .into_iter()
+        .chain(shown.map(|key| ("authorization", key)))
+    {
         head.push(0);
         for text in [name, value] {
             head.push(u8::try_from(text.len()).unwrap_or(0));

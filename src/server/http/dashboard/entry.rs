@@ -22,7 +22,7 @@ use crate::{
     server::http::{
         Connection, Web,
         admission::{Asked, CSRF_FIELD},
-        answer::Reason,
+        answer::{Reason, Refusal},
         cookie,
         dashboard::{self, page, phrases::Tongue, wish::Wish},
         form::Form,
@@ -128,11 +128,17 @@ pub async fn enter(State(web): State<Web>, request: Request) -> Response {
     answer
 }
 
-/// `POST` of the other form: the browser forgets its session.
-pub async fn end(Extension(caller): Extension<Caller>) -> Response {
+/// `POST` of the other form: the session ends.
+///
+/// # Errors
+/// A log that is away.
+pub async fn end(
+    State(web): State<Web>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Refusal> {
     let mut answer = go_to("/");
-    session::forget(&caller, answer.headers_mut());
-    answer
+    session::forget(&web, &caller, answer.headers_mut()).await?;
+    Ok(answer)
 }
 
 fn noted(web: &Web, asked: &Asked, answer: Response) -> Response {
