@@ -24,6 +24,7 @@ use crate::{
         audit::Entry,
         key::{KeyId, Role, Secret},
         partner::{NativeReader, PartnerName},
+        scope::Scope,
     },
     fault::{Fault, Kind},
     gate::{
@@ -145,6 +146,13 @@ impl Gate {
     pub fn holder(&self, id: KeyId) -> Option<Arc<Holder>> {
         let book = self.0.book.read().expect("no panic under this lock");
         book.holders.get(&id).cloned()
+    }
+
+    /// What a partner's subscribers may read now; none = nothing, or there is no such partner.
+    pub fn scope(&self, name: &PartnerName) -> Option<Scope> {
+        let book = self.0.book.read().expect("no panic under this lock");
+        let partner = &book.partners.get(name)?.partner;
+        partner.subscribe.clone().filter(|_| !partner.is_suspended)
     }
 
     /// All partners, by name.

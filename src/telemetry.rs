@@ -10,9 +10,10 @@ use prometheus::{
     core::{Collector, GenericGauge},
 };
 
-use crate::telemetry::connections::Connections;
+use crate::telemetry::{connections::Connections, recipients::Recipients};
 
 pub mod connections;
+pub mod recipients;
 pub mod trace;
 
 /// Seconds of a commit: a lone one takes some 3 ms, a batch under load some tens.
@@ -76,6 +77,8 @@ pub struct Handles {
     protocols: [Counts; 2],
     /// Connections of both listeners.
     pub connections: Connections,
+    /// Recipients that have a name.
+    pub recipients: Recipients,
     /// Reads that the ring answered.
     pub ring_reads: IntCounter,
     /// Reads that had to go to the log, for a reader behind the ring.
@@ -138,6 +141,7 @@ impl Metrics {
         let handles = Handles {
             protocols: new.protocols(),
             connections: Connections::new(&new),
+            recipients: Recipients::new(&new),
             ring_reads: new.counter("barid_ring_reads_total", "Reads that the ring answered."),
             log_reads: new.counter(
                 "barid_catch_up_reads_total",

@@ -56,6 +56,7 @@ pub mod partners;
 pub mod pulse;
 pub mod retain;
 pub mod servers;
+pub mod subscriptions;
 pub mod tail;
 
 /// How long one request to the leader may take before it is sent again.
@@ -333,6 +334,10 @@ impl Log {
 
     fn meta(&self) -> &kv::Store {
         &self.0.connection.meta
+    }
+
+    fn subscriptions(&self) -> &kv::Store {
+        &self.0.connection.subscriptions
     }
 
     fn partners(&self) -> &kv::Store {
