@@ -14,6 +14,7 @@ use tonic::{Code, Request, Status};
 
 use crate::{
     access::{Caller, gazette},
+    command_line::{run, server},
     harness::{
         Node, Reader, action, article, article_of, eventually, everything, fields, filter, from,
         noted, refusal, seq,
@@ -532,4 +533,74 @@ async fn a_reset_moves_the_place() {
             .collect();
         assert_eq!(got, expected);
     }
+}
+
+/// `tail` keeps its place in the log and acknowledges what it has printed; `subscription` and `recall`
+/// show and change what there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_uses_and_shows_them() {
+    let node = Node::start();
+    let server = &server(&node);
+    let tail = |more: &[&str]| {
+        let args = [
+            "tail",
+            "--subscription",
+            "desk",
+            "--until-caught-up",
+            "--output",
+            "json",
+        ];
+        let said = run(&[&args[..], &[server], more].concat(), &[]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let frames = said
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let deliveries = frames.filter(|frame| frame["frame"] == "delivery");
+        deliveries
+            .map(|frame| frame["cursor"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let cursors = publish(&node, 3).await;
+    assert_eq!(tail(&["--from", "earliest"]), cursors);
+    let killed = node
+        .publish(Action::Kill, noted("test:0", "false"))
+        .await
+        .unwrap();
+    let say = |args: &[&str]| {
+        let said = run(&[args, &[server]].concat(), &[]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.stdout
+    };
+    eventually("the list", async || {
+        let listed = say(&["subscription", "list"]);
+        listed.contains("desk  1 waiting") && listed.contains("not connected")
+    })
+    .await;
+    let recall = say(&["recall", "test:0"]);
+    assert!(
+        recall.starts_with("kill ") && recall.contains("outstanding   desk"),
+        "{recall}"
+    );
+    assert_eq!(tail(&[]), [killed.cursor]);
+    let recall = say(&["recall", "test:0", "--output", "json"]);
+    assert!(recall.contains(r#""state":"acknowledged""#), "{recall}");
+    assert!(say(&["subscription", "show", "desk"]).contains("nothing waits"));
+    let reset = say(&["subscription", "reset", "desk", "--to", &cursors[1]]);
+    assert!(
+        reset.contains(&format!("acknowledged  {}", cursors[1])),
+        "{reset}"
+    );
+    assert_eq!(tail(&[]).len(), 2);
+    say(&["subscription", "remove", "desk"]);
+    let gone = run(&["subscription", "show", "desk", server], &[]);
+    assert!(
+        gone.code == Some(1) && gone.stderr.contains("SUBSCRIPTION_UNKNOWN"),
+        "{gone:?}"
+    );
+    let bad = run(
+        &["subscription", "reset", "desk", "--to", "last:3", server],
+        &[],
+    );
+    assert_eq!(bad.code, Some(2), "{bad:?}");
 }

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Schedules that run side by side.
-const AT_ONCE: usize = 10;
+const AT_ONCE: usize = 25;
 /// Steps of one schedule.
 const STEPS: usize = 24;
 /// The longest that anything may take which must come, outages included.
@@ -472,8 +472,14 @@ impl Schedule<'_> {
             logged.is_some_and(|logged| !session.wants(&logged.topics))
         };
         let all = self.sessions.iter();
-        all.map(|session| session.got.iter().filter(|seq| is_beyond(session, **seq)).count())
-            .sum()
+        all.map(|session| {
+            session
+                .got
+                .iter()
+                .filter(|seq| is_beyond(session, **seq))
+                .count()
+        })
+        .sum()
     }
 
     fn is_recall(logged: &Logged) -> bool {
@@ -559,7 +565,7 @@ async fn random_schedules() {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => rand::random::<u64>(),
     };
-    println!("BARID_SEED={seed}");
+    eprintln!("BARID_SEED={seed}");
     let one = Node::start_with_keys(&[]);
     let other = Node::start_with_keys(&["--nats-url", &one.nats_url()]);
     let world = World {
@@ -601,7 +607,12 @@ async fn random_schedules() {
             .iter()
             .map(|session| session.got.len())
             .sum();
-        [schedule.log.len(), schedule.sessions.len(), came, schedule.followed()]
+        [
+            schedule.log.len(),
+            schedule.sessions.len(),
+            came,
+            schedule.followed(),
+        ]
     });
     let all = async {
         let done: Vec<_> = schedules.buffer_unordered(AT_ONCE).collect().await;
@@ -611,7 +622,7 @@ async fn random_schedules() {
     let random = StdRng::seed_from_u64(seed);
     let (done, kills) = tokio::join!(all, chaos(&nodes, world, random));
     let sum = |place: usize| done.iter().map(|sums| sums[place]).sum::<usize>();
-    println!(
+    eprintln!(
         "{count} schedules, {kills} kills, {} revisions, {} streams, {} deliveries, of which {} \
          followed what was sent under other filters: none lost, repeated beyond what was not \
          acknowledged, or out of order",
