@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     access::{key::KeyId, scope::Scope},
     fault::Fault,
-    gate::caller::Known,
+    gate::{caller::Known, proof::End},
 };
 
 /// The right to one open stream; given back when dropped.
@@ -13,6 +13,8 @@ use crate::{
 pub struct Permit {
     known: Option<Known>,
     scope: Arc<Scope>,
+    /// So that it is looked at when it ends by itself.
+    _end: Option<End>,
 }
 
 impl Permit {
@@ -21,6 +23,7 @@ impl Permit {
         Self {
             known: None,
             scope: Arc::default(),
+            _end: None,
         }
     }
 
@@ -32,6 +35,7 @@ impl Permit {
         let scope = known.scope()?;
         known.holder.take_stream(&known.state)?;
         Ok(Self {
+            _end: known.end(),
             known: Some(known),
             scope,
         })
@@ -51,7 +55,7 @@ impl Permit {
         let Some(known) = &mut self.known else {
             return Ok(());
         };
-        if known.holder.version() == known.version {
+        if !known.is_new() {
             return Ok(());
         }
         *known = known.again()?;
@@ -66,7 +70,7 @@ impl Permit {
     /// Whether [`Permit::stands`] has something to look at.
     pub fn is_new(&self) -> bool {
         let known = self.known.as_ref();
-        known.is_some_and(|known| known.holder.version() != known.version)
+        known.is_some_and(Known::is_new)
     }
 
     /// Counts what goes out.
