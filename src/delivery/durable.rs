@@ -26,7 +26,7 @@ use crate::{
     },
     fault::{Fault, Kind},
     gate::seconds,
-    recipient::subscription::{Opening, SubscriptionId, Token},
+    recipient::subscription::{Opening, Subscription, SubscriptionId, Token},
     wire::log::{
         Log, ReadError,
         subscriptions::{KeptSubscription, SubscriptionChange},
@@ -417,7 +417,7 @@ impl Durables {
                     let sent = self.0.log.cursor(owner.sent());
                     self.book().moves.touch(&owner, sent);
                     self.0.to_write.notify_one();
-                } else if is_unused(&kept, now, IDLE_MAX) {
+                } else if is_unused(&kept.subscription, now, IDLE_MAX) {
                     self.remove_one_idle(&kept).await;
                 }
             }
@@ -427,7 +427,7 @@ impl Durables {
     fn unused(&self, now: i64, since: Duration) -> Vec<KeptSubscription> {
         let book = self.book();
         let all = book.kept.values();
-        all.filter(|kept| is_unused(kept, now, since))
+        all.filter(|kept| is_unused(&kept.subscription, now, since))
             .cloned()
             .collect()
     }
@@ -446,7 +446,7 @@ impl Durables {
     }
 }
 
-fn is_unused(kept: &KeptSubscription, now: i64, since: Duration) -> bool {
+fn is_unused(subscription: &Subscription, now: i64, since: Duration) -> bool {
     let since = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-    now.saturating_sub(kept.subscription.used) >= since
+    now.saturating_sub(subscription.used) >= since
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{StreamExt as _, stream};
-use tokio::task::JoinSet;
-use tonic::{Streaming, transport::Channel};
+use tokio::{task::JoinSet, time::sleep};
+use tonic::{Code, Streaming, transport::Channel};
 use uuid::Uuid;
 
 use crate::{
@@ -30,6 +30,9 @@ use crate::{
 const STREAMS_EACH: usize = 500;
 /// Streams that are opened at a time.
 const OPENED_AT_ONCE: usize = 64;
+/// How often a stream is asked for while the node says that it can't open it, and between two tries.
+const TRIES_MAX: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(200);
 /// Bytes of a body.
 const BODY_BYTES: usize = 2000;
 
@@ -147,7 +150,18 @@ async fn open(channel: Channel, name: String) -> anyhow::Result<Bot> {
         ..SubscribeRequest::default()
     };
     let mut client = SubscriberServiceClient::new(channel.clone());
-    let mut frames = client.subscribe(request).await?.into_inner();
+    let mut tries = 0;
+    let mut frames = loop {
+        match client.subscribe(request.clone()).await {
+            Ok(answer) => break answer.into_inner(),
+            // As every client does.
+            Err(status) if status.code() == Code::Unavailable && tries < TRIES_MAX => {
+                tries += 1;
+                sleep(PAUSE).await;
+            }
+            Err(status) => return Err(status.into()),
+        }
+    };
     let first = frames.message().await?.and_then(|response| response.frame);
     let Some(Frame::Opened(opened)) = first else {
         bail!("a stream does not begin with its token");

@@ -11,18 +11,18 @@ use tokio::{
 
 use crate::{
     cursor::{Cursor, Place},
-    delivery::durable::{DurableError, Durables, PAUSE, owner::Owner},
+    delivery::durable::{DurableError, Durables, PAUSE, USED_EVERY, is_unused, owner::Owner},
     recipient::subscription::{SubscriptionId, Token, is_ahead},
     wire::log::{ReadError, subscriptions::KeptSubscription},
 };
 
 /// Subscriptions that are written at a time: each write waits for the disk, and one disk serves them
 /// together.
-const WRITES_MAX: usize = 256;
+const WRITES_MAX: usize = 64;
 /// Acknowledgements of one subscription that may wait for one write; more are told to come back.
 const WAITERS_MAX: usize = 1024;
 /// How long one subscription's write is tried.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How an acknowledgement ends: the place that is stored, or why it is not.
 type Stored = Result<Cursor, MoveError>;
@@ -265,12 +265,17 @@ impl Durables {
             let cursor = to_move.cursor.unwrap_or(subscription.cursor);
             let here = self.sent_here(id).map(|seq| epochs.cursor(seq));
             let sent = to_move.sent.or(here).unwrap_or(cursor);
-            subscription.advance(cursor, sent, &epochs);
-            if to_move.is_over {
+            let has_moved = subscription.advance(cursor, sent, &epochs);
+            let (now, place) = (self.now(), subscription.cursor);
+            let is_left = to_move.is_over && !subscription.node.is_empty();
+            if !has_moved && !is_left && !is_unused(subscription, now, USED_EVERY) {
+                // Written already, if nobody said so.
+                return Ok(place);
+            }
+            if is_left {
                 subscription.node.clear();
             }
-            subscription.used = self.now();
-            let place = subscription.cursor;
+            subscription.used = now;
             match self.put(kept).await {
                 Ok(Some(_)) => return Ok(place),
                 // Somebody has changed it: look at it anew.

@@ -218,7 +218,8 @@ impl Log {
         let partners = bucket(&context, options, (name, "partners"), deadline).await?;
         let name = subject::SUBSCRIPTIONS_BUCKET;
         let what = (name, "durable subscriptions");
-        let subscriptions = bucket(&context, options, what, deadline).await?;
+        let patient = connect::patient_context(client.clone());
+        let subscriptions = bucket(&patient, options, what, deadline).await?;
         audit_stream(&context, options, deadline).await?;
         let reader = self::stream(&reader, &connect::context(reader.clone()), options).await?;
 

@@ -6,10 +6,11 @@ use async_nats::jetstream::{
     stream::RawMessageErrorKind,
 };
 use futures_util::{Stream, StreamExt as _, future};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     recipient::subscription::{Subscription, SubscriptionId},
-    wire::log::{Log, ReadError, unavailable},
+    wire::log::{Log, READ_PATIENCE, RETRY_PAUSE, ReadError, unavailable},
 };
 
 /// What marks an entry as removed (ADR-8).
@@ -50,11 +51,21 @@ impl Log {
         let store = self.subscriptions();
         let at = format!("{}{id}", store.prefix);
         // Not by the store's own `entry`: any replica may answer that.
-        let read = store.stream.raw_message_builder().last_by_subject(at);
-        let message = match read.send().await {
-            Ok(message) => message,
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
-            Err(error) => return Err(unavailable(error)),
+        let deadline = Instant::now() + READ_PATIENCE;
+        let message = loop {
+            let read = store.stream.raw_message_builder();
+            let error = match read.last_by_subject(at.clone()).send().await {
+                Ok(message) => break message,
+                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
+                    return Ok(None);
+                }
+                Err(error) => error,
+            };
+            // Reads wait behind the writes of the bucket, each of which waits for the disk.
+            if Instant::now() + RETRY_PAUSE >= deadline {
+                return Err(unavailable(error));
+            }
+            sleep(RETRY_PAUSE).await;
         };
         if message.headers.get(OPERATION).is_some() {
             return Ok(None);
