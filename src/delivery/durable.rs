@@ -336,9 +336,16 @@ impl Durables {
     }
 
     async fn follow(&self) {
+        let mut connections = self.0.log.connections_watch();
         loop {
-            if let Err(error) = self.follow_once().await {
-                tracing::warn!(%error, "subscriptions can't be followed; trying again");
+            connections.mark_unchanged();
+            tokio::select! {
+                biased;
+                followed = self.follow_once() => if let Err(error) = followed {
+                    tracing::warn!(%error, "subscriptions can't be followed; trying again");
+                },
+                // All is looked at anew: a take-over must not wait for the watch to miss its server.
+                _ = connections.changed() => {}
             }
             sleep(PAUSE).await;
         }

@@ -6,7 +6,10 @@ use async_nats::jetstream::{
     stream::RawMessageErrorKind,
 };
 use futures_util::{Stream, StreamExt as _, future};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use crate::{
     recipient::subscription::{Subscription, SubscriptionId},
@@ -40,6 +43,12 @@ pub enum SubscriptionChange {
 }
 
 impl Log {
+    /// Counts connections to NATS: what follows a bucket on an earlier one may have lost its
+    /// consumer, and would learn of that only by the silence.
+    pub fn connections_watch(&self) -> watch::Receiver<u64> {
+        self.0.connection.generation.clone()
+    }
+
     /// A subscription, as the leader has it.
     ///
     /// # Errors
