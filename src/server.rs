@@ -450,7 +450,7 @@ impl Node {
         Desk::new(
             self.taxonomy.clone(),
             self.gate.clone(),
-            self.log.clone(),
+            (self.log.clone(), clock),
             Arc::new(streams),
             self.end_streams.clone(),
         )
@@ -503,6 +503,7 @@ impl Node {
                 tracing::debug!(%error, "not ready yet");
             }
             self.gate.ready().await?;
+            patiently(deadline, || self.log.load_embargoes()).await?;
             patiently(deadline, || self.log.load_erasures()).await
         };
         match timeout(READY_PATIENCE, ready).await {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Who may make each call of ours: initials of publisher, subscriber, desk, monitor.
-const CALLS: [(&str, &str); 24] = [
+const CALLS: [(&str, &str); 29] = [
     ("PublisherService/Publish", "pd"),
     ("PublisherService/PublishStream", "pd"),
     ("SubscriberService/Subscribe", "sd"),
@@ -42,6 +42,11 @@ const CALLS: [(&str, &str); 24] = [
     ("DeskService/RotateKey", "d"),
     ("DeskService/RevokeKey", "d"),
     ("DeskService/ListAudit", "d"),
+    ("DeskService/ListEmbargoes", "d"),
+    ("DeskService/GetEmbargo", "d"),
+    ("DeskService/MoveEmbargo", "d"),
+    ("DeskService/CancelEmbargo", "d"),
+    ("DeskService/ReleaseEmbargo", "d"),
 ];
 /// Who may get each path; `*` is everybody, also without a key.
 const PATHS: [(&str, &str); 17] = [
