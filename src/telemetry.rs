@@ -148,6 +148,7 @@ impl Metrics {
             "state",
         );
         new.process();
+        let (nats_connected, nats_reconnects) = new.nats();
         let handles = Handles {
             protocols: new.protocols(),
             connections: Connections::new(&new),
@@ -196,14 +197,8 @@ impl Metrics {
                 "barid_routed_to_general_total",
                 "New articles for which no topic was found.",
             ),
-            nats_connected: new.gauge(
-                "barid_nats_connected",
-                "1 while the connection to NATS is there.",
-            ),
-            nats_reconnects: new.counter(
-                "barid_nats_reconnects_total",
-                "How often the connection to NATS came back.",
-            ),
+            nats_connected,
+            nats_reconnects,
             log_position: new.gauge(
                 "barid_log_position",
                 "Sequence of the log up to which this node has read.",
@@ -311,6 +306,15 @@ impl New<'_> {
 
     fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
         self.register(IntGaugeVec::new(Opts::new(name, help), &[label]))
+    }
+
+    fn nats(&self) -> (IntGauge, IntCounter) {
+        let connected = "1 while the connection to NATS is there.";
+        let reconnects = "How often the connection to NATS came back.";
+        (
+            self.gauge("barid_nats_connected", connected),
+            self.counter("barid_nats_reconnects_total", reconnects),
+        )
     }
 
     fn protocols(&self) -> [Counts; 2] {
