@@ -148,7 +148,6 @@ impl Metrics {
             "state",
         );
         new.process();
-        let (nats_connected, nats_reconnects) = new.nats();
         let handles = Handles {
             protocols: new.protocols(),
             connections: Connections::new(&new),
@@ -179,16 +178,8 @@ impl Metrics {
                 "Publish requests by how they ended.",
                 "outcome",
             ),
-            embargoes: new.gauges(
-                "barid_embargoes",
-                "Drafts of articles under embargo, by state; blocked ones need the desk.",
-                "state",
-            ),
-            embargo_late_seconds: new.histogram(
-                "barid_embargo_late_seconds",
-                "How long after its time this node had each embargoed revision in the log.",
-                &LATE_BUCKETS,
-            ),
+            embargoes: new.embargoes(),
+            embargo_late_seconds: new.embargo_late(),
             clock_skew: new.seconds(
                 "barid_clock_skew_seconds",
                 "By how much this node's clock is ahead of that of NATS; negative = behind.",
@@ -197,8 +188,14 @@ impl Metrics {
                 "barid_routed_to_general_total",
                 "New articles for which no topic was found.",
             ),
-            nats_connected,
-            nats_reconnects,
+            nats_connected: new.gauge(
+                "barid_nats_connected",
+                "1 while the connection to NATS is there.",
+            ),
+            nats_reconnects: new.counter(
+                "barid_nats_reconnects_total",
+                "How often the connection to NATS came back.",
+            ),
             log_position: new.gauge(
                 "barid_log_position",
                 "Sequence of the log up to which this node has read.",
@@ -308,12 +305,19 @@ impl New<'_> {
         self.register(IntGaugeVec::new(Opts::new(name, help), &[label]))
     }
 
-    fn nats(&self) -> (IntGauge, IntCounter) {
-        let connected = "1 while the connection to NATS is there.";
-        let reconnects = "How often the connection to NATS came back.";
-        (
-            self.gauge("barid_nats_connected", connected),
-            self.counter("barid_nats_reconnects_total", reconnects),
+    fn embargoes(&self) -> IntGaugeVec {
+        self.gauges(
+            "barid_embargoes",
+            "Drafts of articles under embargo, by state; blocked ones need the desk.",
+            "state",
+        )
+    }
+
+    fn embargo_late(&self) -> Histogram {
+        self.histogram(
+            "barid_embargo_late_seconds",
+            "How long after its time this node had each embargoed revision in the log.",
+            &LATE_BUCKETS,
         )
     }
 
