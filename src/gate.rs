@@ -23,7 +23,8 @@ use crate::{
         audit::Entry,
         key::{KeyId, Role, Secret, SecretDigest},
         origin::Origin,
-        partner::NativeReader,
+        partner::{NativeReader, PartnerName},
+        scope::Scope,
         session::{SESSION_SECONDS, Sealer, Token},
     },
     fault::{Fault, Kind},
@@ -246,6 +247,13 @@ impl Gate {
     pub fn holder(&self, id: KeyId) -> Option<Arc<Holder>> {
         let book = self.book();
         book.holder(id)
+    }
+
+    /// What a partner's subscribers may read now; none = nothing, or there is no such partner.
+    pub fn scope(&self, name: &PartnerName) -> Option<Scope> {
+        let book = self.book();
+        let partner = &book.partners.get(name)?.partner;
+        partner.subscribe.clone().filter(|_| !partner.is_suspended)
     }
 
     /// When what is open ends by itself.

@@ -10,9 +10,10 @@ use prometheus::{
     core::{Collector, GenericGauge},
 };
 
-use crate::telemetry::{connections::Connections, series::Sample};
+use crate::telemetry::{connections::Connections, recipients::Recipients, series::Sample};
 
 pub mod connections;
+pub mod recipients;
 pub mod series;
 pub mod trace;
 
@@ -81,6 +82,8 @@ pub struct Handles {
     protocols: [Counts; 2],
     /// Connections of both listeners.
     pub connections: Connections,
+    /// Recipients that have a name.
+    pub recipients: Recipients,
     /// Revisions that came from the log while the node served.
     pub revisions: IntCounter,
     /// Reads that the ring answered.
@@ -148,6 +151,7 @@ impl Metrics {
         let handles = Handles {
             protocols: new.protocols(),
             connections: Connections::new(&new),
+            recipients: Recipients::new(&new),
             revisions: new.counter(
                 "barid_revisions_total",
                 "Revisions that came from the log, of whatever node, while this one served.",

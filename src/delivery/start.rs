@@ -6,6 +6,8 @@ use crate::{
     access::scope::Scope,
     cursor::{Cursor, Epochs, Place},
     delivery::{
+        durable::DurableError,
+        group::Wanted,
         hub::{Hub, WINDOWS_MAX},
         subscription::{Beginning, Gap, GapReason, Subscription, Way},
     },
@@ -46,6 +48,9 @@ pub enum SubscribeError {
     /// Its key may not, or no more.
     #[error("not granted: {}", .0.reason)]
     Access(Fault),
+    /// Its durable subscription can't be had, or is another stream's.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
     /// The process is stopping.
     #[error("the process is stopping")]
     Draining,
@@ -125,6 +130,7 @@ impl SubscribeError {
             .with("topic", unknown.to_string())
             .with("nearest", nearest.to_string()),
             Self::Access(fault) => fault.clone(),
+            Self::Durable(error) => error.fault(),
             Self::Draining => Fault::unavailable(
                 "DRAINING",
                 "this node is stopping; subscribe again after the last cursor",
@@ -179,11 +185,40 @@ impl Hub {
         if self.stop().is_cancelled() {
             return Err(SubscribeError::Draining);
         }
-        let log = self.log();
+        let (history_end, filter) = self.judged(filter, beyond, &way).await?;
+        let begin = self.beginning(start, &filter, history_end).await?;
+        let wanted = Wanted::by(filter);
+        Ok(Subscription::new(self.clone(), &wanted, begin, way, None))
+    }
+
+    /// The log's end, and the part of a filter that this way's key may read.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub async fn judged(
+        &self,
+        filter: Filter,
+        beyond: Beyond,
+        way: &Way,
+    ) -> Result<(u64, Filter), SubscribeError> {
         // Everything that was accepted before this call is history.
-        let history_end = log.confirm().await?;
+        let history_end = self.log().confirm().await?;
         let filter = self.known(filter).await?;
         let filter = granted(&filter, way.permit.scope(), beyond)?;
+        Ok((history_end, filter))
+    }
+
+    /// Where a stream begins that is to begin there.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub async fn beginning(
+        &self,
+        start: Start,
+        filter: &Filter,
+        history_end: u64,
+    ) -> Result<Beginning, SubscribeError> {
+        let log = self.log();
         let epochs = log.epochs();
         let oldest = epochs.cursor(log.retained_from() - 1);
         let retention = |from: Cursor| Gap {
@@ -203,17 +238,16 @@ impl Hub {
                 (at, is_cut.then(|| retention(epochs.cursor(0))))
             }
             Start::Last(count) => {
-                let after = self.before_last(&filter, count, history_end).await?;
+                let after = self.before_last(filter, count, history_end).await?;
                 (epochs.cursor(after), None)
             }
         };
-        let begin = Beginning {
+        Ok(Beginning {
             at,
             epochs,
             history_end,
             gap,
-        };
-        Ok(Subscription::new(self.clone(), &filter, begin, way))
+        })
     }
 
     /// Where a stream after a cursor begins, and what it can't have.

@@ -7,7 +7,7 @@ use crate::{
         audit::{DONE, Entry},
         author::{Author, key_name},
         key::Role,
-        partner::Publishing,
+        partner::{PartnerName, Publishing},
         scope::Scope,
     },
     article::Language,
@@ -133,6 +133,16 @@ impl Caller {
             }
             Some(_) | None => self.scope().map(Reader::Scope),
         }
+    }
+
+    /// Whose durable subscriptions it uses: a partner's, or nobody's where no keys are asked for.
+    ///
+    /// # Errors
+    /// Unauthenticated `KEY_MISSING`; forbidden `ROLE_MISSING`.
+    pub fn recipient(&self) -> Result<Option<PartnerName>, Fault> {
+        self.needs(&[Role::Subscriber, Role::Desk])?;
+        let known = self.known();
+        Ok(known.map(|known| known.state.partner.name.clone()))
     }
 
     /// The session that it is made in, if it is.

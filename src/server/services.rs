@@ -1,6 +1,7 @@
 //! What runs in a node beside its listeners.
 
 use crate::{
+    delivery::recalls::Recalls,
     server::{Node, Options, Services, clock, keys, reload::Reload},
     wire::log::batch::Writer,
 };
@@ -21,6 +22,17 @@ impl Node {
         services.spawn(async move {
             hub.run_rounds(clock, end).await;
             Ok("rounds")
+        });
+        let (durables, end) = (self.hub.durables().clone(), stop.clone());
+        services.spawn(async move {
+            durables.run(end).await;
+            Ok("subscriptions")
+        });
+        let recalls = Recalls::new(self.hub.clone(), self.gate.clone());
+        let end = stop.clone();
+        services.spawn(async move {
+            recalls.run(end).await;
+            Ok("recalls")
         });
         let (gate, log, end) = (self.gate.clone(), self.log.clone(), stop.clone());
         services.spawn(async move {

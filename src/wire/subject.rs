@@ -16,6 +16,8 @@ pub const STREAM: &str = "BARID";
 pub const META_BUCKET: &str = "barid-meta";
 /// The bucket of partners, their grants and keys.
 pub const PARTNERS_BUCKET: &str = "barid-partners";
+/// The bucket of durable subscriptions.
+pub const SUBSCRIPTIONS_BUCKET: &str = "barid-subscriptions";
 /// All history records.
 pub const ARTICLES: &str = "log.article.>";
 /// All copies for native readers.

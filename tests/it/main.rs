@@ -25,6 +25,8 @@ mod command_line;
 mod cors;
 mod dashboard;
 mod deploy;
+mod durable;
+mod durable_model;
 mod embargoes;
 mod epochs;
 mod expiring;

@@ -78,6 +78,8 @@ pub struct Connection {
     pub meta: kv::Store,
     /// Partners, their grants and keys.
     pub partners: kv::Store,
+    /// Durable subscriptions.
+    pub subscriptions: kv::Store,
     /// Counts connections of the client of commits: what was sent on an earlier one and not
     /// answered never will be.
     pub generation: watch::Receiver<u64>,
@@ -218,6 +220,10 @@ impl Log {
         let meta = bucket(&context, options, (name, "facts about the log"), deadline).await?;
         let name = subject::PARTNERS_BUCKET;
         let partners = bucket(&context, options, (name, "partners"), deadline).await?;
+        let name = subject::SUBSCRIPTIONS_BUCKET;
+        let what = (name, "durable subscriptions");
+        let patient = connect::patient_context(client.clone());
+        let subscriptions = bucket(&patient, options, what, deadline).await?;
         audit_stream(&context, options, deadline).await?;
         let reader = self::stream(&reader, &connect::context(reader.clone()), options).await?;
 
@@ -231,6 +237,7 @@ impl Log {
                 reader,
                 meta,
                 partners,
+                subscriptions,
                 generation,
                 reader_generation,
             },
