@@ -4,11 +4,11 @@
 //! # Map
 //! Each group imports only from groups to its left:
 //!
-//! `article topic cursor fault filter access < routing telemetry < wire < gate < ingest delivery desk <
+//! `article topic cursor fault filter access target < routing telemetry < wire < gate < ingest delivery desk <
 //! config < server < cli`
 //!
-//! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`], [`access`]: the words of the domain,
-//!   their limits, and no I/O.
+//! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`], [`access`], [`target`]: the words of
+//!   the domain, their limits, and no I/O.
 //! - [`routing`]: article and taxonomy to topics, a pure function. [`routing::source`] reads a
 //!   taxonomy file, [`routing::words`] and [`routing::phrases`] find its phrases in a text,
 //!   [`routing::findings`] counts points, [`routing::explain`] says why.
@@ -71,6 +71,7 @@ pub mod gate;
 pub mod ingest;
 pub mod routing;
 pub mod server;
+pub mod target;
 pub mod telemetry;
 pub mod topic;
 pub mod wire;

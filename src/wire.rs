@@ -5,6 +5,7 @@ pub mod codec;
 pub mod convert;
 pub mod log;
 pub mod ninjs;
+pub mod outbound;
 pub mod peer;
 pub mod problem;
 pub mod proto;

@@ -7,7 +7,9 @@ use std::{
 
 /// Groups from left to right; a module may import from groups to its left, and from itself.
 const GROUPS: [&[&str]; 8] = [
-    &["article", "topic", "cursor", "fault", "filter", "access"],
+    &[
+        "article", "topic", "cursor", "fault", "filter", "access", "target",
+    ],
     &["routing", "telemetry"],
     &["wire"],
     &["gate"],
