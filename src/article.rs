@@ -2,6 +2,7 @@
 
 use std::{fmt, num::NonZeroU32, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{access::author::Author, topic::Topic};
@@ -205,8 +206,28 @@ pub enum Routing {
 }
 
 /// IPTC urgency, 1 (flash) to 9.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct Urgency(u8);
+
+/// A number that is no urgency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an urgency is a number from 1 to 9")]
+pub struct UrgencyError;
+
+impl TryFrom<u32> for Urgency {
+    type Error = UrgencyError;
+
+    fn try_from(number: u32) -> Result<Self, UrgencyError> {
+        Self::new(number).ok_or(UrgencyError)
+    }
+}
+
+impl From<Urgency> for u32 {
+    fn from(urgency: Urgency) -> Self {
+        urgency.0.into()
+    }
+}
 
 impl Urgency {
     /// What an article has that names none.

@@ -33,6 +33,7 @@ pub mod serve;
 pub mod settings;
 pub mod tail;
 pub mod wanted;
+pub mod webhook;
 
 /// Exit code of what was asked wrongly; clap uses the same.
 const BAD_USE: u8 = 2;
@@ -71,6 +72,8 @@ enum Command {
     Partner(partner::PartnerCommand),
     #[command(subcommand)]
     Key(key::KeyCommand),
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -138,6 +141,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Demo(args) => demo::run(args).await,
             Command::Partner(command) => partner::run(command).await,
             Command::Key(command) => key::run(command).await,
+            Command::Webhook(command) => webhook::run(command).await,
             Command::Audit(command) => audit::run(command).await,
             Command::Log(command) => log::run(command, &variables).await,
             Command::Bench(command) => bench::run(command).await,

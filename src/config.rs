@@ -17,7 +17,7 @@ use crate::{
         problem::{ConfigError, Origin, Place, Problem},
         value::{LogFormat, Output, Size, Span},
     },
-    wire::log::open::without_credentials,
+    wire::{log::open::without_credentials, outbound},
 };
 
 pub mod connections;
@@ -90,6 +90,8 @@ pub struct Serve {
     pub local_reads: bool,
     /// Whether no keys are asked for.
     pub danger_without_keys: bool,
+    /// Which targets are called beyond those of the public internet by TLS.
+    pub calls: outbound::Dangers,
     /// TLS, and what connections are held to.
     pub connections: Connections,
     /// Filter of the server's own log, in tracing's syntax; `info`.
@@ -174,6 +176,8 @@ fn load_layers(
     };
     let serve = picker.serve();
     let dangers = picker.dangers();
+    let calls = picker.calls();
+    let serve = Serve { calls, ..serve };
     let settings = Settings {
         serve,
         shown: picker.shown,
@@ -353,6 +357,7 @@ impl Picker {
                 layer.local_reads_without_key
             }),
             danger_without_keys: self.yes("danger_without_keys", |layer| layer.danger_without_keys),
+            calls: outbound::Dangers::default(),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// Length of an epoch in characters.
 const EPOCH_LEN: usize = 8;
 
@@ -22,7 +24,8 @@ pub fn letters<const LEN: usize>(bits: u64) -> [u8; LEN] {
 ///
 /// A log that lost its newest part starts a new one, because the same sequences then name other
 /// revisions.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Epoch([u8; EPOCH_LEN]);
 
 impl Epoch {
@@ -65,15 +68,44 @@ impl FromStr for Epoch {
     }
 }
 
+impl TryFrom<String> for Epoch {
+    type Error = CursorError;
+
+    fn try_from(text: String) -> Result<Self, CursorError> {
+        text.parse()
+    }
+}
+
+impl From<Epoch> for String {
+    fn from(epoch: Epoch) -> Self {
+        epoch.to_string()
+    }
+}
+
 /// A place in the log, exclusive: what comes after it. Text form `<epoch>-<sequence>`.
 ///
 /// The sequence is that of the last revision's record; 0 is before the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Cursor {
     /// Which life of the log.
     pub epoch: Epoch,
     /// Which sequence of the stream.
     pub seq: u64,
+}
+
+impl TryFrom<String> for Cursor {
+    type Error = CursorError;
+
+    fn try_from(text: String) -> Result<Self, CursorError> {
+        text.parse()
+    }
+}
+
+impl From<Cursor> for String {
+    fn from(cursor: Cursor) -> Self {
+        cursor.to_string()
+    }
 }
 
 /// Why a text is not a cursor.

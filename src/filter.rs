@@ -91,15 +91,20 @@ impl std::str::FromStr for LanguageRange {
 
 /// What a subscriber wants; all given parts must match. Equal filters compare equal, however they
 /// were written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Filter {
     /// Each covers itself and all beneath; none = the whole wire.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub topics: BTreeSet<Topic>,
     /// None = any language.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub languages: BTreeSet<LanguageRange>,
     /// Least urgent wanted; none = any.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub urgency: Option<Urgency>,
     /// Normalised words that must all occur.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub words: BTreeSet<String>,
 }
 

@@ -24,6 +24,7 @@ use crate::{
         audit::Entry,
         key::{KeyId, Role, Secret},
         partner::{NativeReader, PartnerName},
+        scope::Scope,
     },
     fault::{Fault, Kind},
     gate::{
@@ -151,6 +152,18 @@ impl Gate {
     pub fn partners(&self) -> Vec<KeptPartner> {
         let book = self.0.book.read().expect("no panic under this lock");
         book.partners.values().cloned().collect()
+    }
+
+    /// What a partner's subscribers may read now; none = nothing, as of one that is suspended. Nobody's
+    /// is everything, where no keys are asked for.
+    pub fn subscribing(&self, partner: Option<&PartnerName>) -> Option<Arc<Scope>> {
+        let Some(name) = partner else {
+            return (self.0.policy == Policy::Open).then(Arc::default);
+        };
+        let book = self.0.book.read().expect("no panic under this lock");
+        let partner = &book.partners.get(name)?.partner;
+        let scope = partner.subscribe.clone().filter(|_| !partner.is_suspended);
+        scope.map(Arc::new)
     }
 
     /// Keys that may read from NATS itself now, by id: each with the topics that it may read.

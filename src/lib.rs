@@ -4,11 +4,11 @@
 //! # Map
 //! Each group imports only from groups to its left:
 //!
-//! `article topic cursor fault filter access target < routing telemetry < wire < gate < ingest delivery desk <
+//! `article topic cursor fault filter access target webhook < routing telemetry < wire < gate < ingest delivery desk <
 //! config < server < cli`
 //!
-//! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`], [`access`], [`target`]: the words of
-//!   the domain, their limits, and no I/O.
+//! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`], [`access`], [`target`],
+//!   [`webhook`]: the words of the domain, their limits, and no I/O.
 //! - [`routing`]: article and taxonomy to topics, a pure function. [`routing::source`] reads a
 //!   taxonomy file, [`routing::words`] and [`routing::phrases`] find its phrases in a text,
 //!   [`routing::findings`] counts points, [`routing::explain`] says why.
@@ -20,7 +20,7 @@
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
 //!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads, feeds,
-//!   [`delivery::related`].
+//!   [`delivery::related`], [`delivery::webhooks`].
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
 //! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side:
@@ -74,4 +74,5 @@ pub mod server;
 pub mod target;
 pub mod telemetry;
 pub mod topic;
+pub mod webhook;
 pub mod wire;

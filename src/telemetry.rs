@@ -10,10 +10,11 @@ use prometheus::{
     core::{Collector, GenericGauge},
 };
 
-use crate::telemetry::connections::Connections;
+use crate::telemetry::{connections::Connections, webhooks::Webhooks};
 
 pub mod connections;
 pub mod trace;
+pub mod webhooks;
 
 /// Seconds of a commit: a lone one takes some 3 ms, a batch under load some tens.
 const COMMIT_BUCKETS: [f64; 12] = [
@@ -31,17 +32,20 @@ pub enum Protocol {
     Grpc,
     /// HTTP, server-sent events.
     Sse,
+    /// HTTP, called by us.
+    Webhook,
 }
 
 impl Protocol {
     /// All of them, by [`Protocol::index`].
-    pub const ALL: [Self; 2] = [Self::Grpc, Self::Sse];
+    pub const ALL: [Self; 3] = [Self::Grpc, Self::Sse, Self::Webhook];
 
     /// Its place in [`Protocol::ALL`].
     pub fn index(self) -> usize {
         match self {
             Self::Grpc => 0,
             Self::Sse => 1,
+            Self::Webhook => 2,
         }
     }
 
@@ -50,6 +54,7 @@ impl Protocol {
         match self {
             Self::Grpc => "grpc",
             Self::Sse => "sse",
+            Self::Webhook => "webhook",
         }
     }
 }
@@ -73,9 +78,11 @@ pub struct Metrics(Arc<Handles>);
 #[derive(Debug)]
 pub struct Handles {
     registry: Registry,
-    protocols: [Counts; 2],
+    protocols: [Counts; 3],
     /// Connections of both listeners.
     pub connections: Connections,
+    /// Webhooks that this node works.
+    pub webhooks: Webhooks,
     /// Reads that the ring answered.
     pub ring_reads: IntCounter,
     /// Reads that had to go to the log, for a reader behind the ring.
@@ -138,6 +145,7 @@ impl Metrics {
         let handles = Handles {
             protocols: new.protocols(),
             connections: Connections::new(&new),
+            webhooks: Webhooks::new(&new),
             ring_reads: new.counter("barid_ring_reads_total", "Reads that the ring answered."),
             log_reads: new.counter(
                 "barid_catch_up_reads_total",
@@ -248,7 +256,7 @@ impl New<'_> {
         self.register(IntGaugeVec::new(Opts::new(name, help), &[label]))
     }
 
-    fn protocols(&self) -> [Counts; 2] {
+    fn protocols(&self) -> [Counts; 3] {
         let label = "protocol";
         let subscribers = self.gauges("barid_subscribers", "Open subscriber streams.", label);
         let deliveries = self.counters(

@@ -3,6 +3,7 @@
 pub mod begin;
 pub mod codec;
 pub mod convert;
+pub mod event;
 pub mod log;
 pub mod ninjs;
 pub mod outbound;

@@ -37,6 +37,7 @@ use crate::{
         article_service_client::ArticleServiceClient, desk_service_client::DeskServiceClient,
         publisher_service_client::PublisherServiceClient,
         subscriber_service_client::SubscriberServiceClient,
+        webhook_service_client::WebhookServiceClient,
     },
     wire::status,
 };
@@ -166,6 +167,11 @@ impl Client {
     /// Whether the node serves.
     pub fn health(&self) -> HealthClient<Channel> {
         HealthClient::new(self.channel.clone())
+    }
+
+    /// Webhooks.
+    pub fn webhooks(&self) -> WebhookServiceClient<Channel> {
+        WebhookServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Administration.

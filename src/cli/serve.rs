@@ -161,6 +161,7 @@ fn options(serve: &Serve, taxonomy: Taxonomy, tls: Option<Tls>) -> anyhow::Resul
         },
         local_reads: serve.local_reads,
         tls,
+        calls: serve.calls,
         limits: Limits {
             connections_max: connections.max,
             per_address_max: connections.per_address_max,

@@ -185,16 +185,46 @@ impl Hub {
         let filter = self.known(filter).await?;
         let filter = granted(&filter, way.permit.scope(), beyond)?;
         let epochs = log.epochs();
+        let (at, gap) = self.begin(start, &filter, &epochs, history_end).await?;
+        let begin = Beginning {
+            at,
+            epochs,
+            history_end,
+            gap,
+        };
+        Ok(Subscription::new(self.clone(), &filter, begin, way))
+    }
+
+    /// The place of a beginning, for whoever keeps it.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub async fn place(&self, start: Start, filter: &Filter) -> Result<Cursor, SubscribeError> {
+        let end = self.log().confirm().await?;
+        let epochs = self.log().epochs();
+        let (at, _) = self.begin(start, filter, &epochs, end).await?;
+        Ok(at)
+    }
+
+    /// Where a stream begins in a log that ends there, and what it can't have.
+    async fn begin(
+        &self,
+        start: Start,
+        filter: &Filter,
+        epochs: &Epochs,
+        history_end: u64,
+    ) -> Result<(Cursor, Option<Gap>), SubscribeError> {
+        let log = self.log();
         let oldest = epochs.cursor(log.retained_from() - 1);
         let retention = |from: Cursor| Gap {
             from,
             to: oldest,
             reason: GapReason::Retention,
         };
-        let (at, gap) = match start {
+        Ok(match start {
             Start::Now => (epochs.cursor(history_end), None),
             Start::Earliest => (oldest, None),
-            Start::After(cursor) => self.after(cursor, &epochs, history_end)?,
+            Start::After(cursor) => self.after(cursor, epochs, history_end)?,
             Start::Since(time) => {
                 let after = log.seq_at(time.unix_nanos()).await? - 1;
                 // What retention took may have been of that time.
@@ -203,17 +233,10 @@ impl Hub {
                 (at, is_cut.then(|| retention(epochs.cursor(0))))
             }
             Start::Last(count) => {
-                let after = self.before_last(&filter, count, history_end).await?;
+                let after = self.before_last(filter, count, history_end).await?;
                 (epochs.cursor(after), None)
             }
-        };
-        let begin = Beginning {
-            at,
-            epochs,
-            history_end,
-            gap,
-        };
-        Ok(Subscription::new(self.clone(), &filter, begin, way))
+        })
     }
 
     /// Where a stream after a cursor begins, and what it can't have.

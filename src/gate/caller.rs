@@ -7,7 +7,7 @@ use crate::{
         audit::{DONE, Entry},
         author::{Author, key_name},
         key::{Role, SecretDigest},
-        partner::Publishing,
+        partner::{PartnerName, Publishing},
         scope::Scope,
     },
     article::Language,
@@ -47,6 +47,25 @@ impl Reader {
         match self {
             Self::Scope(scope) => scope.opens(topics, language),
             Self::Author(author) => author.check_former(owner, topics).is_ok(),
+        }
+    }
+}
+
+/// Whose webhooks a caller manages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stewardship {
+    /// All; beside it whose new ones are unless it says otherwise.
+    All(Option<PartnerName>),
+    /// Those of its own partner.
+    Of(PartnerName),
+}
+
+impl Stewardship {
+    /// Whether it extends to a partner's.
+    pub fn covers(&self, partner: Option<&PartnerName>) -> bool {
+        match self {
+            Self::All(_) => true,
+            Self::Of(own) => partner == Some(own),
         }
     }
 }
@@ -142,6 +161,24 @@ impl Caller {
             None => Ok(Permit::for_anyone()),
             Some(known) => Permit::new(known.clone()),
         }
+    }
+
+    /// Whose webhooks it manages.
+    ///
+    /// # Errors
+    /// Unauthenticated `KEY_MISSING`; forbidden `ROLE_MISSING`.
+    pub fn stewardship(&self) -> Result<Stewardship, Fault> {
+        self.needs(&[Role::Subscriber, Role::Desk])?;
+        let Some(known) = self.known() else {
+            return Ok(Stewardship::All(None));
+        };
+        let own = known.state.partner.name.clone();
+        Ok(match known.state.key.role {
+            Role::Desk => Stewardship::All(Some(own)),
+            Role::Publisher | Role::Subscriber | Role::Monitor | Role::Native => {
+                Stewardship::Of(own)
+            }
+        })
     }
 
     /// That it is of the desk.

@@ -21,6 +21,7 @@ use crate::{
 
 pub mod partner;
 pub mod routing;
+pub mod webhook;
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -57,6 +57,7 @@ pub mod pulse;
 pub mod retain;
 pub mod servers;
 pub mod tail;
+pub mod webhooks;
 
 /// How long one request to the leader may take before it is sent again.
 const API_TIMEOUT: Duration = Duration::from_millis(500);

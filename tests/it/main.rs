@@ -51,3 +51,5 @@ mod tidy;
 mod tls;
 mod tracing;
 mod web;
+mod webhook_schedules;
+mod webhooks;

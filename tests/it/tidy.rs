@@ -8,7 +8,7 @@ use std::{
 /// Groups from left to right; a module may import from groups to its left, and from itself.
 const GROUPS: [&[&str]; 8] = [
     &[
-        "article", "topic", "cursor", "fault", "filter", "access", "target",
+        "article", "topic", "cursor", "fault", "filter", "access", "target", "webhook",
     ],
     &["routing", "telemetry"],
     &["wire"],

@@ -74,6 +74,8 @@ pub struct Connection {
     pub meta: kv::Store,
     /// Partners, their grants and keys.
     pub partners: kv::Store,
+    /// Webhooks and how far they have come.
+    pub webhooks: kv::Store,
     /// Counts connections of the client of commits: what was sent on an earlier one and not
     /// answered never will be.
     pub generation: watch::Receiver<u64>,
@@ -214,6 +216,8 @@ impl Log {
         let meta = bucket(&context, options, (name, "facts about the log"), deadline).await?;
         let name = subject::PARTNERS_BUCKET;
         let partners = bucket(&context, options, (name, "partners"), deadline).await?;
+        let name = subject::WEBHOOKS_BUCKET;
+        let webhooks = bucket(&context, options, (name, "webhooks"), deadline).await?;
         audit_stream(&context, options, deadline).await?;
         let reader = self::stream(&reader, &connect::context(reader.clone()), options).await?;
 
@@ -226,6 +230,7 @@ impl Log {
                 reader,
                 meta,
                 partners,
+                webhooks,
                 generation,
                 reader_generation,
             },
