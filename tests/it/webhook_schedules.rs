@@ -26,10 +26,10 @@ use crate::{
     },
 };
 
-const ROUNDS: u64 = 10;
-const SOAK_ROUNDS: u64 = 400;
-/// Webhooks of a round: five schedules.
-const HOOKS: usize = 5;
+const ROUNDS: u64 = 5;
+const SOAK_ROUNDS: u64 = 200;
+/// Webhooks of a round: ten schedules.
+const HOOKS: usize = 10;
 /// Articles of a round.
 const ARTICLES: usize = 16;
 /// The longest that a round may take: a takeover and some pauses after failures.
@@ -152,12 +152,14 @@ impl World {
             &[200, 200, 200, 200, 200, 200, 200, 500, 429],
             &[200, 200, 200, 200, 200, 200, 200, 404],
         ];
+        let answers = *moods.choose(&mut self.random).unwrap();
+        let delay_ms = *[0, 5, 50].choose(&mut self.random).unwrap();
         let settings = json!({
             "secrets": [self.receiver.secret(name)],
             "publics": webhook.public_keys,
             "format": if format == WebhookFormat::Ninjs { "ninjs" } else { "cloudevents" },
-            "answers": moods.choose(&mut self.random).unwrap(),
-            "delay_ms": [0, 5, 50].choose(&mut self.random).unwrap(),
+            "answers": answers,
+            "delay_ms": delay_ms,
         });
         self.receiver.set(name, &settings);
         Expected {

@@ -467,7 +467,7 @@ async fn partners_and_grants() {
     desk.update("gazette", economy).await;
     // Whatever order the node hears of both in: what is read after the grant is judged by it.
     eventually("the grant is followed", async || {
-        publish(&format!("test:ict {}", receiver.taken("hook").len()), "ict").await;
+        publish(&format!("test:ict-{}", receiver.taken("hook").len()), "ict").await;
         publish("test:economy", "economy").await;
         receiver
             .taken("hook")

@@ -26,7 +26,6 @@ pub struct Taken {
     pub text: Vec<String>,
     /// How many Ed25519 signatures it had.
     pub signatures: usize,
-    pub status: u16,
 }
 
 /// The receiver. Killed when dropped.
