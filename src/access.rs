@@ -5,3 +5,4 @@ pub mod author;
 pub mod key;
 pub mod partner;
 pub mod scope;
+pub mod session;

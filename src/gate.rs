@@ -5,14 +5,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
     num::NonZeroU32,
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, Mutex, OnceLock, RwLock},
     time::{Duration, SystemTime},
 };
 
 use futures_util::{StreamExt as _, pin_mut};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use http::HeaderValue;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until},
@@ -25,11 +25,13 @@ use crate::{
         key::{KeyId, Role, Secret},
         partner::{NativeReader, PartnerName},
         scope::Scope,
+        session::{SESSION_SECONDS, Sealer, Token},
     },
     fault::{Fault, Kind},
     gate::{
         caller::{Caller, Known},
         holder::Holder,
+        proof::{Ends, Proof, Session, Shown},
     },
     wire::log::{
         Log, ReadError,
@@ -40,6 +42,7 @@ use crate::{
 pub mod caller;
 pub mod holder;
 pub mod permit;
+pub mod proof;
 
 /// Pause before the bucket is followed anew.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
@@ -78,6 +81,10 @@ struct Inner {
     noted: Mutex<Option<mpsc::Receiver<Entry>>>,
     /// So that nobody fills the audit by knocking.
     refusals: DefaultDirectRateLimiter,
+    /// Of sessions; there from when the partners are known.
+    sealer: OnceLock<Sealer>,
+    /// When what is open ends by itself.
+    ends: Arc<Ends>,
 }
 
 /// All that is known of partners and keys.
@@ -99,6 +106,8 @@ impl Gate {
             notes,
             noted: Mutex::new(Some(noted)),
             refusals: RateLimiter::direct(Quota::per_second(REFUSALS_PER_SECOND)),
+            sealer: OnceLock::new(),
+            ends: Arc::default(),
         }))
     }
 
@@ -107,45 +116,96 @@ impl Gate {
         self.0.changes.subscribe()
     }
 
-    /// Who shows this `authorization`.
+    /// Who shows this.
     ///
     /// # Errors
-    /// Unauthenticated `KEY_MISSING`, `KEY_INVALID`, `KEY_EXPIRED`, `PARTNER_SUSPENDED`; exhausted
-    /// `RATE_LIMITED`.
-    pub fn admit(
-        &self,
-        authorization: Option<&[u8]>,
-        from: Option<IpAddr>,
-    ) -> Result<Caller, Fault> {
+    /// Unauthenticated `KEY_MISSING`, `KEY_INVALID`, `KEY_EXPIRED`, `PARTNER_SUSPENDED`,
+    /// `SESSION_ENDED`; exhausted `RATE_LIMITED`.
+    pub fn admit(&self, shown: &Shown) -> Result<Caller, Fault> {
         if self.0.policy == Policy::Open {
             return Ok(Caller::Anyone);
         }
-        let secret = bearer(authorization)?;
-        let holder = {
-            let book = self.0.book.read().expect("no panic under this lock");
-            book.holders.get(&secret.id()).cloned()
-        };
-        let Some(holder) = holder else {
-            return Err(unknown_key());
+        let (holder, proof) = match (&shown.authorization, &shown.session) {
+            (Some(value), _) => self.by_secret(value)?,
+            (None, Some(token)) => self.by_session(token)?,
+            (None, None) => return Err(missing()),
         };
         let now = self.now();
-        let (version, digest) = (holder.version(), secret.digest());
-        let state = holder.check(&digest, now)?;
+        let version = holder.version();
+        let state = holder.check(&proof, now)?;
         holder.take_request(&state, now)?;
         Ok(Caller::Known(Known {
             holder,
             state,
             version,
-            digest,
-            from,
+            proof,
+            from: shown.from,
             gate: self.clone(),
         }))
+    }
+
+    fn by_secret(&self, value: &HeaderValue) -> Result<(Arc<Holder>, Proof), Fault> {
+        let secret = bearer(value.as_bytes())?;
+        let holder = self.holder(secret.id()).ok_or_else(unknown_key)?;
+        Ok((holder, Proof::Secret(secret.digest())))
+    }
+
+    fn by_session(&self, token: &str) -> Result<(Arc<Holder>, Proof), Fault> {
+        let token: Token = token.parse().map_err(|_| session_ended())?;
+        let (holder, sealer) = (self.holder(token.key()), self.0.sealer.get());
+        let (holder, sealer) = holder.zip(sealer).ok_or_else(session_ended)?;
+        let state = holder.state();
+        let mut digests = state.key.secrets.iter().map(|kept| kept.digest);
+        let digest = digests.find(|digest| sealer.fits(&token, digest));
+        let session = Session {
+            digest: digest.ok_or_else(session_ended)?,
+            expires: token.expires(),
+            csrf: sealer.csrf(&token),
+        };
+        Ok((holder, Proof::Session(Arc::new(session))))
+    }
+
+    /// Begins a session for whoever has shown a key's secret: its token, and the caller in it.
+    ///
+    /// # Errors
+    /// A precondition `KEYS_NOT_ASKED`, on a node where a session would change nothing;
+    /// unauthenticated `KEY_MISSING`.
+    pub fn begin_session(&self, caller: &Caller) -> Result<(Token, Caller), Fault> {
+        let known = match caller {
+            Caller::Anyone => {
+                let message = "this node asks nobody for a key; go on without one";
+                return Err(Fault::new(Kind::Precondition, "KEYS_NOT_ASKED", message));
+            }
+            Caller::Local => return Err(missing()),
+            Caller::Known(known) => known,
+        };
+        let sealer = self.0.sealer.get().ok_or_else(missing)?;
+        let digest = *known.proof.digest();
+        let expires = self.now() + SESSION_SECONDS;
+        let token = sealer.seal(known.holder.id(), &digest, expires, rand::random());
+        let session = Session {
+            digest,
+            expires,
+            csrf: sealer.csrf(&token),
+        };
+        caller.note("session.begin", "");
+        let proof = Proof::Session(Arc::new(session));
+        let known = Known {
+            proof,
+            ..known.clone()
+        };
+        Ok((token, Caller::Known(known)))
     }
 
     /// The key of that id, if it is known.
     pub fn holder(&self, id: KeyId) -> Option<Arc<Holder>> {
         let book = self.0.book.read().expect("no panic under this lock");
         book.holders.get(&id).cloned()
+    }
+
+    /// When what is open ends by itself.
+    fn ends(&self) -> &Arc<Ends> {
+        &self.0.ends
     }
 
     /// All partners, by name.
@@ -234,6 +294,10 @@ impl Gate {
     }
 
     async fn follow_once(&self, log: &Log) -> Result<(), ReadError> {
+        if self.0.policy == Policy::Keys && self.0.sealer.get().is_none() {
+            let sealer = Sealer::new(&log.session_secret().await?);
+            self.0.sealer.get_or_init(|| sealer);
+        }
         let changes = log.follow_partners().await?;
         pin_mut!(changes);
         let mut is_caught_up = false;
@@ -293,18 +357,22 @@ impl Gate {
     }
 
     /// Notes a call of a path that was refused; at most 20 a second are noted.
-    pub fn refused(&self, shown: Option<&[u8]>, from: Option<IpAddr>, path: &str, reason: &str) {
+    pub fn refused(&self, shown: &Shown, path: &str, reason: &str) {
         if self.0.policy == Policy::Open || self.0.refusals.check().is_err() {
             return;
         }
-        let key = bearer(shown).ok().map(|secret| secret.id());
+        let key = match (&shown.authorization, &shown.session) {
+            (Some(value), _) => bearer(value.as_bytes()).ok().map(|secret| secret.id()),
+            (None, Some(token)) => token.parse().ok().map(|token: Token| token.key()),
+            (None, None) => None,
+        };
         let partner = key.and_then(|id| self.holder(id));
         self.note(Entry {
             key: key.map(|id| id.to_string()).unwrap_or_default(),
             partner: partner
                 .map(|holder| holder.partner().to_string())
                 .unwrap_or_default(),
-            from,
+            from: shown.from,
             action: path.to_owned(),
             target: String::new(),
             outcome: reason.to_owned(),
@@ -347,7 +415,7 @@ impl Gate {
                 let holders = book.holders.values();
                 holders.filter(|holder| holder.lapse(last, now)).count()
             };
-            if expired > 0 {
+            if expired > 0 || self.0.ends.any(last, now) {
                 self.changed();
             }
             last = now;
@@ -364,8 +432,7 @@ pub fn seconds(time: SystemTime) -> i64 {
 }
 
 /// The key that an `authorization` shows (RFC 6750 section 2.1).
-fn bearer(authorization: Option<&[u8]>) -> Result<Secret, Fault> {
-    let value = authorization.ok_or_else(missing)?;
+fn bearer(value: &[u8]) -> Result<Secret, Fault> {
     let invalid = |message: String| Fault::new(Kind::Unauthenticated, "KEY_INVALID", message);
     let text = std::str::from_utf8(value).unwrap_or_default();
     let shown = match text.split_once(' ') {
@@ -381,6 +448,12 @@ fn bearer(authorization: Option<&[u8]>) -> Result<Secret, Fault> {
 fn missing() -> Fault {
     let message = "no key was shown; send one as `authorization: Bearer <key>`";
     Fault::new(Kind::Unauthenticated, "KEY_MISSING", message)
+}
+
+/// One answer for a session that never was, that is over, and whose key is none any more.
+fn session_ended() -> Fault {
+    let message = "this session has ended; begin another with a key";
+    Fault::new(Kind::Unauthenticated, "SESSION_ENDED", message)
 }
 
 /// One answer for a key that never was, that is revoked, and that has another secret.

@@ -13,6 +13,7 @@ use crate::{
     article::{
         Action, Article, ArticleId, BodyType, Revision, Routing, Submission, Urgencies, Urgency,
     },
+    recipient::trail::Trail,
     routing::{
         self,
         findings::Findings,
@@ -339,6 +340,13 @@ impl Ingest {
             tracing::debug!(article = %submission.article_id, "routed to general");
         }
         let urgency = article.urgency.unwrap_or(Urgency::DEFAULT);
+        let urgencies_ever = head
+            .map_or(Urgencies::default(), |head| head.urgencies_ever)
+            .with(urgency);
+        let trail = match head {
+            None => Some(Trail::first(route.topics.len(), urgencies_ever)),
+            Some(head) => head.next_trail(&route.topics, urgencies_ever),
+        };
         let uri = article.uri.clone();
         let encoded = convert::article_to_proto(submission.article_id, article);
         let record = Record {
@@ -357,13 +365,12 @@ impl Ingest {
             ),
             published_at,
             routed_at: time_of(self.now()),
-            urgencies_ever: head
-                .map_or(Urgencies::default(), |head| head.urgencies_ever)
-                .with(urgency),
+            urgencies_ever,
             uri,
             prior_revision_seq: head.map_or(0, |head| head.seq),
             routing: submission.routing,
             traceparent: submission.traceparent.clone(),
+            trail,
         };
         Ok(Plan::Append(Box::new(Draft {
             record,

@@ -4,11 +4,12 @@
 //! # Map
 //! Each group imports only from groups to its left:
 //!
-//! `article topic cursor fault filter access target webhook < routing telemetry < wire < gate < ingest delivery desk <
-//! config < server < cli`
+//! `article topic cursor fault filter access recipient target webhook < routing telemetry < wire < gate <
+//! ingest delivery desk < config < server < cli`
 //!
-//! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`], [`access`], [`target`],
-//!   [`webhook`]: the words of the domain, their limits, and no I/O.
+//! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`], [`access`], [`recipient`],
+//!   [`target`], [`webhook`]: the words of the domain, their limits, and no I/O. [`recipient`] keeps
+//!   what somebody was sent, so that corrections and kills follow it.
 //! - [`routing`]: article and taxonomy to topics, a pure function. [`routing::source`] reads a
 //!   taxonomy file, [`routing::words`] and [`routing::phrases`] find its phrases in a text,
 //!   [`routing::findings`] counts points, [`routing::explain`] says why.
@@ -69,6 +70,7 @@ pub mod fault;
 pub mod filter;
 pub mod gate;
 pub mod ingest;
+pub mod recipient;
 pub mod routing;
 pub mod server;
 pub mod target;

@@ -155,6 +155,13 @@ impl fmt::Debug for Secret {
 #[serde(try_from = "String", into = "String")]
 pub struct SecretDigest([u8; 32]);
 
+impl SecretDigest {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 impl PartialEq for SecretDigest {
     /// In a time that tells nothing of where they differ.
     fn eq(&self, other: &Self) -> bool {

@@ -25,9 +25,10 @@ use crate::{
     delivery::{
         hub::Hub,
         webhooks::{
+            keeping::Seen,
             lanes::Lanes,
             nodes::{BEAT, LEASE, Nodes},
-            worker::{Seen, Worker},
+            worker::Worker,
         },
     },
     gate::Gate,
@@ -42,6 +43,7 @@ use crate::{
 };
 
 pub mod grpc;
+mod keeping;
 pub mod lanes;
 pub mod nodes;
 pub mod owners;

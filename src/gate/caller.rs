@@ -6,7 +6,7 @@ use crate::{
     access::{
         audit::{DONE, Entry},
         author::{Author, key_name},
-        key::{Role, SecretDigest},
+        key::Role,
         partner::{PartnerName, Publishing},
         scope::Scope,
     },
@@ -17,6 +17,7 @@ use crate::{
         holder::{Holder, State},
         missing,
         permit::Permit,
+        proof::{End, Proof, Session},
     },
     topic::Topic,
 };
@@ -79,8 +80,8 @@ pub struct Known {
     pub state: Arc<State>,
     /// Which state that was.
     pub version: u64,
-    /// The secret that was shown.
-    pub digest: SecretDigest,
+    /// What was shown.
+    pub proof: Proof,
     /// From where it was shown.
     pub from: Option<IpAddr>,
     /// Knows what the key may do later.
@@ -104,7 +105,8 @@ impl Caller {
         key_name(self.known().map(|known| known.state.key.id))
     }
 
-    fn known(&self) -> Option<&Known> {
+    /// Whose key was shown; none on a node, or to one, that needs none.
+    pub fn known(&self) -> Option<&Known> {
         match self {
             Self::Known(known) => Some(known),
             Self::Anyone | Self::Local => None,
@@ -149,6 +151,14 @@ impl Caller {
                 known.author().map(Reader::Author)
             }
             Some(_) | None => self.scope().map(Reader::Scope),
+        }
+    }
+
+    /// The session that it is made in, if it is.
+    pub fn session(&self) -> Option<&Session> {
+        match self.known().map(|known| &known.proof) {
+            Some(Proof::Session(session)) => Some(session),
+            Some(Proof::Secret(_)) | None => None,
         }
     }
 
@@ -206,9 +216,7 @@ impl Caller {
     /// Unauthenticated, if the key is none any more.
     pub fn again(&self) -> Result<Self, Fault> {
         match self {
-            Self::Known(known) if known.holder.version() != known.version => {
-                known.again().map(Self::Known)
-            }
+            Self::Known(known) if known.is_new() => known.again().map(Self::Known),
             Self::Known(_) | Self::Anyone | Self::Local => Ok(self.clone()),
         }
     }
@@ -218,6 +226,7 @@ impl Caller {
         let Some(known) = self.known() else {
             return std::future::pending().await;
         };
+        let _end = known.end();
         let mut changes = known.gate.changes();
         // The sender lives as long as the gate.
         while self.again().is_ok() && changes.changed().await.is_ok() {}
@@ -287,14 +296,40 @@ impl Known {
         }
     }
 
-    /// The same secret as of now.
+    /// Whether [`Known::again`] has something to look at: one comparison, and for what ends by
+    /// itself a look at the clock.
+    pub fn is_new(&self) -> bool {
+        let is_over = |end| end <= self.now();
+        self.holder.version() != self.version || self.proof.expires().is_some_and(is_over)
+    }
+
+    /// When it ends: by itself, with its secret, or with its key; in seconds from 1970.
+    pub fn expires(&self) -> Option<i64> {
+        let key = &self.state.key;
+        let own = key
+            .secrets
+            .iter()
+            .filter(|kept| kept.digest == *self.proof.digest());
+        let secret = own.filter_map(|kept| kept.expires).max();
+        [self.proof.expires(), key.expires, secret]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Has the gate tell of a change when it ends by itself, as long as this is held.
+    pub fn end(&self) -> Option<End> {
+        self.proof.expires().map(|at| self.gate.ends().count(at))
+    }
+
+    /// The same as of now.
     ///
     /// # Errors
     /// Unauthenticated, if it lets nobody in any more.
     pub fn again(&self) -> Result<Self, Fault> {
         // The version first: what changes after it is looked at again.
         let version = self.holder.version();
-        let state = self.holder.check(&self.digest, self.now())?;
+        let state = self.holder.check(&self.proof, self.now())?;
         Ok(Self {
             state,
             version,

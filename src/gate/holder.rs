@@ -16,11 +16,11 @@ use governor::{
 
 use crate::{
     access::{
-        key::{KeyId, SecretDigest},
+        key::KeyId,
         partner::{Key, Limits, Partner, PartnerName},
     },
     fault::{Fault, Kind},
-    gate::unknown_key,
+    gate::{proof::Proof, session_ended, unknown_key},
 };
 
 /// Seconds of a day of UTC.
@@ -197,14 +197,18 @@ impl Holder {
         is_over
     }
 
-    /// Whether this secret lets somebody in now.
+    /// Whether this lets somebody in now.
     ///
     /// # Errors
     /// Unauthenticated, with what is wrong.
-    pub fn check(&self, digest: &SecretDigest, now: i64) -> Result<Arc<State>, Fault> {
+    pub fn check(&self, proof: &Proof, now: i64) -> Result<Arc<State>, Fault> {
         let state = self.state();
-        if state.is_ended || !state.key.opens(digest, now) {
-            return Err(unknown_key());
+        let is_over = proof.expires().is_some_and(|end| end <= now);
+        if is_over || state.is_ended || !state.key.opens(proof.digest(), now) {
+            return Err(match proof {
+                Proof::Secret(_) => unknown_key(),
+                Proof::Session(_) => session_ended(),
+            });
         }
         if state.key.is_expired(now) {
             let message = "this key has expired; ask for a new one";

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     access::{key::KeyId, scope::Scope},
     fault::Fault,
-    gate::caller::Known,
+    gate::{caller::Known, proof::End},
 };
 
 /// The right to one open stream; given back when dropped.
@@ -13,6 +13,8 @@ use crate::{
 pub struct Permit {
     known: Option<Known>,
     scope: Arc<Scope>,
+    /// So that it is looked at when it ends by itself.
+    _end: Option<End>,
 }
 
 impl Permit {
@@ -21,13 +23,18 @@ impl Permit {
         Self {
             known: None,
             scope: Arc::default(),
+            _end: None,
         }
     }
 
     /// For what goes out on a partner's right and not on a key's: whoever sends it looks at the right
     /// itself.
     pub fn over(scope: Arc<Scope>) -> Self {
-        Self { known: None, scope }
+        Self {
+            known: None,
+            scope,
+            _end: None,
+        }
     }
 
     /// Takes the place of a stream.
@@ -38,6 +45,7 @@ impl Permit {
         let scope = known.scope()?;
         known.holder.take_stream(&known.state)?;
         Ok(Self {
+            _end: known.end(),
             known: Some(known),
             scope,
         })
@@ -57,7 +65,7 @@ impl Permit {
         let Some(known) = &mut self.known else {
             return Ok(());
         };
-        if known.holder.version() == known.version {
+        if !known.is_new() {
             return Ok(());
         }
         *known = known.again()?;
@@ -72,7 +80,7 @@ impl Permit {
     /// Whether [`Permit::stands`] has something to look at.
     pub fn is_new(&self) -> bool {
         let known = self.known.as_ref();
-        known.is_some_and(|known| known.holder.version() != known.version)
+        known.is_some_and(Known::is_new)
     }
 
     /// Counts what goes out.

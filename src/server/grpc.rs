@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, header::AUTHORIZATION};
+use http::header::AUTHORIZATION;
 use hyper::{
     Request, Response, body::Incoming, rt::Executor, server::conn::http2, service::service_fn,
 };
@@ -25,7 +25,7 @@ use tower_service::Service as _;
 
 use crate::{
     fault::Fault,
-    gate::Gate,
+    gate::{Gate, proof::Shown},
     server::{
         grpc::activity::{Activity, Answer, Call, answered},
         incoming::{Arrival, Entrance, Opened},
@@ -207,15 +207,18 @@ async fn answer(
     asker: Asker,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
-    let shown = request.headers().get(AUTHORIZATION).cloned();
+    let shown = Shown {
+        authorization: request.headers().get(AUTHORIZATION).cloned(),
+        session: None,
+        from: Some(asker.from),
+    };
     let path = request.uri().path().to_owned();
-    let answer = match asker.admitted(request) {
+    let answer = match asker.admitted(request, &shown) {
         Ok(request) => answered(routes.call(request.map(Body::new)).await),
         Err(fault) => status(&fault).into_http(),
     };
     if let Some(reason) = why_refused(&answer) {
-        let shown = shown.as_ref().map(HeaderValue::as_bytes);
-        asker.gate.refused(shown, Some(asker.from), &path, &reason);
+        asker.gate.refused(&shown, &path, &reason);
     }
     Ok(call.answer(answer))
 }
@@ -231,14 +234,17 @@ struct Asker {
 impl Asker {
     /// A request with its caller, and without the key: no service sees that. Health and reflection
     /// are everybody's.
-    fn admitted(&self, mut request: Request<Incoming>) -> Result<Request<Incoming>, Fault> {
-        let shown = request.headers_mut().remove(AUTHORIZATION);
+    fn admitted(
+        &self,
+        mut request: Request<Incoming>,
+        shown: &Shown,
+    ) -> Result<Request<Incoming>, Fault> {
+        request.headers_mut().remove(AUTHORIZATION);
         if let Some(certificate) = self.certificate {
             request.extensions_mut().insert(certificate);
         }
         if request.uri().path().starts_with(OURS) {
-            let shown = shown.as_ref().map(HeaderValue::as_bytes);
-            let caller = self.gate.admit(shown, Some(self.from))?;
+            let caller = self.gate.admit(shown)?;
             request.extensions_mut().insert(caller);
         }
         Ok(request)

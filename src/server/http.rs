@@ -11,7 +11,7 @@ use std::{
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
@@ -47,16 +47,21 @@ use crate::{
 pub mod admission;
 pub mod answer;
 pub mod articles;
+pub mod body;
 pub mod conditional;
+pub mod cookie;
 pub mod dashboard;
 pub mod events;
 pub mod feeds;
+pub mod form;
 pub mod openapi;
 pub mod operate;
+pub mod origin;
 pub mod patient;
 pub mod publish;
 pub mod related;
 pub mod router;
+pub mod session;
 pub mod stream;
 pub mod topics;
 
@@ -140,7 +145,7 @@ impl Web {
             hub: parts.hub,
             publisher: parts.publisher,
             desk: parts.desk,
-            body_room: Arc::new(Semaphore::new(publish::ROOM_BYTES_MAX)),
+            body_room: Arc::new(Semaphore::new(body::ROOM_BYTES_MAX)),
             clock: parts.clock,
             phase: parts.phase,
             gate: parts.gate,
@@ -232,7 +237,8 @@ impl Web {
                 if let Some(certificate) = certificate {
                     asked.extensions.insert(certificate);
                 }
-                self.open(asked, from, end.clone()).await
+                let end = end.clone();
+                self.open(asked, Connection { end, from, scheme }).await
             }
             None => None,
         };
@@ -254,15 +260,13 @@ impl Web {
     }
 
     /// The stream that is asked for; none if there is anything to say against it.
-    async fn open(
-        &self,
-        asked: Asked,
-        from: Option<IpAddr>,
-        end: CancellationToken,
-    ) -> Option<Events> {
-        // Whoever is not let in hears why from the router.
-        let caller = self.admit(&asked.headers, from).ok()?;
+    async fn open(&self, asked: Asked, connection: Connection) -> Option<Events> {
         let query = asked.query.as_deref();
+        let by = (&Method::GET, STREAM, query);
+        // Whoever is not let in hears why from the router.
+        let by = admission::Asked::by(by, &asked.headers, Some(&connection));
+        let caller = self.admit(&by).ok()?;
+        let end = connection.end;
         let opened = Events::open(&self.hub, query, &asked.headers, &caller, end);
         opened.await.ok()
     }

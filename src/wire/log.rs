@@ -56,6 +56,7 @@ pub mod partners;
 pub mod pulse;
 pub mod retain;
 pub mod servers;
+pub mod sessions;
 pub mod tail;
 pub mod webhooks;
 

@@ -10,6 +10,7 @@ use crate::{
     article::{
         Action, ArticleId, Language, RequestId, Revision, Routing, Time, Urgencies, Urgency,
     },
+    recipient::trail::{Steps, Trail},
     topic::Topic,
     wire::{
         convert,
@@ -54,6 +55,9 @@ pub struct Record {
     pub owner: String,
     /// W3C trace context of the publish that made it, or empty.
     pub traceparent: String,
+    /// What it knows of the revisions before it; none if it was written by a release that kept
+    /// nothing of the kind.
+    pub trail: Option<Trail>,
 }
 
 /// What filters and later revisions need of an encoded article.
@@ -107,6 +111,7 @@ pub enum RecordError {
 impl Record {
     /// The bytes that the log stores.
     pub fn encode(&self) -> Bytes {
+        let steps = self.trail.as_ref().map(Trail::steps).unwrap_or_default();
         let record = stored::ArticleRecord {
             article_id: Bytes::copy_from_slice(self.article_id.as_bytes()),
             revision: self.revision.get(),
@@ -129,6 +134,9 @@ impl Record {
             .into(),
             traceparent: self.traceparent.clone(),
             owner: self.owner.clone(),
+            earlier_steps: steps.earlier,
+            topic_steps: steps.topics,
+            urgency_steps: steps.urgencies,
         };
         record.encode_to_vec().into()
     }
@@ -139,7 +147,16 @@ impl Record {
     /// [`RecordError`] for bytes that no release of Barid wrote.
     pub fn decode(bytes: Bytes) -> Result<Self, RecordError> {
         let record = stored::ArticleRecord::decode(bytes)?;
+        let urgencies_ever = Urgencies::from_bits(record.urgencies_ever);
+        let steps = Steps {
+            earlier: record.earlier_steps,
+            topics: record.topic_steps,
+            urgencies: record.urgency_steps,
+        };
+        let (prior, topic_count) = (record.prior_revision_seq, record.topics.len());
+        let trail = Trail::read(&steps, prior, record.revision, topic_count, urgencies_ever);
         Ok(Self {
+            trail,
             article_id: ArticleId::new(uuid(&record.article_id, "article_id")?),
             revision: Revision::new(record.revision).ok_or(RecordError::Field("revision"))?,
             action: convert::action_from_proto(record.action)
@@ -154,9 +171,9 @@ impl Record {
                 .ok_or(RecordError::Field("published_at"))?,
             routed_at: convert::time(record.routed_at.as_ref())
                 .ok_or(RecordError::Field("routed_at"))?,
-            urgencies_ever: Urgencies::from_bits(record.urgencies_ever),
+            urgencies_ever,
             uri: record.uri,
-            prior_revision_seq: record.prior_revision_seq,
+            prior_revision_seq: prior,
             routing: match proto::Routing::try_from(record.routing) {
                 Ok(proto::Routing::Unspecified | proto::Routing::Inferred) => Routing::Inferred,
                 Ok(proto::Routing::Stated) => Routing::Stated,

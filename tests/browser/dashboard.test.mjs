@@ -1,13 +1,10 @@
 // The dashboard as editors see it, in a real browser.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { article, body, browser, Node, watched } from "./harness.mjs";
+import { article, assertAccessible, body, browser, Node, watched } from "./harness.mjs";
 
-const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 // Where screenshots go, if they are wanted.
 const SHOTS = process.env.BROWSER_SHOTS;
 
@@ -33,23 +30,6 @@ const row = (page, text) => page.locator("#stories > li", { hasText: text });
 
 async function shot(page, name) {
   if (SHOTS) await page.screenshot({ path: join(SHOTS, `${name}.png`) });
-}
-
-// axe in a world of its own, which the page's policy does not bind.
-async function assertAccessible(page, what) {
-  const session = await page.context().newCDPSession(page);
-  const { frameTree } = await session.send("Page.getFrameTree");
-  const world = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id });
-  const run = (expression) =>
-    session.send("Runtime.evaluate", {
-      expression, contextId: world.executionContextId, awaitPromise: true, returnByValue: true,
-    });
-  await run(AXE);
-  const { result } = await run("axe.run().then((found) => JSON.stringify([found.violations, found.passes.length]))");
-  const [violations, passes] = JSON.parse(result.value);
-  assert.ok(passes > 15, `axe looked at too little of ${what}: ${passes}`);
-  const told = violations.map(({ id, impact, nodes }) => ({ id, impact, at: nodes.map((one) => one.html) }));
-  assert.deepEqual(told, [], what);
 }
 
 test("news appears within a second of publishing", async () => {

@@ -1,8 +1,10 @@
 // A node of Barid on free ports, and a browser before it.
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -14,6 +16,7 @@ const need = (name) => {
   return value;
 };
 
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 // The longest that anything may take which must come.
 export const LIMIT = 20_000;
 
@@ -22,8 +25,9 @@ export class Node {
   #count = 0;
   #listen = { grpc: "127.0.0.1:0", http: "127.0.0.1:0", nats: "127.0.0.1:0" };
 
-  static async start() {
+  static async start({ withKeys = false } = {}) {
     const node = new Node();
+    node.withKeys = withKeys;
     node.folder = await mkdtemp(join(tmpdir(), "barid-browser-"));
     await node.#serve();
     return node;
@@ -38,7 +42,8 @@ export class Node {
   }
 
   async #serve() {
-    const args = ["serve", "--danger-without-keys", "--output", "json", "--log", "error", "--drain", "100ms"];
+    const args = ["serve", "--output", "json", "--log", "error", "--drain", "100ms"];
+    if (!this.withKeys) args.push("--danger-without-keys");
     args.push("--data-dir", join(this.folder, "data"), "--nats-server", need("BARID_TEST_NATS_SERVER"));
     for (const [key, address] of Object.entries(this.#listen)) args.push(`--${key}-listen`, address);
     this.#child = this.#spawn(args);
@@ -83,7 +88,8 @@ export class Node {
   async publish(...articles) {
     const file = join(this.folder, `${this.#count++}.jsonl`);
     await writeFile(file, articles.map((article) => JSON.stringify(article)).join("\n"));
-    await this.run("publish", "--server", `http://${this.#listen.grpc}`, file);
+    const keys = this.withKeys ? ["--key-file", join(this.folder, "data/keys")] : [];
+    await this.run("publish", "--server", `http://${this.#listen.grpc}`, ...keys, file);
   }
 
   async amend(command, uri, note, article) {
@@ -130,4 +136,21 @@ export function article(uri, headline, rest = {}) {
 
 export function body(text, contentType = "text/plain") {
   return { bodies: [{ contentType, value: text }] };
+}
+
+// axe in a world of its own, which the page's policy does not bind.
+export async function assertAccessible(page, what) {
+  const session = await page.context().newCDPSession(page);
+  const { frameTree } = await session.send("Page.getFrameTree");
+  const world = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id });
+  const run = (expression) =>
+    session.send("Runtime.evaluate", {
+      expression, contextId: world.executionContextId, awaitPromise: true, returnByValue: true,
+    });
+  await run(AXE);
+  const { result } = await run("axe.run().then((found) => JSON.stringify([found.violations, found.passes.length]))");
+  const [violations, passes] = JSON.parse(result.value);
+  assert.ok(passes > 15, `axe looked at too little of ${what}: ${passes}`);
+  const told = violations.map(({ id, impact, nodes }) => ({ id, impact, at: nodes.map((one) => one.html) }));
+  assert.deepEqual(told, [], what);
 }

@@ -51,7 +51,7 @@ const CALLS: [(&str, &str); 31] = [
     ("WebhookService/DropParked", "sd"),
 ];
 /// Who may get each path; `*` is everybody, also without a key.
-const PATHS: [(&str, &str); 12] = [
+const PATHS: [(&str, &str); 13] = [
     // A subscriber of the whole wire may, and this one is of ict.
     ("/", "d"),
     ("/v1/articles/{id}/related", "psd"),
@@ -60,6 +60,7 @@ const PATHS: [(&str, &str); 12] = [
     ("/v1/articles/{id}", "psd"),
     ("/v1/articles/{id}/revisions", "psd"),
     ("/v1/topics", "psdm"),
+    ("/v1/session", "psdm"),
     ("/feeds/{feed}", "sd"),
     ("/openapi.json", "*"),
     ("/metrics", "dm"),

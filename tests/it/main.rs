@@ -45,6 +45,7 @@ mod reading;
 mod related;
 mod retention;
 mod routing;
+mod sessions;
 mod sse;
 mod subscribing;
 mod tidy;

@@ -384,6 +384,7 @@ fn group(uri: &str) -> Vec<Part> {
         routing: 0,
         traceparent: String::new(),
         owner: String::new(),
+        ..ArticleRecord::default()
     };
     let mut record = record.encode_to_vec();
     let unknown = "a field of a later release".to_owned();

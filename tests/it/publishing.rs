@@ -809,6 +809,7 @@ async fn an_article_has_at_most_64_topics() {
         routing: Routing::Inferred,
         traceparent: String::new(),
         owner: String::new(),
+        trail: None,
     };
     let context = Context {
         head_seq: 0,

@@ -8,7 +8,15 @@ use std::{
 /// Groups from left to right; a module may import from groups to its left, and from itself.
 const GROUPS: [&[&str]; 8] = [
     &[
-        "article", "topic", "cursor", "fault", "filter", "access", "target", "webhook",
+        "article",
+        "topic",
+        "cursor",
+        "fault",
+        "filter",
+        "access",
+        "recipient",
+        "target",
+        "webhook",
     ],
     &["routing", "telemetry"],
     &["wire"],

@@ -268,5 +268,5 @@ async fn webhooks_over_crashes() {
     for number in 0..rounds {
         world.round(number).await;
     }
-    println!("{:?} in {:?}", world.sums, begun.elapsed());
+    eprintln!("{:?} in {:?}", world.sums, begun.elapsed());
 }

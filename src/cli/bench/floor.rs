@@ -144,6 +144,7 @@ impl Floor {
             routing: Routing::Inferred,
             traceparent: String::new(),
             owner: String::new(),
+            trail: None,
         };
         let context = Context {
             head_seq: 0,

@@ -62,6 +62,7 @@ fn entry(seq: u64, sample: &Sample) -> Arc<Entry> {
         routing: Routing::Inferred,
         traceparent: String::new(),
         owner: String::new(),
+        trail: None,
     };
     let stored = Stored {
         seq,

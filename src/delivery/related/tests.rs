@@ -46,6 +46,7 @@ fn profile(seconds: u32, article: proto::Article) -> Profile {
         routing: Routing::Inferred,
         traceparent: String::new(),
         owner: String::new(),
+        trail: None,
     };
     let stored = Stored {
         seq: seconds.into(),

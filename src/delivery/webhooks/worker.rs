@@ -1,13 +1,6 @@
 //! Worker: sends one webhook its deliveries, in order, one at a time.
 
-use std::{
-    future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use rand::RngExt as _;
 use serde::Serialize;
@@ -23,7 +16,7 @@ use crate::{
     delivery::{
         start::Beyond,
         subscription::{Gap, Output, Subscription, Way},
-        webhooks::{Webhooks, sending::Message},
+        webhooks::{Webhooks, keeping::Seen, sending::Message},
     },
     gate::permit::Permit,
     telemetry::{Protocol, webhooks::Outcome},
@@ -39,38 +32,8 @@ use crate::{
 
 /// Pause before a claim, a read or a stream is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Pause before progress that is not kept is kept again.
-const SAVE_PAUSE: Duration = Duration::from_millis(100);
-/// How long what has been sent already may still be kept after a stop.
-const LAST_SAVE: Duration = Duration::from_secs(2);
 /// After how long a place without deliveries is kept: retention must not overtake it.
 const PASS_EVERY: Duration = Duration::from_secs(60);
-
-/// What is seen of a worker from outside.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    parked: AtomicU32,
-    recalls: AtomicU32,
-    is_failing: AtomicBool,
-}
-
-impl Seen {
-    /// Parked news, parked recalls, and whether what comes next has failed.
-    pub(super) fn read(&self) -> (u32, u32, bool) {
-        (
-            self.parked.load(Ordering::Relaxed),
-            self.recalls.load(Ordering::Relaxed),
-            self.is_failing.load(Ordering::Relaxed),
-        )
-    }
-
-    pub(super) fn parks(&self, parked: &ParkedList) {
-        let recalls = u32::try_from(parked.recall_count()).unwrap_or(u32::MAX);
-        let all = u32::try_from(parked.0.len()).unwrap_or(u32::MAX);
-        self.recalls.store(recalls, Ordering::Relaxed);
-        self.parked.store(all - recalls, Ordering::Relaxed);
-    }
-}
 
 /// Why a worker ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,13 +60,13 @@ pub(super) struct Worker {
     pub(super) webhook: watch::Receiver<Arc<Webhook>>,
     lease: watch::Receiver<Instant>,
     grants: watch::Receiver<u64>,
-    stop: CancellationToken,
-    seen: Arc<Seen>,
+    pub(super) stop: CancellationToken,
+    pub(super) seen: Arc<Seen>,
     pub(super) progress: Kept<Progress>,
     pub(super) parked: Kept<ParkedList>,
     /// Whether the last call took long.
     pub(super) was_slow: bool,
-    kept_at: Instant,
+    pub(super) kept_at: Instant,
 }
 
 /// What a gap says.
@@ -437,9 +400,7 @@ impl Worker {
     ) -> Result<Next, Halt> {
         let failing = self.progress.value.failing_at(cursor);
         let next = failing.map(|failing| failing.next);
-        self.seen
-            .is_failing
-            .store(next.is_some(), Ordering::Relaxed);
+        self.seen.fails(next.is_some());
         loop {
             let wait = next.map_or(0, |next| next - self.webhooks.now());
             // The clock may have been set: never longer than what is asked for at most.
@@ -536,81 +497,6 @@ impl Worker {
             next: now.saturating_add(pause),
             reason,
         });
-    }
-
-    /// Keeps how far it has come, before anything else is sent. What has been sent is sent, so it is
-    /// tried for as long as nobody else has taken over.
-    pub(super) async fn save(&mut self) -> Result<(), Halt> {
-        let id = self.webhook.borrow().id;
-        let log = self.webhooks.log().clone();
-        let stop = self.stop.clone();
-        let saved = async {
-            loop {
-                let (value, revision) = (&self.progress.value, self.progress.revision);
-                match log.put_progress(id, value, revision).await {
-                    Ok(Some(revision)) => break Ok(revision),
-                    Ok(None) => {
-                        // An earlier try may have been kept without an answer.
-                        if let Ok(kept) = log.progress(id).await {
-                            let own = kept.filter(|kept| kept.value == *value);
-                            break own.map(|own| own.revision).ok_or(Halt::Lost);
-                        }
-                    }
-                    Err(error) => {
-                        tracing::debug!(webhook = %id, %error, "progress is not kept; trying again");
-                    }
-                }
-                sleep(SAVE_PAUSE).await;
-            }
-        };
-        let given_up = async {
-            stop.cancelled().await;
-            sleep(LAST_SAVE).await;
-        };
-        let revision = tokio::select! {
-            biased;
-            saved = saved => saved?,
-            // Sent again by whoever takes over: at least once.
-            () = given_up => return Err(Halt::Stopped),
-        };
-        self.progress.revision = revision;
-        self.kept_at = Instant::now();
-        Ok(())
-    }
-
-    /// Changes what is parked, over changes by the webhook's owner.
-    pub(super) async fn change_parked(
-        &mut self,
-        change: impl Fn(&mut ParkedList),
-    ) -> Result<(), Halt> {
-        let id = self.webhook.borrow().id;
-        let log = self.webhooks.log().clone();
-        loop {
-            let read = log.parked(id).await;
-            let done = match read {
-                Ok(mut parked) => {
-                    change(&mut parked.value);
-                    let kept = log.put_parked(id, &parked.value, parked.revision).await;
-                    kept.map(|kept| kept.map(|revision| (parked.value, revision)))
-                }
-                Err(error) => Err(error),
-            };
-            match done {
-                Ok(Some((value, revision))) => {
-                    self.seen.parks(&value);
-                    self.parked = Kept { value, revision };
-                    return Ok(());
-                }
-                Ok(None) => {}
-                Err(error) => tracing::debug!(webhook = %id, %error, "can't park; trying again"),
-            }
-            tokio::select! {
-                biased;
-                halt = self.halted() => return Err(halt),
-                // A pause that is dropped has done nothing.
-                () = sleep(SAVE_PAUSE) => {}
-            }
-        }
     }
 }
 

@@ -2,12 +2,12 @@
 //! first of them live. `/desk/…` are its parts.
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{Path, RawQuery, Request, State, rejection::PathRejection},
     middleware::{Next, from_fn},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{get, post},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
@@ -21,10 +21,10 @@ use maud::Markup;
 use crate::{
     access::scope::Scope,
     fault::{Fault, Kind},
-    gate::caller,
+    gate::caller::{self, Caller},
     server::http::{
         Web,
-        answer::Refusal,
+        answer::{Reason, Refusal},
         dashboard::{
             article::Opened,
             page::Front,
@@ -39,6 +39,7 @@ use crate::{
 pub mod article;
 pub mod assets;
 pub mod diff;
+pub mod entry;
 pub mod page;
 pub mod phrases;
 pub mod story;
@@ -61,6 +62,7 @@ pub fn news() -> Router<Web> {
         .route("/desk/articles/{id}", get(one))
         .route("/desk/articles/{id}/row", get(row))
         .route_layer(from_fn(whole_wire))
+        .route(entry::LEAVE, post(entry::end))
 }
 
 /// Lets in whoever may read the whole wire: the pages know no smaller part of it.
@@ -69,19 +71,47 @@ async fn whole_wire(request: Request, next: Next) -> Response {
         Ok(scope) if scope.is_all() => next.run(request).await,
         Ok(_) => {
             let message = "the dashboard is for keys that may read the whole wire";
-            Refusal::from(Fault::new(Kind::Forbidden, "NOT_GRANTED", message)).into_response()
+            let fault = Fault::new(Kind::Forbidden, "NOT_GRANTED", message);
+            not_for(&request, fault)
         }
-        Err(fault) => Refusal::from(fault).into_response(),
+        Err(fault) => not_for(&request, fault),
     }
 }
 
-/// The files of the pages, which tell no news.
-pub fn assets() -> Router<Web> {
-    Router::new().route("/assets/{name}", get(assets::get))
+/// A browser can leave from a page for somebody else.
+fn not_for(request: &Request, fault: Fault) -> Response {
+    if !entry::takes_pages(request.headers()) {
+        return Refusal::from(fault).into_response();
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let tongue = Wish::parse(query, request.headers()).tongue;
+    let session = caller::of(request.extensions());
+    let csrf = session.session().map(|session| session.csrf.reveal());
+    let page = page::problem(tongue, &fault, csrf);
+    let mut answer = answer(status::http(fault.kind), &page);
+    answer.extensions_mut().insert(Reason(fault.reason));
+    answer
+}
+
+/// Whether a path is that of a page, or of a part of one.
+pub fn is_page(path: &str) -> bool {
+    path == "/" || path.starts_with("/desk/")
+}
+
+/// What needs no key: the files of the pages, which tell no news, and where a key is shown.
+pub fn open() -> Router<Web> {
+    Router::new()
+        .route("/assets/{name}", get(assets::get))
+        .route(entry::ENTER, post(entry::enter))
 }
 
 /// The newest stories that a query asks for.
-async fn front(State(web): State<Web>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+async fn front(
+    State(web): State<Web>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let wish = Wish::parse(query.as_deref().unwrap_or_default(), &headers);
     let taxonomy = web.hub.taxonomy();
     let suffix = wish.suffix();
@@ -97,7 +127,8 @@ async fn front(State(web): State<Web>, RawQuery(query): RawQuery, headers: Heade
             (Err(fault), status)
         }
     };
-    answer(status, &page::front(&view, &wish, found.as_ref()))
+    let csrf = caller.session().map(|session| session.csrf.reveal());
+    answer(status, &page::front(&view, &wish, found.as_ref(), csrf))
 }
 
 async fn stories(web: &Web, wish: &Wish) -> Result<Front, Fault> {
@@ -162,11 +193,15 @@ fn part<T>(
     };
     match found {
         Ok(found) => answer(StatusCode::OK, &show(&view, &found)),
-        Err(fault) => answer(status::http(fault.kind), &page::problem(&view, &fault)),
+        Err(fault) => answer(
+            status::http(fault.kind),
+            &page::problem(wish.tongue, &fault, None),
+        ),
     }
 }
 
-fn answer(status: StatusCode, page: &Markup) -> Response {
+/// A page as an answer.
+pub fn answer(status: StatusCode, page: &Markup) -> Response {
     let mut answer = Response::new(Body::from(page.0.clone()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -176,7 +211,8 @@ fn answer(status: StatusCode, page: &Markup) -> Response {
     headers.insert(VARY, set("accept-language"));
     headers.insert(CONTENT_SECURITY_POLICY, set(POLICY));
     headers.insert(X_CONTENT_TYPE_OPTIONS, set("nosniff"));
-    headers.insert(REFERRER_POLICY, set("no-referrer"));
+    // Our own pages must be known as the origin of what they post; nobody else hears of them.
+    headers.insert(REFERRER_POLICY, set("same-origin"));
     headers.insert(OPENER_POLICY, set("same-origin"));
     answer
 }

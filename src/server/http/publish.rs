@@ -1,19 +1,17 @@
 //! `POST /v1/articles`: publish one revision in ninjs.
 
-use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
-    body::Body,
     extract::{RawQuery, Request, State},
     response::Response,
 };
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION},
+    header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION},
 };
-use http_body::Body as _;
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 use crate::{
@@ -27,6 +25,7 @@ use crate::{
         Web,
         answer::{Refusal, fleeting},
         articles::{ARTICLES, tag, tagged_revision},
+        body::{self, BODY_BYTES_MAX},
         conditional::tags,
     },
     telemetry::trace,
@@ -36,10 +35,6 @@ use crate::{
     },
 };
 
-/// Most bytes of a request's body: an article of 900 KiB with every character escaped, and room.
-const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Bytes of bodies that a node takes in at a time; others wait.
-pub const ROOM_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// For how long a publish is tried, its body's way included: as over gRPC.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What of a query is read.
@@ -97,7 +92,8 @@ pub async fn post(
     check_type(&head.headers)?;
     let terms = terms(&web, query.as_deref().unwrap_or_default(), &head.headers)?;
     let expected = terms.expected;
-    let text = take(&web, &head.headers, body, deadline).await?;
+    let bounds = (BODY_BYTES_MAX, deadline);
+    let text = body::take(&web, &head.headers, body, bounds).await?;
     let parsed = ninjs::parse(&text).map_err(|error| {
         let fault = unreadable(&error);
         match error.line {
@@ -326,62 +322,4 @@ fn expected(web: &Web, parameters: &Parameters, headers: &HeaderMap) -> Result<E
 /// Whether a cursor names a revision of this log's life.
 fn is_known(web: &Web, cursor: Cursor) -> bool {
     matches!(web.log().epochs().place(cursor), Place::Known(_))
-}
-
-/// Takes the body in, within its bounds.
-async fn take(
-    web: &Web,
-    headers: &HeaderMap,
-    body: Body,
-    deadline: Instant,
-) -> Result<String, Refusal> {
-    let said = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    let said = said.and_then(|text| text.parse::<usize>().ok());
-    let len_bytes = said.unwrap_or(BODY_BYTES_MAX);
-    if len_bytes > BODY_BYTES_MAX {
-        return Err(too_large());
-    }
-    let room = u32::try_from(len_bytes).expect("8 MiB at most");
-    let room = Arc::clone(&web.body_room).acquire_many_owned(room);
-    let taken = async {
-        let _room = room.await.expect("this semaphore is never closed");
-        collect(body, len_bytes).await
-    };
-    let bytes = match timeout_at(deadline, taken).await {
-        Ok(bytes) => bytes?,
-        Err(_) => {
-            let message = "the body did not come in time; send it again";
-            let fault = Fault::new(Kind::Invalid, "BODY_LATE", message);
-            return Err(Refusal::with(StatusCode::REQUEST_TIMEOUT, fault));
-        }
-    };
-    String::from_utf8(bytes).map_err(|_| {
-        let message = "is not UTF-8; JSON is";
-        Fault::field("FIELD_INVALID", "body", message).into()
-    })
-}
-
-async fn collect(mut body: Body, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let Ok(frame) = frame else {
-            let message = "the body ends before its time; send it again";
-            return Err(Fault::new(Kind::Invalid, "BODY_BROKEN", message).into());
-        };
-        if let Some(data) = frame.data_ref() {
-            if bytes.len() + data.len() > bytes_max {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(data);
-        }
-    }
-    Ok(bytes)
-}
-
-fn too_large() -> Refusal {
-    let message = format!("has more than {BODY_BYTES_MAX} bytes; an article has 900 KiB at most");
-    let fault = Fault::field("BODY_TOO_LARGE", "body", message);
-    Refusal::with(StatusCode::PAYLOAD_TOO_LARGE, fault)
 }

@@ -1,6 +1,10 @@
 //! Router: which path is answered by what.
 
-use axum::{Router, middleware::from_fn_with_state, routing::get};
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{get, post},
+};
 use http::{Method, StatusCode};
 
 use crate::{
@@ -10,6 +14,7 @@ use crate::{
         answer::Refusal,
         articles::{self, ARTICLES},
         dashboard, events, feeds, openapi, operate, publish, related,
+        session::{self, SESSION},
         topics::{self, TOPICS},
     },
 };
@@ -17,7 +22,7 @@ use crate::{
 /// The wire as server-sent events.
 pub const STREAM: &str = "/v1/stream";
 /// Every path that is served.
-pub const PATHS: [&str; 12] = [
+pub const PATHS: [&str; 13] = [
     "/",
     STREAM,
     ARTICLES,
@@ -25,6 +30,7 @@ pub const PATHS: [&str; 12] = [
     "/v1/articles/{id}/revisions",
     "/v1/articles/{id}/related",
     TOPICS,
+    SESSION,
     "/feeds/{feed}",
     "/openapi.json",
     "/healthz",
@@ -40,6 +46,7 @@ pub fn router(web: Web) -> Router {
         .route("/v1/articles/{id}", get(articles::one))
         .route("/v1/articles/{id}/revisions", get(articles::revisions))
         .route(TOPICS, get(topics::get))
+        .route(SESSION, get(session::get).delete(session::end))
         .route("/feeds/{feed}", get(feeds::get))
         .route("/v1/articles/{id}/related", get(related::get))
         .merge(dashboard::news())
@@ -52,7 +59,8 @@ pub fn router(web: Web) -> Router {
     Router::new()
         .merge(news)
         .merge(operation)
-        .merge(dashboard::assets())
+        .route(SESSION, post(session::begin))
+        .merge(dashboard::open())
         .fallback(unknown_path)
         .method_not_allowed_fallback(other_method)
         .with_state(web)

@@ -8,6 +8,7 @@ use lru::LruCache;
 use crate::{
     access::key::KeyId,
     article::{Action, ArticleId, Language, RequestId, Revision, Time, Urgencies, Urgency},
+    recipient::trail::{Former, Trail},
     topic::Topic,
     wire::record::{Answer, RecordError, Stored},
 };
@@ -40,6 +41,8 @@ pub struct Head {
     pub owner: String,
     /// When the story was first written.
     pub first_created: Option<Time>,
+    /// What it knows of the revisions before it, if its record tells.
+    pub trail: Option<Trail>,
 }
 
 impl Head {
@@ -60,7 +63,19 @@ impl Head {
             urgency: facets.urgency,
             owner: stored.record.owner.clone(),
             first_created: facets.first_created,
+            trail: stored.record.trail.clone(),
         })
+    }
+
+    /// The trail of the revision after it, with all these topics and urgencies.
+    pub fn next_trail(&self, topics: &[Topic], urgencies: Urgencies) -> Option<Trail> {
+        let former = Former {
+            seq: self.seq,
+            trail: self.trail.as_ref()?,
+            topics: &self.topics,
+            urgencies: self.urgencies_ever,
+        };
+        Some(Trail::after(former, topics, urgencies))
     }
 }
 

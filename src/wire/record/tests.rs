@@ -23,11 +23,20 @@ fn topics_of(paths: &[&str]) -> Vec<Topic> {
     paths.iter().map(|path| path.parse().unwrap()).collect()
 }
 
+/// The first came at 293, the second, which brought `a.b` and urgency 1, at 300.
+fn steps() -> Steps {
+    Steps {
+        earlier: vec![7],
+        topics: vec![0, 1],
+        urgencies: vec![1, 8],
+    }
+}
+
 /// A record with every field set, and no two alike.
 fn full() -> Record {
     Record {
         article_id: ArticleId::new(id(0)),
-        revision: Revision::new(2).unwrap(),
+        revision: Revision::new(3).unwrap(),
         action: Action::Kill,
         article: Bytes::from_static(b"\x0a\x01x"),
         topics: topics_of(&["ict", "a.b"]),
@@ -43,6 +52,7 @@ fn full() -> Record {
         routing: Routing::Stated,
         traceparent: "00-1-2-01".into(),
         owner: "mena".into(),
+        trail: Trail::read(&steps(), 300, 3, 2, Urgencies::from_bits(0b10_0010)),
     }
 }
 
@@ -69,7 +79,7 @@ const REQUEST: &str = "101112131415161718191a1b1c1d1e1f";
 fn an_article_record_is_these_bytes() {
     let golden = [
         &format!("0a10{ID}"),             // 1 article_id
-        "1002",                           // 2 revision
+        "1003",                           // 2 revision
         "1805",                           // 3 action
         "22030a0178",                     // 4 article
         "2a03696374",                     // 5 topics
@@ -87,6 +97,9 @@ fn an_article_record_is_these_bytes() {
         "7802",                           // 15 routing
         "82010930302d312d322d3031",       // 16 traceparent
         "8a01046d656e61",                 // 17 owner
+        "92010107",                       // 18 earlier_steps
+        "9a01020001",                     // 19 topic_steps
+        "a201020108",                     // 20 urgency_steps
     ]
     .concat();
     let record = full();
@@ -225,7 +238,11 @@ prop_compose! {
         (published_at, routed_at) in (any_time(), any_time()),
         (urgencies, prior_revision_seq) in any::<(u32, u64)>(),
         routing in select(vec![Routing::Inferred, Routing::Stated]),
+        earlier in vec(1..9u64, 0..4),
     ) -> Record {
+        let urgencies_ever = Urgencies::from_bits(urgencies);
+        let steps = Steps { earlier, ..Steps::default() };
+        let trail = Trail::read(&steps, prior_revision_seq, revision, topics.len(), urgencies_ever);
         Record {
             article_id: ArticleId::new(Uuid::from_bytes(ids.0)),
             revision: Revision::new(revision).unwrap(),
@@ -238,12 +255,13 @@ prop_compose! {
             publisher_key_id,
             published_at,
             routed_at,
-            urgencies_ever: Urgencies::from_bits(urgencies),
+            urgencies_ever,
             uri,
             prior_revision_seq,
             routing,
             traceparent,
             owner,
+            trail,
         }
     }
 }

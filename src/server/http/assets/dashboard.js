@@ -169,7 +169,9 @@ function connect() {
   source.addEventListener("error", () => {
     state("offline");
     // It comes back by itself unless it was answered with an error.
-    if (source.readyState === EventSource.CLOSED) again = setTimeout(connect, AGAIN_AFTER);
+    if (source.readyState !== EventSource.CLOSED) return;
+    again = setTimeout(connect, AGAIN_AFTER);
+    leave();
   });
   source.addEventListener("caught-up", (event) => {
     lastId = event.lastEventId || lastId;
@@ -185,6 +187,16 @@ function connect() {
       lastId = event.lastEventId || lastId;
       show(JSON.parse(event.data), action);
     });
+  }
+}
+
+// Where the session has ended, the page itself asks for a key and comes back to this address.
+async function leave() {
+  try {
+    const answer = await fetch("/v1/session", { cache: "no-store" });
+    if (answer.status === 401) location.reload();
+  } catch {
+    // Tried again with the stream.
   }
 }
 

@@ -123,7 +123,7 @@ pub fn page(view: &View<'_>, opened: &Opened) -> Markup {
             }
         }
     };
-    document(view, headline, &content)
+    document(view.tongue, headline, &content)
 }
 
 /// The newest revision of an article as the list shows it.

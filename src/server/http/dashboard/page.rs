@@ -8,6 +8,7 @@ use crate::{
     server::http::dashboard::{
         assets::{ICON, SCRIPT, STYLE},
         diff::Piece,
+        entry,
         phrases::Tongue,
         story::{Story, View},
         wish::Wish,
@@ -30,11 +31,11 @@ pub struct Front {
 }
 
 /// A whole page.
-pub fn document(view: &View<'_>, title: &str, content: &Markup) -> Markup {
-    let phrases = view.phrases();
+pub fn document(tongue: Tongue, title: &str, content: &Markup) -> Markup {
+    let phrases = tongue.phrases();
     html! {
         (DOCTYPE)
-        html lang=(view.tongue.tag()) dir=(view.tongue.direction()) {
+        html lang=(tongue.tag()) dir=(tongue.direction()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -50,7 +51,13 @@ pub fn document(view: &View<'_>, title: &str, content: &Markup) -> Markup {
 }
 
 /// The front page: filters, and the stories that match them or why there are none.
-pub fn front(view: &View<'_>, wish: &Wish, found: Result<&Front, &Fault>) -> Markup {
+/// `csrf` is the token of the session that it is shown in.
+pub fn front(
+    view: &View<'_>,
+    wish: &Wish,
+    found: Result<&Front, &Fault>,
+    csrf: Option<&str>,
+) -> Markup {
     let phrases = view.phrases();
     // A page of earlier news is a state of the past: it does not live.
     let live = found.ok().filter(|_| wish.page.is_empty());
@@ -60,6 +67,7 @@ pub fn front(view: &View<'_>, wish: &Wish, found: Result<&Front, &Fault>) -> Mar
             h1 { (phrases.title) }
             p id="state" class="state" role="status" data-state="connecting" {}
             nav { (tongue_link(wish)) }
+            @if let Some(csrf) = csrf { (entry::leave(view.tongue, csrf)) }
         }
         div class="desk" {
             (filters(view, wish))
@@ -69,7 +77,7 @@ pub fn front(view: &View<'_>, wish: &Wish, found: Result<&Front, &Fault>) -> Mar
                     noscript { p class="hint" { (phrases.no_script) } }
                     @match found {
                         Ok(front) => (stories(view, wish, front, live.is_some())),
-                        Err(fault) => (alert(view, fault)),
+                        Err(fault) => (alert(view.tongue, fault)),
                     }
                 }
                 section id="panel" class="panel" aria-label=(phrases.opened) hidden {}
@@ -85,23 +93,25 @@ pub fn front(view: &View<'_>, wish: &Wish, found: Result<&Front, &Fault>) -> Mar
         }
         template id="row" { (view.row(&blank(), &[])) }
     };
-    document(view, "", &content)
+    document(view.tongue, "", &content)
 }
 
 /// Stories as a list, in a page of its own.
 pub fn list(view: &View<'_>, rows: &[Row]) -> Markup {
     let content =
         html! { main { ol { @for (story, change) in rows { (view.row(story, change)) } } } };
-    document(view, "", &content)
+    document(view.tongue, "", &content)
 }
 
-/// A page that says why there is nothing else.
-pub fn problem(view: &View<'_>, fault: &Fault) -> Markup {
-    document(
-        view,
-        view.phrases().problem,
-        &html! { main { (alert(view, fault)) } },
-    )
+/// A page that says why there is nothing else; with a way out of the session of that token.
+pub fn problem(tongue: Tongue, fault: &Fault, csrf: Option<&str>) -> Markup {
+    let content = html! {
+        main {
+            (alert(tongue, fault))
+            @if let Some(csrf) = csrf { (entry::leave(tongue, csrf)) }
+        }
+    };
+    document(tongue, tongue.phrases().problem, &content)
 }
 
 fn stories(view: &View<'_>, wish: &Wish, front: &Front, is_live: bool) -> Markup {
@@ -178,7 +188,8 @@ fn topics(view: &View<'_>, wish: &Wish) -> Markup {
     }
 }
 
-fn tongue_link(wish: &Wish) -> Markup {
+/// The link to the same page in the other language.
+pub fn tongue_link(wish: &Wish) -> Markup {
     let other: Tongue = wish.tongue.other();
     html! {
         a href=(wish.in_tongue(other)) lang=(other.tag()) hreflang=(other.tag()) {
@@ -187,10 +198,10 @@ fn tongue_link(wish: &Wish) -> Markup {
     }
 }
 
-fn alert(view: &View<'_>, fault: &Fault) -> Markup {
+fn alert(tongue: Tongue, fault: &Fault) -> Markup {
     html! {
         div class="problem" role="alert" {
-            h2 { (view.phrases().problem) }
+            h2 { (tongue.phrases().problem) }
             p lang="en" dir="ltr" { (fault.message) }
             p { code { (fault.reason) } }
         }

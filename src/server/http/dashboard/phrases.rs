@@ -84,6 +84,16 @@ pub struct Phrases {
     pub marks: [&'static str; 2],
     /// The other language of the interface, in itself.
     pub other_tongue: &'static str,
+    /// Heading and button of the page that asks for a key.
+    pub enter: &'static str,
+    /// What it takes.
+    pub enter_hint: &'static str,
+    /// Label of the key.
+    pub key: &'static str,
+    /// Why it asks again.
+    pub refused: &'static str,
+    /// The button that ends a session.
+    pub leave: &'static str,
     /// What went wrong with the request.
     pub problem: &'static str,
     /// States of the connection, for the script.
@@ -195,6 +205,11 @@ const ENGLISH: Phrases = Phrases {
     earlier_revisions: "Earlier revisions are not shown.",
     marks: ["removed:", "added:"],
     other_tongue: "العربية",
+    enter: "Log in",
+    enter_hint: "With a key that may read the whole wire. This browser stays in for 12 hours.",
+    key: "Key",
+    refused: "This key was not taken.",
+    leave: "Log out",
     problem: "That can’t be shown",
     states: [
         ("connecting", "Connecting…"),
@@ -260,6 +275,11 @@ const ARABIC: Phrases = Phrases {
     earlier_revisions: "لا تُعرض المراجعات الأقدم.",
     marks: ["حُذف:", "أُضيف:"],
     other_tongue: "English",
+    enter: "تسجيل الدخول",
+    enter_hint: "بمفتاح يقرأ النشرة كلها. يبقى هذا المتصفح مسجّلاً 12 ساعة.",
+    key: "المفتاح",
+    refused: "لم يُقبل هذا المفتاح.",
+    leave: "تسجيل الخروج",
     problem: "تعذّر العرض",
     states: [
         ("connecting", "جارٍ الاتصال…"),

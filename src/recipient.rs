@@ -1,0 +1,269 @@
+//! Recipient: somebody with a name who is sent news over time, and what that was.
+//!
+//! What a durable subscription or a webhook was sent is kept as intervals of the log, each with the
+//! filter of that time: a few bytes for each change, and nothing for a delivery. They answer whether
+//! somebody had an earlier revision of a story that the filter of now does not want any more, so that
+//! a correction or a kill follows it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    access::scope::Scope,
+    article::Action,
+    cursor::{Cursor, Epoch, Epochs, Place},
+    filter::{Facets, Filter},
+    recipient::trail::Trail,
+};
+
+pub mod trail;
+
+/// Most past intervals that are kept. With one more the two oldest become one that is wider than
+/// both: a notice too many then goes out rather than one too few.
+pub const PAST_MAX: usize = 16;
+
+/// What a recipient was sent, and is sent now. Filters are those that counted: cut to the grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    #[serde(default, skip_serializing_if = "Past::is_empty")]
+    past: Past,
+    /// The filter of now.
+    filter: Filter,
+    /// After which place it counts.
+    after: Cursor,
+}
+
+/// What a recipient was sent under earlier filters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Past(Vec<Interval>);
+
+/// A part of the log that was sent under one filter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Interval {
+    /// After this sequence.
+    after: u64,
+    /// Up to here everything that matched was surely sent.
+    sent: u64,
+    /// Beyond here nothing was.
+    end: u64,
+    /// The life of the log that `end` is of.
+    epoch: Epoch,
+    filter: Filter,
+    /// Whether it was made of several: nothing in it was surely sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_wide: bool,
+}
+
+/// How a filter's time ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// Up to here everything that matched was surely sent.
+    pub sent: u64,
+    /// Beyond this place nothing was.
+    pub end: Cursor,
+    /// After which place the next filter counts.
+    pub after: Cursor,
+}
+
+/// Whether a recipient had an earlier revision of a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Had {
+    /// It was sent none.
+    No,
+    /// It may have been sent one.
+    Maybe,
+    /// It was sent one.
+    Yes,
+}
+
+/// A revision, as it is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Revised<'a> {
+    /// What filters look at.
+    pub facets: Facets<'a>,
+    /// What it knows of those before it; none if its record tells too little.
+    pub trail: Option<&'a Trail>,
+}
+
+impl Coverage {
+    /// That of a recipient who is sent what a filter wants after a place.
+    pub fn new(filter: Filter, after: Cursor) -> Self {
+        Self {
+            past: Past::default(),
+            filter,
+            after,
+        }
+    }
+
+    /// The filter of now.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// After which place the filter of now counts.
+    pub fn after(&self) -> Cursor {
+        self.after
+    }
+
+    /// What was sent before that.
+    pub fn past(&self) -> &Past {
+        &self.past
+    }
+
+    /// How many filters there were: the number of the one of now, as far as they are kept.
+    pub fn version(&self) -> usize {
+        self.past.0.len() + 1
+    }
+
+    /// Another filter, or the same from another place on, counts from now on.
+    pub fn turn(&mut self, filter: Filter, turn: Turn) {
+        let former = std::mem::replace(&mut self.filter, filter);
+        let interval = Interval {
+            after: self.after.seq,
+            sent: turn.sent,
+            end: turn.end.seq.max(turn.sent),
+            epoch: turn.end.epoch,
+            filter: former,
+            is_wide: false,
+        };
+        self.after = turn.after;
+        self.past.add(interval);
+    }
+
+    /// Takes away what a loss of the log has taken: sequences that name other revisions now.
+    pub fn clip(&mut self, epochs: &Epochs) {
+        self.past.0.retain_mut(|interval| interval.clip(epochs));
+        match epochs.place(self.after) {
+            Place::Known(_) => {}
+            Place::Lost(to) => self.after = to,
+            Place::Foreign => self.after = epochs.cursor(0),
+        }
+    }
+
+    /// Whether a recipient with this coverage gets a revision: its filter wants it, or what it was
+    /// sent before makes it follow. `is_wanted` says the first; the filter may need the text for it.
+    pub fn reaches(&self, revised: &Revised<'_>, granted: &Scope, is_wanted: bool) -> bool {
+        is_wanted || self.past.calls_for(revised, granted)
+    }
+}
+
+impl Past {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a revision goes to a recipient whose filter of now does not want it: it corrects or
+    /// takes back what the recipient was sent. A correction carries text: beyond the grant it follows
+    /// only what was surely sent. Notices carry none, and follow what may have been.
+    pub fn calls_for(&self, revised: &Revised<'_>, granted: &Scope) -> bool {
+        let facets = &revised.facets;
+        let needed = match facets.action {
+            Action::Publish | Action::Update => return false,
+            Action::Correct if !granted.opens(facets.topics, facets.language) => Had::Yes,
+            Action::Correct | Action::Withhold | Action::Kill => Had::Maybe,
+        };
+        self.had(revised) >= needed
+    }
+
+    /// Whether an earlier revision of a story was sent.
+    pub fn had(&self, revised: &Revised<'_>) -> Had {
+        let judged = self.0.iter().map(|interval| interval.had(revised));
+        judged.max().unwrap_or(Had::No)
+    }
+
+    fn add(&mut self, interval: Interval) {
+        if interval.end <= interval.after {
+            // Nothing was sent in it.
+            return;
+        }
+        self.0.push(interval);
+        if self.0.len() > PAST_MAX {
+            let oldest = self.0.remove(0);
+            self.0[0].widen(oldest);
+        }
+    }
+}
+
+impl Interval {
+    /// Whether an earlier revision was sent in it.
+    fn had(&self, revised: &Revised<'_>) -> Had {
+        let facets = &revised.facets;
+        if !(self.filter).matches_facets(facets) {
+            // Topics and urgencies only grow and the language stays: what does not match now never
+            // did.
+            return Had::No;
+        }
+        let Some(trail) = revised.trail else {
+            return Had::Maybe;
+        };
+        let topics = &self.filter.topics;
+        let is_wanted = |place: usize| {
+            let topic = facets.topics.get(place);
+            topics.is_empty()
+                || topic.is_some_and(|topic| topics.iter().any(|wanted| wanted.covers(topic)))
+        };
+        let Some(mut first) = trail.topic_since(is_wanted) else {
+            return Had::No;
+        };
+        if let Some(least) = self.filter.urgency {
+            let Some(since) = trail.urgency_since(facets.urgencies, least.get()) else {
+                return Had::No;
+            };
+            first = first.max(since);
+        }
+        first = first.max(self.after.saturating_add(1));
+        // What words held back, only the text could tell.
+        let is_sure = !self.is_wide && self.filter.words.is_empty();
+        if is_sure && trail.has_between(first, self.sent) {
+            Had::Yes
+        } else if trail.has_between(first, self.end) || trail.may_hide_between(first, self.end) {
+            Had::Maybe
+        } else {
+            Had::No
+        }
+    }
+
+    /// Makes it cover another, too.
+    fn widen(&mut self, other: Self) {
+        self.after = self.after.min(other.after);
+        self.end = self.end.max(other.end);
+        self.sent = self.after;
+        self.is_wide = true;
+        let filter = &mut self.filter;
+        // None is everything.
+        if filter.topics.is_empty() || other.filter.topics.is_empty() {
+            filter.topics.clear();
+        } else {
+            filter.topics.extend(other.filter.topics);
+        }
+        if filter.languages.is_empty() || other.filter.languages.is_empty() {
+            filter.languages.clear();
+        } else {
+            filter.languages.extend(other.filter.languages);
+        }
+        let urgencies = filter.urgency.zip(other.filter.urgency);
+        filter.urgency = urgencies.map(|(one, other)| one.max(other));
+        filter.words.clear();
+    }
+
+    /// Returns whether anything is left.
+    fn clip(&mut self, epochs: &Epochs) -> bool {
+        let end = Cursor {
+            epoch: self.epoch,
+            seq: self.end,
+        };
+        match epochs.place(end) {
+            Place::Known(_) => {}
+            Place::Lost(to) => {
+                self.end = to.seq;
+                self.sent = self.sent.min(to.seq);
+                self.epoch = to.epoch;
+            }
+            Place::Foreign => return false,
+        }
+        self.end > self.after
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,378 @@
+//! Judgements agree with a naive recipient that remembers every revision it was sent.
+
+use std::collections::BTreeSet;
+
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::{
+    trail::{EARLIER_MAX, Former, Steps},
+    *,
+};
+use crate::{
+    article::{Language, Revision, Urgencies, Urgency},
+    topic::Topic,
+};
+
+const TOPICS: [&str; 5] = ["ict", "ict.telecom", "economy", "economy.trade", "general"];
+/// Stories of the log that is made up.
+const STORIES: usize = 3;
+
+fn epoch(bits: u64) -> Epoch {
+    Epoch::from_bits(bits)
+}
+
+fn at(seq: u64) -> Cursor {
+    Cursor {
+        epoch: epoch(0),
+        seq,
+    }
+}
+
+/// One revision of the log, with all that its record says.
+#[derive(Clone, Debug)]
+struct Logged {
+    story: usize,
+    seq: u64,
+    topics: Vec<Topic>,
+    urgencies: Urgencies,
+    revision: Revision,
+    trail: Trail,
+}
+
+impl Logged {
+    fn facets<'a>(&'a self, language: &'a Language, action: Action) -> Facets<'a> {
+        Facets {
+            topics: &self.topics,
+            language,
+            urgencies: self.urgencies,
+            action,
+            revision: self.revision,
+        }
+    }
+}
+
+fn languages() -> [Language; STORIES] {
+    ["ar", "ar-EG", "en"].map(|tag| tag.parse().unwrap())
+}
+
+/// The log of these steps: a story, its new topics, its urgency, and how far it lies from the one
+/// before.
+fn log(steps: &[(usize, Vec<&'static str>, u32, u64)]) -> Vec<Logged> {
+    let mut log: Vec<Logged> = Vec::new();
+    let mut seq = 0;
+    for (story, own, urgency, distance) in steps {
+        seq += distance;
+        let former = log.iter().rev().find(|one| one.story == *story).cloned();
+        let own: BTreeSet<Topic> = own.iter().map(|topic| topic.parse().unwrap()).collect();
+        let mut topics: Vec<Topic> = own.into_iter().collect();
+        let urgency = Urgency::new(*urgency).unwrap();
+        let logged = match former {
+            None => {
+                let urgencies = Urgencies::default().with(urgency);
+                Logged {
+                    story: *story,
+                    seq,
+                    trail: Trail::first(topics.len(), urgencies),
+                    topics,
+                    urgencies,
+                    revision: Revision::FIRST,
+                }
+            }
+            Some(former) => {
+                let known = former.topics.iter();
+                let inherited: Vec<Topic> = known
+                    .filter(|topic| !topics.contains(topic))
+                    .cloned()
+                    .collect();
+                topics.extend(inherited);
+                let urgencies = former.urgencies.with(urgency);
+                let before = Former {
+                    seq: former.seq,
+                    trail: &former.trail,
+                    topics: &former.topics,
+                    urgencies: former.urgencies,
+                };
+                Logged {
+                    story: *story,
+                    seq,
+                    trail: Trail::after(before, &topics, urgencies),
+                    topics,
+                    urgencies,
+                    revision: former.revision.next(),
+                }
+            }
+        };
+        log.push(logged);
+    }
+    log
+}
+
+fn any_filter() -> impl Strategy<Value = Filter> {
+    let topics = vec(select(&TOPICS[..]), 0..3);
+    let languages = vec(select(&["ar", "ar-eg", "en"][..]), 0..2);
+    let urgency = prop_oneof![Just(None), (1..=9u32).prop_map(Some)];
+    let words = vec(select(&["talks"][..]), 0..2);
+    (topics, languages, urgency, words).prop_map(|(topics, languages, urgency, words)| Filter {
+        topics: topics.iter().map(|topic| topic.parse().unwrap()).collect(),
+        languages: languages
+            .iter()
+            .map(|range| range.parse().unwrap())
+            .collect(),
+        urgency: urgency.and_then(Urgency::new),
+        words: words.iter().map(|word| (*word).to_owned()).collect(),
+    })
+}
+
+type Written = Vec<(usize, Vec<&'static str>, u32, u64)>;
+
+fn any_steps() -> impl Strategy<Value = Written> {
+    let step = (
+        0..STORIES,
+        vec(select(&TOPICS[..]), 1..3),
+        1..=9u32,
+        1..4u64,
+    );
+    vec(step, 1..40)
+}
+
+/// Turns of a recipient: the next filter, and how far after one another come the place from which it
+/// counts, what was surely sent, and what may have been.
+fn any_turns(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<(Filter, u64, u64, u64)>> {
+    vec((any_filter(), 0..20u64, 0..10u64, 0..10u64), count)
+}
+
+/// What was sent under each filter but the last: filter, after, surely to, perhaps to.
+type Sent = Vec<(Filter, u64, u64, u64)>;
+
+fn covered(first: Filter, turns: &[(Filter, u64, u64, u64)]) -> (Coverage, Sent) {
+    let mut coverage = Coverage::new(first, at(0));
+    let mut sent = Sent::new();
+    for (filter, forward, beyond, perhaps) in turns {
+        let after = coverage.after().seq + forward;
+        let turn = Turn {
+            sent: after + beyond,
+            end: at(after + beyond + perhaps),
+            after: at(after),
+        };
+        sent.push((
+            coverage.filter().clone(),
+            coverage.after().seq,
+            turn.sent,
+            turn.end.seq,
+        ));
+        coverage.turn(filter.clone(), turn);
+    }
+    (coverage, sent)
+}
+
+/// What a recipient that remembers all says of the story's earlier revisions.
+fn naive(sent: &Sent, log: &[Logged], newest: &Logged, language: &Language) -> Had {
+    let earlier = log.iter().take_while(|one| one.seq < newest.seq);
+    let earlier = earlier.filter(|one| one.story == newest.story);
+    let mut had = Had::No;
+    for one in earlier {
+        for (filter, after, surely, perhaps) in sent {
+            // As a correction: words hold none back.
+            let is_match = filter.matches_facets(&one.facets(language, Action::Correct));
+            if !is_match || one.seq <= *after || one.seq > *perhaps {
+                continue;
+            }
+            let is_sure = one.seq <= *surely && filter.words.is_empty();
+            had = had.max(if is_sure { Had::Yes } else { Had::Maybe });
+        }
+    }
+    had
+}
+
+proptest! {
+    /// With few changes of the filter the judgement is exact.
+    #[test]
+    fn what_was_sent_is_known(
+        steps in any_steps(),
+        first in any_filter(),
+        turns in any_turns(0..PAST_MAX),
+    ) {
+        let (log, languages) = (log(&steps), languages());
+        let (coverage, sent) = covered(first, &turns);
+        for newest in &log {
+            let language = &languages[newest.story];
+            let revised = Revised {
+                facets: newest.facets(language, Action::Correct),
+                trail: Some(&newest.trail),
+            };
+            let expected = naive(&sent, &log, newest, language);
+            prop_assert_eq!(coverage.past().had(&revised), expected, "{:?}", newest);
+        }
+    }
+
+    /// With many of them, or a record that tells nothing, nobody is forgotten, and nothing is sure
+    /// that is not.
+    #[test]
+    fn what_is_not_known_is_not_denied(
+        steps in any_steps(),
+        first in any_filter(),
+        turns in any_turns(PAST_MAX..3 * PAST_MAX),
+        has_trail in any::<bool>(),
+    ) {
+        let (log, languages) = (log(&steps), languages());
+        let (coverage, sent) = covered(first, &turns);
+        prop_assert!(coverage.version() <= PAST_MAX + 1);
+        for newest in &log {
+            let language = &languages[newest.story];
+            let revised = Revised {
+                facets: newest.facets(language, Action::Kill),
+                trail: has_trail.then_some(&newest.trail),
+            };
+            let (expected, had) = (
+                naive(&sent, &log, newest, language),
+                coverage.past().had(&revised),
+            );
+            prop_assert!(expected == Had::No || had >= Had::Maybe, "{:?}", newest);
+            prop_assert!(had < Had::Yes || expected == Had::Yes, "{:?}", newest);
+        }
+    }
+
+    /// As records store them, trails and coverages come back as they went in.
+    #[test]
+    fn they_come_back(steps in any_steps(), first in any_filter(), turns in any_turns(0..20)) {
+        for one in log(&steps) {
+            let stored = one.trail.steps();
+            let prior = one.trail.prior();
+            let read = Trail::read(
+                &stored,
+                prior,
+                one.revision.get(),
+                one.topics.len(),
+                one.urgencies,
+            );
+            prop_assert_eq!(read, Some(one.trail));
+        }
+        let (coverage, _) = covered(first, &turns);
+        let text = serde_json::to_string(&coverage).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Coverage>(&text).unwrap(), coverage);
+    }
+}
+
+fn topic_filter(topic: &str) -> Filter {
+    Filter {
+        topics: [topic.parse().unwrap()].into(),
+        ..Filter::default()
+    }
+}
+
+/// The oldest revisions of a story with very many are not named: then it stays open whether one was
+/// sent, and only there.
+#[test]
+fn a_long_story_is_judged_by_what_is_named() {
+    let steps: Vec<_> = (0..EARLIER_MAX + 50)
+        .map(|_| (0, vec!["ict"], 5, 10))
+        .collect();
+    let log = log(&steps);
+    let newest = log.last().unwrap();
+    let language = &languages()[0];
+    let had = |from: u64, to: u64| {
+        let mut coverage = Coverage::new(topic_filter("ict"), at(from));
+        let turn = Turn {
+            sent: to,
+            end: at(to),
+            after: at(to),
+        };
+        coverage.turn(topic_filter("economy"), turn);
+        let facets = newest.facets(language, Action::Kill);
+        let trail = Some(&newest.trail);
+        coverage.past().had(&Revised { facets, trail })
+    };
+    // Revision n lies at 10 n.
+    assert_eq!(had(0, 10), Had::Yes, "the first is always named");
+    assert_eq!(had(10, 30), Had::Maybe);
+    assert_eq!(had(0, 9), Had::No);
+    let last = newest.seq;
+    assert_eq!(had(last - 15, last - 5), Had::Yes);
+    assert_eq!(had(last - 9, last - 1), Had::No);
+}
+
+/// Text goes beyond the grant only to whom it surely went before; a notice to whom it may have gone.
+#[test]
+fn a_correction_beyond_the_grant_follows_only_what_was_sent() {
+    let steps = vec![(0, vec!["ict"], 5, 10), (0, vec!["ict"], 5, 10)];
+    let log = log(&steps);
+    let language = &languages()[0];
+    let granted = Scope {
+        topics: ["economy".parse().unwrap()].into(),
+        ..Scope::default()
+    };
+    for (sent, action, expected) in [
+        (10, Action::Correct, true),
+        (9, Action::Correct, false),
+        (9, Action::Withhold, true),
+        (9, Action::Kill, true),
+        (10, Action::Update, false),
+        (10, Action::Publish, false),
+    ] {
+        let mut coverage = Coverage::new(topic_filter("ict"), at(0));
+        let turn = Turn {
+            sent,
+            end: at(15),
+            after: at(sent),
+        };
+        coverage.turn(topic_filter("economy"), turn);
+        let facets = log[1].facets(language, action);
+        let trail = Some(&log[1].trail);
+        let revised = Revised { facets, trail };
+        assert_eq!(
+            coverage.reaches(&revised, &granted, false),
+            expected,
+            "{action:?} after {sent}"
+        );
+        assert_eq!(
+            coverage.reaches(&revised, &Scope::default(), false),
+            !matches!(action, Action::Update | Action::Publish),
+            "granted: {action:?} after {sent}"
+        );
+    }
+}
+
+/// What the log has lost was sent to nobody; sequences of another log say nothing.
+#[test]
+fn a_loss_of_the_log_cuts_what_was_sent() {
+    let mut coverage = Coverage::new(topic_filter("ict"), at(0));
+    let turn = Turn {
+        sent: 30,
+        end: at(40),
+        after: at(30),
+    };
+    coverage.turn(topic_filter("economy"), turn);
+    let lived = Epochs::first(epoch(0)).with(epoch(1), 21);
+    coverage.clip(&lived);
+    let lost = |seq| Cursor {
+        epoch: epoch(1),
+        seq,
+    };
+    assert_eq!(coverage.after(), lost(20));
+    let Past(past) = coverage.past();
+    assert_eq!(
+        (past[0].sent, past[0].end, past[0].epoch),
+        (20, 20, epoch(1))
+    );
+    coverage.clip(&Epochs::first(epoch(7)));
+    assert!(coverage.past().is_empty());
+    assert_eq!(coverage.after().epoch, epoch(7));
+}
+
+#[test]
+fn numbers_without_meaning_are_no_trail() {
+    let urgencies = Urgencies::default().with(Urgency::DEFAULT);
+    let read = |earlier: Vec<u64>, topics: Vec<u64>, urgency_steps: Vec<u64>| {
+        let steps = Steps {
+            earlier,
+            topics,
+            urgencies: urgency_steps,
+        };
+        Trail::read(&steps, 10, 2, 1, urgencies)
+    };
+    assert!(read(vec![], vec![1], vec![1]).is_some());
+    assert!(read(vec![], vec![], vec![]).is_none(), "an earlier release");
+    assert!(read(vec![10], vec![1], vec![1]).is_none());
+    assert!(read(vec![], vec![11], vec![1]).is_none());
+    assert!(read(vec![], vec![1], vec![u64::MAX]).is_none());
+}

@@ -1,0 +1,62 @@
+//! Form: what a page without script posts.
+
+use axum::body::Body;
+use http::{HeaderMap, header::CONTENT_TYPE};
+use tokio::time::Instant;
+use url::form_urlencoded;
+
+use crate::server::http::{
+    Web,
+    answer::Refusal,
+    body::{self, BODY_BYTES_MAX},
+};
+
+/// The fields of a form, in their order. Never in `Debug`: one may be a key.
+#[derive(Clone)]
+pub struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Takes a form's fields in.
+    ///
+    /// # Errors
+    /// Those of [`body::take`].
+    pub async fn take(
+        web: &Web,
+        headers: &HeaderMap,
+        body: Body,
+        deadline: Instant,
+    ) -> Result<Self, Refusal> {
+        let text = body::take(web, headers, body, (BODY_BYTES_MAX, deadline)).await?;
+        let fields = form_urlencoded::parse(text.as_bytes());
+        Ok(Self(fields.into_owned().collect()))
+    }
+
+    /// The first field of a name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(field, _)| field == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+impl std::fmt::Debug for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+/// Whether a request's body is a form's.
+pub fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let essence = kind
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
+    essence
+        .trim()
+        .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
