@@ -10,9 +10,10 @@ use prometheus::{
     core::{Collector, GenericGauge},
 };
 
-use crate::telemetry::{connections::Connections, webhooks::Webhooks};
+use crate::telemetry::{connections::Connections, recipients::Recipients, webhooks::Webhooks};
 
 pub mod connections;
+pub mod recipients;
 pub mod trace;
 pub mod webhooks;
 
@@ -83,6 +84,8 @@ pub struct Handles {
     pub connections: Connections,
     /// Webhooks that this node works.
     pub webhooks: Webhooks,
+    /// Recipients that have a name.
+    pub recipients: Recipients,
     /// Reads that the ring answered.
     pub ring_reads: IntCounter,
     /// Reads that had to go to the log, for a reader behind the ring.
@@ -146,6 +149,7 @@ impl Metrics {
             protocols: new.protocols(),
             connections: Connections::new(&new),
             webhooks: Webhooks::new(&new),
+            recipients: Recipients::new(&new),
             ring_reads: new.counter("barid_ring_reads_total", "Reads that the ring answered."),
             log_reads: new.counter(
                 "barid_catch_up_reads_total",

@@ -718,6 +718,7 @@ impl Client {
                 false
             }
             Frame::Gap(gap) => panic!("nothing is lost here: {gap:?}"),
+            Frame::Opened(opened) => panic!("it has no name: {opened:?}"),
         }
     }
 

@@ -10,7 +10,7 @@ use barid::{
         proto::v1::{
             Action, Article, Delivery, GetArticleRequest, ListArticlesRequest,
             ListRevisionsRequest, PublishRequest, PublishResponse, PublishStreamRequest,
-            PublishStreamResponse, SubscribeRequest, publish_stream_response::Result as Answer,
+            PublishStreamResponse, publish_stream_response::Result as Answer,
             publisher_service_client::PublisherServiceClient,
         },
         record::Record,
@@ -866,14 +866,6 @@ async fn embargoes_and_durable_names_are_not_yet_supported() {
         .await
         .unwrap();
     assert_eq!(replay(&node).await.len(), 1);
-
-    let request = SubscribeRequest {
-        subscription: "desk-1".to_owned(),
-        ..everything()
-    };
-    let status = node.subscribe(request).await.err().unwrap();
-    assert_eq!(refusal(&status), expected);
-    assert_eq!(metadata(&status, "field").as_deref(), Some("subscription"));
 }
 
 /// Proves invariants 2 and 3 for callers that go away, by dropping the call or by a deadline that

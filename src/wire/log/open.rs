@@ -76,6 +76,8 @@ pub struct Connection {
     pub partners: kv::Store,
     /// Webhooks and how far they have come.
     pub webhooks: kv::Store,
+    /// Durable subscriptions.
+    pub subscriptions: kv::Store,
     /// Counts connections of the client of commits: what was sent on an earlier one and not
     /// answered never will be.
     pub generation: watch::Receiver<u64>,
@@ -218,6 +220,9 @@ impl Log {
         let partners = bucket(&context, options, (name, "partners"), deadline).await?;
         let name = subject::WEBHOOKS_BUCKET;
         let webhooks = bucket(&context, options, (name, "webhooks"), deadline).await?;
+        let name = subject::SUBSCRIPTIONS_BUCKET;
+        let what = (name, "durable subscriptions");
+        let subscriptions = bucket(&context, options, what, deadline).await?;
         audit_stream(&context, options, deadline).await?;
         let reader = self::stream(&reader, &connect::context(reader.clone()), options).await?;
 
@@ -231,6 +236,7 @@ impl Log {
                 meta,
                 partners,
                 webhooks,
+                subscriptions,
                 generation,
                 reader_generation,
             },
