@@ -10,10 +10,13 @@ use prometheus::{
     core::{Collector, GenericGauge},
 };
 
-use crate::telemetry::{connections::Connections, recipients::Recipients, webhooks::Webhooks};
+use crate::telemetry::{
+    connections::Connections, recipients::Recipients, series::Sample, webhooks::Webhooks,
+};
 
 pub mod connections;
 pub mod recipients;
+pub mod series;
 pub mod trace;
 pub mod webhooks;
 
@@ -86,6 +89,8 @@ pub struct Handles {
     pub webhooks: Webhooks,
     /// Recipients that have a name.
     pub recipients: Recipients,
+    /// Revisions that came from the log while the node served.
+    pub revisions: IntCounter,
     /// Reads that the ring answered.
     pub ring_reads: IntCounter,
     /// Reads that had to go to the log, for a reader behind the ring.
@@ -150,6 +155,10 @@ impl Metrics {
             connections: Connections::new(&new),
             webhooks: Webhooks::new(&new),
             recipients: Recipients::new(&new),
+            revisions: new.counter(
+                "barid_revisions_total",
+                "Revisions that came from the log, of whatever node, while this one served.",
+            ),
             ring_reads: new.counter("barid_ring_reads_total", "Reads that the ring answered."),
             log_reads: new.counter(
                 "barid_catch_up_reads_total",
@@ -205,6 +214,18 @@ impl Metrics {
     /// Counts a publish request: `accepted`, `duplicate`, or the kind of its fault.
     pub fn published(&self, outcome: &'static str) {
         self.0.publishes.with_label_values(&[outcome]).inc();
+    }
+
+    /// What has been counted so far, for the series; the time is in milliseconds from 1970.
+    pub fn sample(&self, at_ms: i64) -> Sample {
+        let deliveries = Protocol::ALL.map(|protocol| self.of(protocol).deliveries.get());
+        Sample {
+            at_ms,
+            revisions: self.0.revisions.get(),
+            deliveries: deliveries.iter().sum(),
+            commits: self.0.commit_seconds.get_sample_count(),
+            commit_seconds: self.0.commit_seconds.get_sample_sum(),
+        }
     }
 
     /// Everything in Prometheus' text format 0.0.4.
