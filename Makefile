@@ -49,8 +49,9 @@ check: ## Check format, proto files, licences, deploy/, lints and docs
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked --document-private-items
 
 # The cluster's tests one by one: they print how long a failover takes.
-soak: ## Run the model test for long, and measure failovers of a cluster
+soak: ## Run the model and webhooks over crashes for long, and measure failovers of a cluster
 	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it model -- --nocapture
+	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it webhook_schedules -- --nocapture
 	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it cluster:: -- \
 		--skip bad_clusters --nocapture --test-threads=1
 

@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "barid/v1/subscriber.proto",
         "barid/v1/articles.proto",
         "barid/v1/desk.proto",
+        "barid/v1/webhook.proto",
         "barid/v1/recipients.proto",
         "barid/log/v1/record.proto",
     ];

@@ -35,6 +35,7 @@ pub mod settings;
 pub mod subscription;
 pub mod tail;
 pub mod wanted;
+pub mod webhook;
 
 /// Exit code of what was asked wrongly; clap uses the same.
 const BAD_USE: u8 = 2;
@@ -78,6 +79,8 @@ enum Command {
     Key(key::KeyCommand),
     #[command(subcommand)]
     Embargo(embargo::EmbargoCommand),
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -148,6 +151,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Partner(command) => partner::run(command).await,
             Command::Key(command) => key::run(command).await,
             Command::Embargo(command) => embargo::run(command).await,
+            Command::Webhook(command) => webhook::run(command).await,
             Command::Audit(command) => audit::run(command).await,
             Command::Log(command) => log::run(command, &variables).await,
             Command::Bench(command) => bench::run(command).await,

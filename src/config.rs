@@ -18,7 +18,7 @@ use crate::{
         tokens::Jwt,
         value::{LogFormat, Output, PublicUrl, Size, Span},
     },
-    wire::log::open::without_credentials,
+    wire::{log::open::without_credentials, outbound},
 };
 
 pub mod connections;
@@ -94,6 +94,8 @@ pub struct Serve {
     pub local_reads: bool,
     /// Whether no keys are asked for.
     pub danger_without_keys: bool,
+    /// Which targets are called beyond those of the public internet by TLS.
+    pub calls: outbound::Dangers,
     /// TLS, and what connections are held to.
     pub connections: Connections,
     /// Tokens that are taken in place of keys; none = none are.
@@ -180,6 +182,8 @@ fn load_layers(
     };
     let serve = picker.serve();
     let dangers = picker.dangers();
+    let calls = picker.calls();
+    let serve = Serve { calls, ..serve };
     let settings = Settings {
         serve,
         shown: picker.shown,
@@ -365,6 +369,7 @@ impl Picker {
                 layer.local_reads_without_key
             }),
             danger_without_keys: self.yes("danger_without_keys", |layer| layer.danger_without_keys),
+            calls: outbound::Dangers::default(),
         }
     }
 

@@ -40,6 +40,7 @@ pub mod seats;
 pub mod sse;
 pub mod start;
 pub mod subscription;
+pub mod webhooks;
 
 /// One revision, ready for every reader: facets to judge it by, and its frames, each encoded once.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ pub struct Entry {
     pub cursor: Cursor,
     facets: ArticleFacets,
     words: OnceLock<HashSet<String>>,
-    frames: [OnceLock<Bytes>; 2],
+    frames: [OnceLock<Bytes>; 3],
 }
 
 impl Entry {
@@ -138,6 +139,8 @@ impl Entry {
         self.frames[protocol.index()].get_or_init(|| match protocol {
             Protocol::Grpc => grpc::frame(Frame::Delivery(self.delivery())),
             Protocol::Sse => sse::frame(self),
+            // Made at each try, for each webhook: what is handed over is the place alone.
+            Protocol::Webhook => Bytes::new(),
         })
     }
 

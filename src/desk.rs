@@ -232,6 +232,9 @@ impl DeskService for Desk {
         let name = name("name", &request.into_inner().name)?;
         let by = self.record(&caller, "partner.delete", name.as_str());
         let by = by.await?;
+        // First: a partner of the same name must not find them.
+        let removed = self.log.remove_webhooks_of(&name).await;
+        removed.map_err(|error| status(&error.fault()))?;
         self.partners
             .delete(&name)
             .await

@@ -273,6 +273,15 @@ impl Gate {
         book.partners.values().cloned().collect()
     }
 
+    /// What a partner's subscribers may read now; none = nothing, as of one that is suspended. Nobody's
+    /// is everything, where no keys are asked for.
+    pub fn subscribing(&self, partner: Option<&PartnerName>) -> Option<Arc<Scope>> {
+        let Some(name) = partner else {
+            return (self.0.policy == Policy::Open).then(Arc::default);
+        };
+        self.scope(name).map(Arc::new)
+    }
+
     /// Keys that may read from NATS itself now, by id: each with the topics that it may read.
     pub fn native_readers(&self) -> Vec<NativeReader> {
         let now = self.now();

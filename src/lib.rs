@@ -4,12 +4,12 @@
 //! # Map
 //! Each group imports only from groups to its left:
 //!
-//! `article topic cursor fault filter access recipient < routing telemetry < wire < gate < ingest delivery desk <
-//! config < server < cli`
+//! `article topic cursor fault filter access recipient target webhook < routing telemetry < wire < gate <
+//! ingest delivery desk < config < server < cli`
 //!
-//! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`], [`access`], [`recipient`]: the words
-//!   of the domain, their limits, and no I/O. [`recipient`] keeps what somebody was sent, so that
-//!   corrections and kills follow it.
+//! - [`article`], [`topic`], [`cursor`], [`filter`], [`fault`], [`access`], [`recipient`],
+//!   [`target`], [`webhook`]: the words of the domain, their limits, and no I/O. [`recipient`] keeps
+//!   what somebody was sent, so that corrections and kills follow it.
 //! - [`routing`]: article and taxonomy to topics, a pure function. [`routing::source`] reads a
 //!   taxonomy file, [`routing::words`] and [`routing::phrases`] find its phrases in a text,
 //!   [`routing::findings`] counts points, [`routing::explain`] says why.
@@ -22,8 +22,8 @@
 //!   follows the partners in the log's bucket.
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
-//!   subscriptions by groups of one filter, [`delivery::durable`] ones that the log keeps, gRPC frames and server-sent events, reads, feeds,
-//!   [`delivery::related`].
+//!   subscriptions by groups of one filter, [`delivery::durable`] ones that the log keeps, gRPC
+//!   frames and server-sent events, reads, feeds, [`delivery::related`], [`delivery::webhooks`].
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
 //! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side:
@@ -85,6 +85,8 @@ pub mod ingest;
 pub mod recipient;
 pub mod routing;
 pub mod server;
+pub mod target;
 pub mod telemetry;
 pub mod topic;
+pub mod webhook;
 pub mod wire;

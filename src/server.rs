@@ -26,6 +26,7 @@ use crate::{
         hub::{self, Hub},
         recalls::Recalls,
         recipients::Recipients,
+        webhooks::{self, Webhooks},
     },
     desk::Desk,
     gate::{Gate, Policy, seconds},
@@ -42,11 +43,13 @@ use crate::{
     telemetry::{Metrics, connections::Listener},
     wire::{
         log::{Log, ReadError, batch::Writer, open, patiently},
+        outbound::{self, Outbound},
         proto::v1::{
             DESCRIPTORS, OpenStream, article_service_server::ArticleServiceServer,
             desk_service_server::DeskServiceServer,
             publisher_service_server::PublisherServiceServer,
             recipient_service_server::RecipientServiceServer,
+            webhook_service_server::WebhookServiceServer,
         },
     },
 };
@@ -107,6 +110,8 @@ pub struct Options {
     pub jwks: Option<Jwks>,
     /// What connections are held to.
     pub limits: Limits,
+    /// Which targets are called beyond those of the public internet by TLS.
+    pub calls: outbound::Dangers,
     /// What to route by at first.
     pub taxonomy: Taxonomy,
     /// The file that it is of, which is read again when it changes; none = built in.
@@ -163,6 +168,9 @@ pub enum ServeError {
     /// Reflection can't be built.
     #[error("the descriptors for reflection are broken")]
     Reflection(#[source] tonic_reflection::server::Error),
+    /// Nobody can be called.
+    #[error("the client of webhooks can't be made: are the system's certificates there?")]
+    Outbound(#[source] reqwest::Error),
     /// The first keys can't be made.
     #[error("the first keys can't be made")]
     Keys(#[from] keys::KeysError),
@@ -217,7 +225,7 @@ pub async fn run(
         // Whoever may read the folder owns the log anyway.
         keys::make_first(&log, &nats.data_dir, seconds(clock())).await?;
     }
-    let mut node = Node::new(log, &options);
+    let mut node = Node::new(log, &options)?;
     node.readers = managed.as_ref().map(ManagedNats::readers);
     let addresses = Addresses {
         grpc,
@@ -265,6 +273,7 @@ struct Node {
     /// Of managed NATS.
     readers: Option<ReadersHandle>,
     hub: Hub,
+    webhooks: Webhooks,
     ingest: Ingest,
     taxonomy: LiveTaxonomy,
     /// What the web side says of the node.
@@ -280,7 +289,7 @@ struct Node {
 }
 
 impl Node {
-    fn new(log: Log, options: &Options) -> Self {
+    fn new(log: Log, options: &Options) -> Result<Self, ServeError> {
         let publishes = TaskTracker::new();
         let end_streams = CancellationToken::new();
         let taxonomy = LiveTaxonomy::new(options.taxonomy.clone());
@@ -301,12 +310,17 @@ impl Node {
             publishes.clone(),
         );
         let end_services = CancellationToken::new();
-        Self {
-            gate: Gate::new(
-                options.policy,
-                clock,
-                options.jwks.as_ref().map(|jwks| jwks.tokens().clone()),
-            ),
+        let tokens = options.jwks.as_ref().map(|jwks| jwks.tokens().clone());
+        let gate = Gate::new(options.policy, clock, tokens);
+        let webhooks = Webhooks::new(webhooks::Parts {
+            hub: hub.clone(),
+            gate: gate.clone(),
+            outbound: Outbound::new(options.calls).map_err(ServeError::Outbound)?,
+            clock,
+        });
+        Ok(Self {
+            gate,
+            webhooks,
             readers: None,
             log,
             hub,
@@ -317,7 +331,7 @@ impl Node {
             publishes,
             end_streams,
             end_services,
-        }
+        })
     }
 
     async fn serve(
@@ -380,6 +394,7 @@ impl Node {
             )))
             .add_service(Subscriber::new(self.hub.clone()))
             .add_service(ArticleServiceServer::new(Articles::new(self.hub.clone())))
+            .add_service(WebhookServiceServer::new(self.webhooks.clone()))
             .add_service(RecipientServiceServer::new(self.recipients()))
             .add_service(DeskServiceServer::new(self.desk()));
         let (connections, end_connections) = (TaskTracker::new(), CancellationToken::new());
@@ -467,7 +482,7 @@ impl Node {
 
     fn recipients(&self) -> Recipients {
         let recalls = Recalls::new(self.hub.clone(), self.gate.clone());
-        Recipients::new(self.hub.clone(), recalls, clock)
+        Recipients::new(self.hub.clone(), recalls, self.webhooks.clone(), clock)
     }
 
     fn start_web(

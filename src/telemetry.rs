@@ -10,12 +10,15 @@ use prometheus::{
     core::{Collector, GenericGauge},
 };
 
-use crate::telemetry::{connections::Connections, recipients::Recipients, series::Sample};
+use crate::telemetry::{
+    connections::Connections, recipients::Recipients, series::Sample, webhooks::Webhooks,
+};
 
 pub mod connections;
 pub mod recipients;
 pub mod series;
 pub mod trace;
+pub mod webhooks;
 
 /// Seconds of a commit: a lone one takes some 3 ms, a batch under load some tens.
 const COMMIT_BUCKETS: [f64; 12] = [
@@ -37,17 +40,20 @@ pub enum Protocol {
     Grpc,
     /// HTTP, server-sent events.
     Sse,
+    /// HTTP, called by us.
+    Webhook,
 }
 
 impl Protocol {
     /// All of them, by [`Protocol::index`].
-    pub const ALL: [Self; 2] = [Self::Grpc, Self::Sse];
+    pub const ALL: [Self; 3] = [Self::Grpc, Self::Sse, Self::Webhook];
 
     /// Its place in [`Protocol::ALL`].
     pub fn index(self) -> usize {
         match self {
             Self::Grpc => 0,
             Self::Sse => 1,
+            Self::Webhook => 2,
         }
     }
 
@@ -56,6 +62,7 @@ impl Protocol {
         match self {
             Self::Grpc => "grpc",
             Self::Sse => "sse",
+            Self::Webhook => "webhook",
         }
     }
 }
@@ -79,9 +86,11 @@ pub struct Metrics(Arc<Handles>);
 #[derive(Debug)]
 pub struct Handles {
     registry: Registry,
-    protocols: [Counts; 2],
+    protocols: [Counts; 3],
     /// Connections of both listeners.
     pub connections: Connections,
+    /// Webhooks that this node works.
+    pub webhooks: Webhooks,
     /// Recipients that have a name.
     pub recipients: Recipients,
     /// Revisions that came from the log while the node served.
@@ -151,6 +160,7 @@ impl Metrics {
         let handles = Handles {
             protocols: new.protocols(),
             connections: Connections::new(&new),
+            webhooks: Webhooks::new(&new),
             recipients: Recipients::new(&new),
             revisions: new.counter(
                 "barid_revisions_total",
@@ -321,7 +331,7 @@ impl New<'_> {
         )
     }
 
-    fn protocols(&self) -> [Counts; 2] {
+    fn protocols(&self) -> [Counts; 3] {
         let label = "protocol";
         let subscribers = self.gauges("barid_subscribers", "Open subscriber streams.", label);
         let deliveries = self.counters(

@@ -3,8 +3,10 @@
 pub mod begin;
 pub mod codec;
 pub mod convert;
+pub mod event;
 pub mod log;
 pub mod ninjs;
+pub mod outbound;
 pub mod peer;
 pub mod problem;
 pub mod proto;

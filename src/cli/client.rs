@@ -38,6 +38,7 @@ use crate::{
         publisher_service_client::PublisherServiceClient,
         recipient_service_client::RecipientServiceClient,
         subscriber_service_client::SubscriberServiceClient,
+        webhook_service_client::WebhookServiceClient,
     },
     wire::status,
 };
@@ -173,6 +174,11 @@ impl Client {
     /// Whether the node serves.
     pub fn health(&self) -> HealthClient<Channel> {
         HealthClient::new(self.channel.clone())
+    }
+
+    /// Webhooks.
+    pub fn webhooks(&self) -> WebhookServiceClient<Channel> {
+        WebhookServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Administration.

@@ -185,6 +185,7 @@ fn options(serve: &Serve, taxonomy: Taxonomy, tls: Option<Tls>) -> anyhow::Resul
         local_reads: serve.local_reads,
         tls,
         jwks: None,
+        calls: serve.calls,
         limits: Limits {
             connections_max: connections.max,
             per_address_max: connections.per_address_max,

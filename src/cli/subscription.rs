@@ -19,7 +19,8 @@ use crate::{
         begin::Begin,
         convert, ninjs,
         proto::v1::{
-            self as proto, RecallState, reset_subscription_request::To, start::From as StartFrom,
+            self as proto, RecallState, RecipientKind, reset_subscription_request::To,
+            start::From as StartFrom,
         },
     },
 };
@@ -107,8 +108,8 @@ pub struct ResetArgs {
 
 /// Show whom the last correction, withholding or kill of a story has reached
 ///
-/// Of each durable subscription: whether it never had the story, is to get the recall, was sent it,
-/// or has acknowledged it. Takes a key of the role desk.
+/// Of each durable subscription and webhook: whether it never had the story, is to get the recall, was sent it,
+/// or has acknowledged it (a webhook: taken it). Takes a key of the role desk.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  barid recall tag:wire.example,2026:1\n  barid recall \
@@ -286,12 +287,16 @@ pub async fn recall(args: RecallArgs) -> anyhow::Result<()> {
             }
             if is_text {
                 let name = full_name(&recipient.partner, &recipient.name);
-                out::line(&format!("{state:<13} {name}"))?;
+                let what = match recipient.kind() {
+                    RecipientKind::Webhook => "  (webhook)",
+                    RecipientKind::Unspecified | RecipientKind::Subscription => "",
+                };
+                out::line(&format!("{state:<13} {name}{what}"))?;
             } else {
                 out::json(&RecipientJson {
                     partner: &recipient.partner,
                     name: &recipient.name,
-                    kind: "subscription",
+                    kind: kind(recipient.kind()),
                     state,
                     action,
                     revision: page.revision,
@@ -310,6 +315,14 @@ pub async fn recall(args: RecallArgs) -> anyhow::Result<()> {
             }
             return Ok(());
         }
+    }
+}
+
+fn kind(kind: RecipientKind) -> &'static str {
+    match kind {
+        RecipientKind::Unspecified => "unknown",
+        RecipientKind::Subscription => "subscription",
+        RecipientKind::Webhook => "webhook",
     }
 }
 

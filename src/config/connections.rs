@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::config::{Picker, Settings, problem::Problem};
+use crate::{
+    config::{Picker, Settings, problem::Problem},
+    wire::outbound,
+};
 
 /// Connections of one address.
 const PER_ADDRESS_MAX: u32 = 256;
@@ -92,6 +95,19 @@ impl Picker {
         Dangers {
             without_tls: self.yes("danger_listen_without_tls", |layer| {
                 layer.danger_listen_without_tls
+            }),
+        }
+    }
+}
+
+impl Picker {
+    pub(super) fn calls(&mut self) -> outbound::Dangers {
+        outbound::Dangers {
+            http: self.yes("danger_call_without_tls", |layer| {
+                layer.danger_call_without_tls
+            }),
+            internal: self.yes("danger_call_internal_addresses", |layer| {
+                layer.danger_call_internal_addresses
             }),
         }
     }

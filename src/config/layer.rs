@@ -15,7 +15,7 @@ use crate::config::{
 
 /// Every setting's name in the file, in the order of the documentation. The flag has dashes for
 /// the underscores, the variable `BARID_` and capitals.
-pub const KEYS: [&str; 32] = [
+pub const KEYS: [&str; 34] = [
     "grpc_listen",
     "http_listen",
     "public_url",
@@ -48,6 +48,8 @@ pub const KEYS: [&str; 32] = [
     "local_reads_without_key",
     "danger_without_keys",
     "danger_listen_without_tls",
+    "danger_call_without_tls",
+    "danger_call_internal_addresses",
 ];
 
 /// Settings that are whole numbers, and those that are yes or no, also in variables.
@@ -58,10 +60,12 @@ pub const NUMBERS: [&str; 4] = [
     "connection_rate_per_address",
 ];
 /// See [`NUMBERS`].
-pub const FLAGS: [&str; 3] = [
+pub const FLAGS: [&str; 5] = [
     "local_reads_without_key",
     "danger_without_keys",
     "danger_listen_without_tls",
+    "danger_call_without_tls",
+    "danger_call_internal_addresses",
 ];
 
 /// What the example file gives for settings that are unset by default, as TOML.
@@ -198,6 +202,15 @@ pub struct Layer {
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     #[arg(require_equals = true)]
     pub danger_listen_without_tls: Option<bool>,
+    /// Call webhooks by plain http, too: whoever is on the way reads what passes
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(require_equals = true)]
+    pub danger_call_without_tls: Option<bool>,
+    /// Call webhooks on this machine and in its networks, too: whoever may make one then reaches by
+    /// this node what only this node can reach
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(require_equals = true)]
+    pub danger_call_internal_addresses: Option<bool>,
 }
 
 impl Layer {

@@ -24,7 +24,7 @@ pub struct Chunk {
     id: u64,
     entries: Vec<Arc<Entry>>,
     article_bytes: usize,
-    slabs: [Mutex<Option<Slab>>; 2],
+    slabs: [Mutex<Option<Slab>>; 3],
     dead: Mutex<Dead>,
 }
 
@@ -90,7 +90,7 @@ impl Chunk {
             id,
             entries: Vec::new(),
             article_bytes: 0,
-            slabs: [Mutex::new(None), Mutex::new(None)],
+            slabs: Default::default(),
             dead: Mutex::default(),
         }
     }
@@ -117,7 +117,7 @@ impl Chunk {
             .iter()
             .map(|one| one.stored.record.article.len());
         self.article_bytes = lens.sum();
-        self.slabs = [Mutex::new(None), Mutex::new(None)];
+        self.slabs = Default::default();
         self.dead = Mutex::default();
     }
 
@@ -181,6 +181,11 @@ impl Chunk {
             let last = self.entries.get(last);
             return Found::Past(last.map_or(ask.after, |entry| entry.seq()));
         }
+        let wanted = match ask.protocol {
+            Protocol::Grpc | Protocol::Sse => wanted,
+            // One at a time, each when the one before it is taken.
+            Protocol::Webhook => wanted & wanted.wrapping_neg(),
+        };
         Found::Run(self.run(wanted, dead, ask.protocol, killed))
     }
 

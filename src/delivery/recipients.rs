@@ -9,13 +9,16 @@ use crate::{
     access::{audit::ASKED, partner::PartnerName},
     article::{ArticleId, check::shown},
     delivery::{
+        Entry,
         durable::DurableError,
         hub::Hub,
         recalls::{Recalls, State},
+        webhooks::Webhooks,
     },
     fault::{Fault, Kind},
     gate::caller::{self, Caller},
     recipient::subscription::{Subscription, SubscriptionId, SubscriptionName, known},
+    webhook::WebhookId,
     wire::{
         convert,
         log::subscriptions::KeptSubscription,
@@ -36,6 +39,8 @@ const PAGE_SIZE_MAX: u32 = 100;
 const RECALL_PAGE_SIZE_MAX: u32 = 1000;
 /// Revisions that are counted of what a subscription has before it.
 const LAG_MAX: u32 = 10_000;
+/// What page tokens of a recall's webhooks begin with; no subscription's does.
+const WEBHOOKS: &str = "webhooks:";
 /// What stands for the subscriptions of a node that asks for no keys.
 const NOBODY: &str = "_";
 
@@ -44,15 +49,17 @@ const NOBODY: &str = "_";
 pub struct Recipients {
     hub: Hub,
     recalls: Recalls,
+    webhooks: Webhooks,
     clock: fn() -> SystemTime,
 }
 
 impl Recipients {
     /// The service over a hub.
-    pub fn new(hub: Hub, recalls: Recalls, clock: fn() -> SystemTime) -> Self {
+    pub fn new(hub: Hub, recalls: Recalls, webhooks: Webhooks, clock: fn() -> SystemTime) -> Self {
         Self {
             hub,
             recalls,
+            webhooks,
             clock,
         }
     }
@@ -155,7 +162,11 @@ impl Recipients {
             Fault::field("FIELD_INVALID", "article_id", message)
         })?;
         let size = page_size(request.page_size, RECALL_PAGE_SIZE_MAX)?;
-        let after = page_token(&request.page_token)?;
+        let webhooks_after = webhooks_token(&request.page_token)?;
+        let after = match webhooks_after {
+            Some(_) => None,
+            None => page_token(&request.page_token)?,
+        };
         let last = self.recalls.last(id).await.map_err(|error| error.fault())?;
         let recall = last.ok_or_else(|| {
             let message = format!("there is no article {id}");
@@ -165,34 +176,64 @@ impl Recipients {
             let message = format!("nothing of the article {id} was corrected, withheld or killed");
             Fault::new(Kind::Precondition, "NOT_RECALLED", message)
         })?;
-        let mut kept = self.hub.durables().list(None, after.as_ref(), size + 1);
-        let has_more = kept.len() > size;
-        kept.truncate(size);
-        let next = kept.last().filter(|_| has_more);
-        let next_page_token = next.map(|kept| kept.id.to_string()).unwrap_or_default();
-        let recipients = kept.iter().map(|kept| {
-            let state = match self.recalls.state(kept, &recall) {
-                State::NeverHad => RecallState::NeverHad,
-                State::Outstanding => RecallState::Outstanding,
-                State::Sent => RecallState::Sent,
-                State::Acknowledged => RecallState::Acknowledged,
-            };
-            RecallRecipient {
-                partner: partner_text(&kept.id),
-                name: kept.id.name.to_string(),
-                kind: RecipientKind::Subscription.into(),
-                state: state.into(),
-            }
-        });
+        let (recipients, next_page_token) = match webhooks_after {
+            Some(after) => self.recalled_webhooks(&recall, after, size).await?,
+            None => self.recalled_subscriptions(&recall, after.as_ref(), size),
+        };
         let record = &recall.stored.record;
         Ok(GetRecallResponse {
             revision: record.revision.get(),
             action: convert::action_to_proto(record.action).into(),
             cursor: recall.cursor.to_string(),
             published_at: Some(convert::time_to_proto(record.published_at)),
-            recipients: recipients.collect(),
+            recipients,
             next_page_token,
         })
+    }
+
+    fn recalled_subscriptions(
+        &self,
+        recall: &Entry,
+        after: Option<&SubscriptionId>,
+        size: usize,
+    ) -> (Vec<RecallRecipient>, String) {
+        let mut kept = self.hub.durables().list(None, after, size + 1);
+        let has_more = kept.len() > size;
+        kept.truncate(size);
+        let next = kept.last().filter(|_| has_more);
+        // Webhooks come after them.
+        let next = next.map_or_else(|| WEBHOOKS.to_owned(), |kept| kept.id.to_string());
+        let recipients = kept.iter().map(|kept| RecallRecipient {
+            partner: partner_text(&kept.id),
+            name: kept.id.name.to_string(),
+            kind: RecipientKind::Subscription.into(),
+            state: state_to_proto(self.recalls.state(kept, recall)).into(),
+        });
+        (recipients.collect(), next)
+    }
+
+    async fn recalled_webhooks(
+        &self,
+        recall: &Entry,
+        after: Option<WebhookId>,
+        size: usize,
+    ) -> Result<(Vec<RecallRecipient>, String), Fault> {
+        let mut states = self.webhooks.recalled(recall, after, size + 1).await?;
+        let has_more = states.len() > size;
+        states.truncate(size);
+        let next = states.last().filter(|_| has_more);
+        let next = next.map(|(webhook, _)| format!("{WEBHOOKS}{}", webhook.id));
+        let recipients = states.iter().map(|(webhook, state)| RecallRecipient {
+            partner: webhook
+                .partner
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            name: webhook.id.to_string(),
+            kind: RecipientKind::Webhook.into(),
+            state: state_to_proto(*state).into(),
+        });
+        Ok((recipients.collect(), next.unwrap_or_default()))
     }
 
     /// Records what the desk does to somebody's subscription before it is done.
@@ -362,6 +403,30 @@ fn page_size(asked: u32, most: u32) -> Result<usize, Fault> {
         return Err(Fault::field("FIELD_INVALID", "page_size", message));
     }
     Ok(usize::try_from(size).unwrap_or(usize::MAX))
+}
+
+fn state_to_proto(state: State) -> RecallState {
+    match state {
+        State::NeverHad => RecallState::NeverHad,
+        State::Outstanding => RecallState::Outstanding,
+        State::Sent => RecallState::Sent,
+        State::Acknowledged => RecallState::Acknowledged,
+    }
+}
+
+/// After which webhook a page of them begins; none = it is no page of webhooks.
+fn webhooks_token(text: &str) -> Result<Option<Option<WebhookId>>, Fault> {
+    match text.strip_prefix(WEBHOOKS) {
+        None => Ok(None),
+        Some("") => Ok(Some(None)),
+        Some(id) => match id.parse() {
+            Ok(id) => Ok(Some(Some(id))),
+            Err(error) => {
+                let message = format!("{} names no page: {error}", shown(text));
+                Err(Fault::field("FIELD_INVALID", "page_token", message))
+            }
+        },
+    }
 }
 
 fn page_token(text: &str) -> Result<Option<SubscriptionId>, Fault> {

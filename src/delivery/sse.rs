@@ -22,7 +22,7 @@ use crate::{
         Entry,
         hub::Hub,
         query::Query,
-        subscription::{Gap, GapReason, Output, Subscription, Way},
+        subscription::{Gap, Output, Subscription, Way},
     },
     fault::{Fault, Kind},
     gate::caller::Caller,
@@ -173,11 +173,7 @@ fn gap_event(gap: Gap) -> Bytes {
     let said = GapEvent {
         from: gap.from.to_string(),
         to: gap.to.to_string(),
-        reason: match gap.reason {
-            GapReason::Retention => "RETENTION",
-            GapReason::EpochLost => "EPOCH_LOST",
-            GapReason::EpochForeign => "EPOCH_FOREIGN",
-        },
+        reason: gap.reason.as_str(),
     };
     event("gap", gap.to, &said)
 }

@@ -250,6 +250,15 @@ impl Hub {
         })
     }
 
+    /// The place of a beginning, for whoever keeps it.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub async fn place(&self, start: Start, filter: &Filter) -> Result<Cursor, SubscribeError> {
+        let end = self.log().confirm().await?;
+        Ok(self.beginning(start, filter, end).await?.at)
+    }
+
     /// Where a stream after a cursor begins, and what it can't have.
     fn after(
         &self,

@@ -78,6 +78,17 @@ pub enum GapReason {
     EpochForeign,
 }
 
+impl GapReason {
+    /// As JSON names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retention => "RETENTION",
+            Self::EpochLost => "EPOCH_LOST",
+            Self::EpochForeign => "EPOCH_FOREIGN",
+        }
+    }
+}
+
 /// By which way a stream goes to its subscriber, and on what right.
 #[derive(Debug)]
 pub struct Way {

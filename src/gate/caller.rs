@@ -52,6 +52,25 @@ impl Reader {
     }
 }
 
+/// Whose webhooks a caller manages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stewardship {
+    /// All; beside it whose new ones are unless it says otherwise.
+    All(Option<PartnerName>),
+    /// Those of its own partner.
+    Of(PartnerName),
+}
+
+impl Stewardship {
+    /// Whether it extends to a partner's.
+    pub fn covers(&self, partner: Option<&PartnerName>) -> bool {
+        match self {
+            Self::All(_) => true,
+            Self::Of(own) => partner == Some(own),
+        }
+    }
+}
+
 /// A caller with a key.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -167,6 +186,24 @@ impl Caller {
             None => Ok(Permit::for_anyone()),
             Some(known) => Permit::new(known.clone()),
         }
+    }
+
+    /// Whose webhooks it manages.
+    ///
+    /// # Errors
+    /// Unauthenticated `KEY_MISSING`; forbidden `ROLE_MISSING`.
+    pub fn stewardship(&self) -> Result<Stewardship, Fault> {
+        self.needs(&[Role::Subscriber, Role::Desk])?;
+        let Some(known) = self.known() else {
+            return Ok(Stewardship::All(None));
+        };
+        let own = known.state.partner.name.clone();
+        Ok(match known.state.key.role {
+            Role::Desk => Stewardship::All(Some(own)),
+            Role::Publisher | Role::Subscriber | Role::Monitor | Role::Native => {
+                Stewardship::Of(own)
+            }
+        })
     }
 
     /// That it is of the desk.

@@ -27,6 +27,16 @@ impl Permit {
         }
     }
 
+    /// For what goes out on a partner's right and not on a key's: whoever sends it looks at the right
+    /// itself.
+    pub fn over(scope: Arc<Scope>) -> Self {
+        Self {
+            known: None,
+            scope,
+            _end: None,
+        }
+    }
+
     /// Takes the place of a stream.
     ///
     /// # Errors

@@ -23,6 +23,14 @@ impl Node {
             hub.run_rounds(clock, end).await;
             Ok("rounds")
         });
+        // With the streams, and not after them: who is called has to be let go before NATS is.
+        let (webhooks, end) = (self.webhooks.clone(), self.end_streams.clone());
+        let ended = stop.clone();
+        services.spawn(async move {
+            webhooks.run(end).await;
+            ended.cancelled().await;
+            Ok("webhooks")
+        });
         let (durables, end) = (self.hub.durables().clone(), stop.clone());
         services.spawn(async move {
             durables.run(end).await;

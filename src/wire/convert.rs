@@ -22,6 +22,7 @@ use crate::{
 pub mod embargo;
 pub mod partner;
 pub mod routing;
+pub mod webhook;
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -63,6 +63,7 @@ pub mod servers;
 pub mod sessions;
 pub mod subscriptions;
 pub mod tail;
+pub mod webhooks;
 
 /// How long one request to the leader may take before it is sent again.
 const API_TIMEOUT: Duration = Duration::from_millis(500);

@@ -16,6 +16,8 @@ pub const STREAM: &str = "BARID";
 pub const META_BUCKET: &str = "barid-meta";
 /// The bucket of partners, their grants and keys.
 pub const PARTNERS_BUCKET: &str = "barid-partners";
+/// The bucket of webhooks and how far they have come.
+pub const WEBHOOKS_BUCKET: &str = "barid-webhooks";
 /// The bucket of durable subscriptions.
 pub const SUBSCRIPTIONS_BUCKET: &str = "barid-subscriptions";
 /// All history records.
@@ -39,6 +41,8 @@ pub const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
 pub const CE_SPECVERSION: &str = "ce-specversion";
 /// CloudEvents id: `<article id>/<revision>`.
 pub const CE_ID: &str = "ce-id";
+/// The source of all CloudEvents of this wire.
+pub const CE_SOURCE_VALUE: &str = "/barid/v1";
 /// CloudEvents source.
 pub const CE_SOURCE: &str = "ce-source";
 /// CloudEvents type: `barid.v1.<action>`.

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Who may make each call of ours: initials of publisher, subscriber, desk, monitor.
-const CALLS: [(&str, &str); 29] = [
+const CALLS: [(&str, &str); 42] = [
     ("PublisherService/Publish", "pd"),
     ("PublisherService/PublishStream", "pd"),
     ("SubscriberService/Subscribe", "sd"),
@@ -57,6 +57,19 @@ const CALLS: [(&str, &str); 29] = [
     ("DeskService/MoveEmbargo", "d"),
     ("DeskService/CancelEmbargo", "d"),
     ("DeskService/ReleaseEmbargo", "d"),
+    ("WebhookService/CreateWebhook", "sd"),
+    ("WebhookService/UpdateWebhook", "sd"),
+    ("WebhookService/GetWebhook", "sd"),
+    ("WebhookService/ListWebhooks", "sd"),
+    ("WebhookService/DeleteWebhook", "sd"),
+    ("WebhookService/PauseWebhook", "sd"),
+    ("WebhookService/ResumeWebhook", "sd"),
+    ("WebhookService/TestWebhook", "sd"),
+    ("WebhookService/ReplayWebhook", "sd"),
+    ("WebhookService/RotateWebhook", "sd"),
+    ("WebhookService/ListParked", "sd"),
+    ("WebhookService/RetryParked", "sd"),
+    ("WebhookService/DropParked", "sd"),
 ];
 /// Who may get each path; `*` is everybody, also without a key.
 const PATHS: [(&str, &str); 18] = [

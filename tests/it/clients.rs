@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::{certificates::Authority, harness::Node};
 
 /// The interpreter to test with: what `make test` names, or what it has installed.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join(".barid/venv/bin/python");
     let python = std::env::var_os("BARID_TEST_PYTHON").map_or(default, PathBuf::from);
     assert!(

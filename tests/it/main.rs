@@ -63,3 +63,5 @@ mod tls;
 mod tokens;
 mod tracing;
 mod web;
+mod webhook_schedules;
+mod webhooks;

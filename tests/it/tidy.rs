@@ -15,6 +15,8 @@ const GROUPS: [&[&str]; 8] = [
         "filter",
         "access",
         "recipient",
+        "target",
+        "webhook",
     ],
     &["routing", "telemetry"],
     &["wire"],

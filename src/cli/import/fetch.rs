@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use http::{
     StatusCode,
-    header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RETRY_AFTER},
+    header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED},
 };
-use jiff::{Timestamp, fmt::rfc2822};
+use jiff::Timestamp;
 use reqwest::{Client, Response};
+
+use crate::wire::outbound::retry_after;
 
 /// Most bytes of a feed, unpacked.
 pub const FEED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -105,7 +107,8 @@ impl Remote {
             StatusCode::NOT_MODIFIED => return Ok(Fetched::Unchanged),
             StatusCode::GONE => return Ok(Fetched::Gone),
             status if !status.is_success() => {
-                let retry_after = retry_after(&answer, now);
+                let retry_after = retry_after(answer.headers(), now);
+                let retry_after = retry_after.map(|wait| wait.min(RETRY_AFTER_MAX));
                 return Err(FetchError::Refused {
                     status,
                     retry_after,
@@ -143,17 +146,4 @@ async fn whole(mut answer: Response) -> Result<Vec<u8>, FetchError> {
 fn field(answer: &Response, name: &str) -> Option<String> {
     let value = answer.headers().get(name)?;
     value.to_str().ok().map(str::to_owned)
-}
-
-/// Seconds, or a date (RFC 9110, section 10.2.3).
-fn retry_after(answer: &Response, now: Timestamp) -> Option<Duration> {
-    let text = field(answer, RETRY_AFTER.as_str())?;
-    let wait = match text.trim().parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = rfc2822::parse(&text).ok()?.timestamp();
-            Duration::try_from(date.duration_since(now)).unwrap_or_default()
-        }
-    };
-    Some(wait.min(RETRY_AFTER_MAX))
 }

@@ -68,7 +68,9 @@ impl Hub {
         let Some(sending_for) = place.sending_for(now) else {
             return;
         };
-        if sending_for >= self.patience() && !place.is_stalled() {
+        // Webhooks have a patience of their own: theirs are tried for days.
+        let is_webhook = place.protocol() == Protocol::Webhook;
+        if sending_for >= self.patience() && !place.is_stalled() && !is_webhook {
             tracing::info!(
                 at = place.at(),
                 ?sending_for,

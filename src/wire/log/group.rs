@@ -18,8 +18,6 @@ use crate::{
     },
 };
 
-/// CloudEvents source of every copy.
-const CE_SOURCE_VALUE: &str = "/barid/v1";
 /// Media type of every copy's payload.
 const CONTENT_TYPE_VALUE: &str = "application/protobuf";
 
@@ -231,7 +229,7 @@ fn copy_headers(record: &Record, context: &Context) -> Headers {
     let mut headers = vec![
         (subject::CE_SPECVERSION, "1.0".to_owned()),
         (subject::CE_ID, format!("{id}/{revision}")),
-        (subject::CE_SOURCE, CE_SOURCE_VALUE.to_owned()),
+        (subject::CE_SOURCE, subject::CE_SOURCE_VALUE.to_owned()),
         (subject::CE_TYPE, format!("barid.v1.{action}")),
         (
             subject::CE_TIME,

@@ -78,6 +78,8 @@ pub struct Connection {
     pub meta: kv::Store,
     /// Partners, their grants and keys.
     pub partners: kv::Store,
+    /// Webhooks and how far they have come.
+    pub webhooks: kv::Store,
     /// Durable subscriptions.
     pub subscriptions: kv::Store,
     /// Counts connections of the client of commits: what was sent on an earlier one and not
@@ -220,6 +222,8 @@ impl Log {
         let meta = bucket(&context, options, (name, "facts about the log"), deadline).await?;
         let name = subject::PARTNERS_BUCKET;
         let partners = bucket(&context, options, (name, "partners"), deadline).await?;
+        let name = subject::WEBHOOKS_BUCKET;
+        let webhooks = bucket(&context, options, (name, "webhooks"), deadline).await?;
         let name = subject::SUBSCRIPTIONS_BUCKET;
         let what = (name, "durable subscriptions");
         let patient = connect::patient_context(client.clone());
@@ -237,6 +241,7 @@ impl Log {
                 reader,
                 meta,
                 partners,
+                webhooks,
                 subscriptions,
                 generation,
                 reader_generation,

@@ -1,0 +1,342 @@
+//! Webhooks: the wire, sent to addresses of partners (Standard Webhooks).
+//!
+//! Each webhook is worked by one node, by one task, one delivery at a time, so that its order is the
+//! log's. What is kept is where it is ([`Progress`]); the log is its queue, and each try reads the
+//! revision anew, so that what was killed meanwhile is not sent.
+//!
+//! [`Progress`]: crate::webhook::Progress
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use futures_util::{StreamExt as _, pin_mut};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cursor::letters,
+    delivery::{
+        hub::Hub,
+        webhooks::{
+            keeping::Seen,
+            lanes::Lanes,
+            nodes::{BEAT, LEASE, Nodes},
+            worker::Worker,
+        },
+    },
+    gate::Gate,
+    webhook::{State, Webhook, WebhookId},
+    wire::{
+        log::{
+            ReadError,
+            webhooks::{Kept, WebhookChange},
+        },
+        outbound::Outbound,
+    },
+};
+
+pub mod grpc;
+mod keeping;
+pub mod lanes;
+pub mod nodes;
+pub mod owners;
+mod parked;
+pub mod recalls;
+mod sending;
+mod worker;
+
+/// Time between two looks at which webhooks are this node's.
+const LOOK: Duration = Duration::from_millis(250);
+/// Pause before the bucket is followed anew.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+/// How long a node's word may take to be kept.
+const BEAT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long workers may take to let go at a stop.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(4);
+/// Looks between two counts for the metrics.
+const COUNT_EVERY: u32 = 8;
+
+/// Whether a node works webhooks, and what with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The reading side.
+    pub hub: Hub,
+    /// Who may read what.
+    pub gate: Gate,
+    /// Calls them.
+    pub outbound: Outbound,
+    /// The time of day.
+    pub clock: fn() -> SystemTime,
+}
+
+/// The webhooks of a wire; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Webhooks(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    parts: Parts,
+    /// This node's name among those who work webhooks.
+    node: String,
+    lanes: Lanes,
+    book: RwLock<BTreeMap<WebhookId, Kept<Webhook>>>,
+    nodes: Mutex<Nodes>,
+    /// Counts changes of the book.
+    changes: watch::Sender<u64>,
+    /// Until when this node may work.
+    lease: watch::Sender<Instant>,
+}
+
+/// A webhook that this node works.
+struct Work {
+    webhook: watch::Sender<Arc<Webhook>>,
+    stop: CancellationToken,
+    seen: Arc<Seen>,
+}
+
+impl Webhooks {
+    /// Those of a log, none of which is known yet.
+    pub fn new(parts: Parts) -> Self {
+        let node = letters::<10>(rand::random());
+        let node = String::from_utf8(node.to_vec()).expect("letters are ASCII");
+        Self(Arc::new(Inner {
+            parts,
+            nodes: Mutex::new(Nodes::new(node.clone())),
+            node,
+            lanes: Lanes::default(),
+            book: RwLock::default(),
+            changes: watch::Sender::new(0),
+            lease: watch::Sender::new(Instant::now()),
+        }))
+    }
+
+    /// Follows the webhooks and works this node's until `stop`; then lets go of them, so that others
+    /// take them over at once.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut works = Works::default();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            // None of them ends; what they hold is let go below.
+            () = self.follow() => {}
+            () = self.beat() => {}
+            () = self.supervise(&mut works) => {}
+        }
+        works.end_all();
+        let ended = async { while works.tasks.join_next().await.is_some() {} };
+        if timeout(LEAVE_PATIENCE, ended).await.is_err() {
+            tracing::warn!("some webhooks were not let go in time; others take over later");
+        }
+        if !self.book().is_empty() {
+            let left = timeout(BEAT_PATIENCE, self.log().leave(&self.0.node)).await;
+            if !matches!(left, Ok(Ok(()))) {
+                tracing::debug!("nobody heard that this node works no webhooks any more");
+            }
+        }
+    }
+
+    fn log(&self) -> &crate::wire::log::Log {
+        self.0.parts.hub.log()
+    }
+
+    /// The present, in seconds from 1970.
+    fn now(&self) -> i64 {
+        self.0.parts.gate.now()
+    }
+
+    /// All webhooks, by id.
+    fn book(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<WebhookId, Kept<Webhook>>> {
+        self.0.book.read().expect("no panic under this lock")
+    }
+
+    async fn follow(&self) {
+        loop {
+            if let Err(error) = self.follow_once().await {
+                tracing::debug!(%error, "the webhooks can't be followed; trying again");
+            }
+            sleep(FOLLOW_PAUSE).await;
+        }
+    }
+
+    async fn follow_once(&self) -> Result<(), ReadError> {
+        let changes = self.log().follow_webhooks().await?;
+        pin_mut!(changes);
+        while let Some(change) = changes.next().await {
+            let now = Instant::now();
+            let mut book = self.0.book.write().expect("no panic under this lock");
+            let mut nodes = self.0.nodes.lock().expect("no panic under this lock");
+            match change? {
+                WebhookChange::Put(kept) => drop(book.insert(kept.value.id, *kept)),
+                WebhookChange::Removed(id) => drop(book.remove(&id)),
+                WebhookChange::Beat(node) => {
+                    nodes.heard(&node, now);
+                    continue;
+                }
+                WebhookChange::Left(node) => nodes.left(&node),
+            }
+            self.0.changes.send_modify(|count| *count += 1);
+        }
+        Ok(())
+    }
+
+    /// Says that this node is there, as long as there are webhooks.
+    async fn beat(&self) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due = Instant::now();
+        loop {
+            look.tick().await;
+            let began = Instant::now();
+            if self.book().is_empty() || began < due {
+                continue;
+            }
+            match timeout(BEAT_PATIENCE, self.log().beat(&self.0.node)).await {
+                Ok(Ok(())) => {
+                    due = began + BEAT;
+                    self.0.lease.send_replace(began + LEASE);
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "a node's word is not kept"),
+                Err(_) => tracing::debug!("a node's word is not kept in time"),
+            }
+        }
+    }
+
+    /// Begins and ends workers as webhooks and nodes come and go.
+    async fn supervise(&self, works: &mut Works) {
+        let mut changes = self.0.changes.subscribe();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut round = 0;
+        loop {
+            tokio::select! {
+                // Each only wakes: everything is looked at below.
+                _ = changes.changed() => {}
+                _ = look.tick() => round += 1,
+                ended = works.tasks.join_next(), if !works.tasks.is_empty() => works.ended(ended),
+            }
+            self.assign(works);
+            if round >= COUNT_EVERY {
+                round = 0;
+                self.count(works);
+                self.bury().await;
+            }
+        }
+    }
+
+    fn assign(&self, works: &mut Works) {
+        let now = Instant::now();
+        let is_leased = now < *self.0.lease.borrow();
+        let nodes = self.0.nodes.lock().expect("no panic under this lock");
+        let book = self.book();
+        let is_wanted = |webhook: &Webhook| {
+            webhook.state == State::Active && is_leased && nodes.is_mine(webhook.id, now)
+        };
+        for (id, work) in &works.by_id {
+            match book.get(id).filter(|kept| is_wanted(&kept.value)) {
+                Some(kept) => {
+                    work.webhook.send_if_modified(|known| {
+                        let is_new = **known != kept.value;
+                        if is_new {
+                            *known = Arc::new(kept.value.clone());
+                        }
+                        is_new
+                    });
+                }
+                None => work.stop.cancel(),
+            }
+        }
+        for (id, kept) in &*book {
+            if is_wanted(&kept.value) && !works.by_id.contains_key(id) {
+                works.begin(self, &kept.value);
+            }
+        }
+    }
+
+    /// Forgets nodes that have been dead for long.
+    async fn bury(&self) {
+        let buried = {
+            let mut nodes = self.0.nodes.lock().expect("no panic under this lock");
+            nodes.buried(Instant::now())
+        };
+        for node in buried {
+            if let Err(error) = self.log().bury(&node).await {
+                tracing::debug!(node, %error, "a dead node is still kept");
+            }
+        }
+    }
+
+    fn count(&self, works: &Works) {
+        let metrics = self.log().metrics();
+        let mut sums = [0; 2];
+        let mut failing = 0;
+        for work in works.by_id.values() {
+            let (news, recalls, is_failing) = work.seen.read();
+            sums[0] += i64::from(news);
+            sums[1] += i64::from(recalls);
+            failing += i64::from(is_failing);
+        }
+        let count = i64::try_from(works.by_id.len()).unwrap_or(i64::MAX);
+        metrics.webhooks.count(count, failing);
+        metrics.webhooks.park(sums[0], sums[1]);
+    }
+
+    /// Whether another node is surely dead, for whoever wants to take over from it.
+    fn is_dead(&self, node: &str) -> bool {
+        let nodes = self.0.nodes.lock().expect("no panic under this lock");
+        nodes.is_dead(node, Instant::now())
+    }
+}
+
+/// The workers of a node.
+#[derive(Default)]
+struct Works {
+    by_id: HashMap<WebhookId, Work>,
+    tasks: JoinSet<WebhookId>,
+}
+
+impl Works {
+    fn begin(&mut self, webhooks: &Webhooks, webhook: &Webhook) {
+        let work = Work {
+            webhook: watch::Sender::new(Arc::new(webhook.clone())),
+            stop: CancellationToken::new(),
+            seen: Arc::default(),
+        };
+        let (id, stop) = (webhook.id, work.stop.clone());
+        let worker = Worker::new(
+            webhooks.clone(),
+            work.webhook.subscribe(),
+            stop,
+            Arc::clone(&work.seen),
+        );
+        self.tasks.spawn(async move {
+            worker.run().await;
+            id
+        });
+        self.by_id.insert(id, work);
+    }
+
+    /// A worker has ended: it was told to, or another has taken over.
+    fn ended(&mut self, ended: Option<Result<WebhookId, tokio::task::JoinError>>) {
+        match ended {
+            Some(Ok(id)) => drop(self.by_id.remove(&id)),
+            Some(Err(error)) => {
+                tracing::error!(%error, "a webhook's worker panicked");
+                // Whose it was is not known: those that are gone are found by their channels.
+                self.by_id
+                    .retain(|_, work| work.webhook.receiver_count() > 0);
+            }
+            None => {}
+        }
+    }
+
+    fn end_all(&self) {
+        self.by_id.values().for_each(|work| work.stop.cancel());
+    }
+}

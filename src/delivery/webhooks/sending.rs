@@ -1,0 +1,243 @@
+//! Sending: one try of one delivery.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    article::ArticleId,
+    cursor::{Cursor, Place},
+    delivery::webhooks::{
+        Webhooks,
+        lanes::{Pace, SLOW_AFTER},
+        worker::{Halt, Worker},
+    },
+    webhook::{Parked, REASON_CHARS_MAX, Webhook, retry::Said, signing::signatures},
+    wire::{
+        event::{Event, Notice},
+        log::ReadError,
+        outbound::{Answer, Call, CallError},
+    },
+};
+
+/// Headers of Standard Webhooks.
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+/// How long a call that is under way may go on after a stop.
+const LAST_CALL: Duration = Duration::from_secs(2);
+/// Pause while this node may not know of a kill.
+const STALE_PAUSE: Duration = Duration::from_millis(200);
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    /// The same for every try.
+    pub(super) id: String,
+    /// Its place.
+    pub(super) cursor: Cursor,
+    pub(super) event: Event,
+    /// Whose revision it is, and where that lies; none = it is no revision.
+    story: Option<(ArticleId, u64)>,
+    /// How it is parked, if it comes to that; none = it can't be.
+    pub(super) parked: Option<Parked>,
+}
+
+impl Webhooks {
+    /// A revision as it is now; none if it is there no more, or killed.
+    pub(super) async fn revision(
+        &self,
+        webhook: &Webhook,
+        cursor: Cursor,
+    ) -> Result<Option<Message>, ReadError> {
+        let hub = &self.0.parts.hub;
+        let Place::Known(seq) = hub.log().epochs().place(cursor) else {
+            return Ok(None);
+        };
+        let Some(entry) = hub.entry_at(seq).await? else {
+            return Ok(None);
+        };
+        if hub.is_killed(&entry) {
+            return Ok(None);
+        }
+        let record = &entry.stored.record;
+        let (id, revision) = (record.article_id, record.revision.get());
+        let event = Event::revision(
+            &entry.delivery(),
+            &format!("{id}/{revision}"),
+            webhook.format,
+        );
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                // As for streams, which show it without what it says: nobody can read it.
+                tracing::error!(%cursor, %error, "an article is not readable");
+                return Ok(None);
+            }
+        };
+        Ok(Some(Message {
+            id: webhook.message_id(cursor),
+            cursor,
+            event,
+            story: Some((id, seq)),
+            parked: Some(Parked {
+                cursor,
+                article: id.to_string(),
+                revision,
+                action: record.action.as_str().to_owned(),
+                reason: String::new(),
+                since: 0,
+                tries: 0,
+                is_asked: false,
+            }),
+        }))
+    }
+
+    /// What is no revision.
+    pub(super) fn notice(
+        &self,
+        webhook: &Webhook,
+        id: String,
+        kind: &str,
+        cursor: Cursor,
+        data: &impl Serialize,
+    ) -> Message {
+        let notice = Notice {
+            kind,
+            id: &id,
+            time: self.time(),
+            data,
+        };
+        Message {
+            event: Event::notice(&notice, webhook.format),
+            id,
+            cursor,
+            story: None,
+            parked: None,
+        }
+    }
+
+    /// The time of day.
+    pub(super) fn time(&self) -> Timestamp {
+        let now = (self.0.parts.clock)();
+        Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Whether a message must not leave this node, now: it is killed.
+    fn is_killed(&self, message: &Message) -> bool {
+        let killed = self.log().killed();
+        message
+            .story
+            .is_some_and(|(article, seq)| killed.covers(article, seq))
+    }
+
+    /// Makes one call, signed now.
+    pub(super) async fn call(
+        &self,
+        webhook: &Webhook,
+        message: &Message,
+    ) -> Result<Answer, CallError> {
+        let (time, now) = (self.time(), self.now());
+        let body = message.event.body.clone();
+        let signed = signatures(&webhook.keys, &message.id, now, &body);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, message.event.content_type.clone());
+        headers.insert(WEBHOOK_ID, value(&message.id));
+        headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(now));
+        headers.insert(WEBHOOK_SIGNATURE, value(&signed));
+        let call = Call {
+            method: Method::POST,
+            target: &webhook.target,
+            headers,
+            body,
+        };
+        let began = Instant::now();
+        let answer = self.0.parts.outbound.call(call, time).await;
+        let took = began.elapsed().as_secs_f64();
+        self.log().metrics().webhooks.seconds.observe(took);
+        answer
+    }
+}
+
+impl Worker {
+    /// Tries once; says what was answered, and in words. None = it was not sent: look at it again.
+    pub(super) async fn send(
+        &mut self,
+        webhook: &Webhook,
+        message: &Message,
+    ) -> Result<Option<(Said, String)>, Halt> {
+        let webhooks = self.webhooks.clone();
+        let is_failing = self.progress.value.failing.is_some();
+        let pace = if is_failing || self.was_slow {
+            Pace::Slow
+        } else {
+            Pace::Fast
+        };
+        let place = tokio::select! {
+            biased;
+            halt = self.halted() => return Err(halt),
+            // Who gives up its turn has sent nothing.
+            place = webhooks.0.lanes.enter(pace) => place,
+        };
+        if !webhooks.log().is_fresh() {
+            drop(place);
+            tokio::select! {
+                biased;
+                halt = self.halted() => return Err(halt),
+                // A pause that is dropped has done nothing.
+                () = sleep(STALE_PAUSE) => {}
+            }
+            return Ok(None);
+        }
+        if webhooks.is_killed(message) {
+            return Ok(None);
+        }
+        let began = Instant::now();
+        let call = place.run(webhooks.call(webhook, message));
+        let answer = tokio::select! {
+            biased;
+            halt = self.halted_in_call() => return Err(halt),
+            // Whoever takes over sends it again: at least once.
+            answer = call => answer,
+        };
+        self.was_slow = began.elapsed() >= SLOW_AFTER;
+        Ok(Some(said(&answer)))
+    }
+
+    /// As [`Worker::halted`], but lets a call end that may be about to.
+    async fn halted_in_call(&self) -> Halt {
+        let halt = self.halted().await;
+        if halt == Halt::Stopped {
+            sleep(LAST_CALL).await;
+        }
+        halt
+    }
+}
+
+/// What an answer says, and in words.
+pub(super) fn said(answer: &Result<Answer, CallError>) -> (Said, String) {
+    match answer {
+        Ok(answer) => {
+            let said = Said {
+                status: Some(answer.status.as_u16()),
+                retry_after: answer.retry_after,
+            };
+            (said, format!("answered {}", answer.status))
+        }
+        Err(error) => {
+            let said = Said {
+                status: None,
+                retry_after: None,
+            };
+            let reason = error.reason();
+            (said, reason.chars().take(REASON_CHARS_MAX).collect())
+        }
+    }
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("ids and signatures are ASCII")
+}

@@ -1,0 +1,365 @@
+//! Webhook: an address of a partner that is sent news, and how far that has come, as both are kept.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    access::partner::PartnerName,
+    article::{Action, ArticleId},
+    cursor::{Cursor, Epochs, LETTERS, letters},
+    filter::Filter,
+    recipient::{Coverage, Turn},
+    target::Target,
+    webhook::signing::SigningKey,
+};
+
+pub mod retry;
+pub mod signing;
+
+/// Most webhooks of one partner.
+pub const PER_PARTNER_MAX: usize = 100;
+/// Most webhooks in all: each that is worked holds some KiB on its node.
+pub const WEBHOOKS_MAX: usize = 10_000;
+/// Most parked revisions of one webhook; with more, it waits.
+pub const PARKED_MAX: usize = 500;
+/// Most characters of a note.
+pub const NOTE_CHARS_MAX: usize = 200;
+/// Most characters of what is kept of a failure.
+pub const REASON_CHARS_MAX: usize = 200;
+/// Characters of a webhook's id: 50 bits.
+const ID_LEN: usize = 10;
+
+/// The name of a webhook: 10 characters of `[a-z2-7]`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WebhookId([u8; ID_LEN]);
+
+/// A text that is no webhook's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a webhook's id is {ID_LEN} letters and digits of [a-z2-7]")]
+pub struct IdError;
+
+impl WebhookId {
+    /// The id of these 50 bits.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(letters(bits))
+    }
+
+    /// Its characters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("an id is ASCII")
+    }
+}
+
+impl FromStr for WebhookId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let bytes: [u8; ID_LEN] = text.as_bytes().try_into().map_err(|_| IdError)?;
+        let is_letter = |byte: &u8| LETTERS.as_bytes().contains(byte);
+        if bytes.iter().all(is_letter) {
+            Ok(Self(bytes))
+        } else {
+            Err(IdError)
+        }
+    }
+}
+
+impl TryFrom<String> for WebhookId {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<WebhookId> for String {
+    fn from(id: WebhookId) -> Self {
+        id.to_string()
+    }
+}
+
+impl fmt::Display for WebhookId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for WebhookId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// In which form a revision is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// ninjs within the envelope of Standard Webhooks: `type`, `timestamp`, `data`.
+    Ninjs,
+    /// CloudEvents 1.0, structured JSON, with ninjs as `data`.
+    CloudEvents,
+}
+
+/// Whether it is sent anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It is.
+    Active,
+    /// Its owner does not want to, for now.
+    Paused,
+    /// It answered 410: nobody wants it any more.
+    Gone,
+}
+
+/// A webhook, as its owner set it up. Desks and owners change it; whoever works it only says that it
+/// is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// Its name.
+    pub id: WebhookId,
+    /// Whose it is; none = of a node that asks for no keys.
+    pub partner: Option<PartnerName>,
+    /// Where it is.
+    pub target: Target,
+    /// What it wants; its partner's grant cuts that.
+    pub filter: Filter,
+    /// In which form.
+    pub format: Format,
+    /// For people.
+    #[serde(default)]
+    pub note: String,
+    /// When it was made, in seconds from 1970.
+    pub created: i64,
+    /// Whether it is sent anything.
+    pub state: State,
+    /// The place after which it began.
+    pub begin: Cursor,
+    /// Where it was last asked to go to, and how often it was.
+    #[serde(default)]
+    pub replay: Replay,
+    /// How often it was asked to try at once.
+    #[serde(default)]
+    pub wakes: u32,
+    /// How often it was asked to send what is parked.
+    #[serde(default)]
+    pub parked_asks: u32,
+    /// What it is signed with, newest first: one, and during a rotation the one before.
+    pub keys: Vec<SigningKey>,
+}
+
+/// A wish to begin again elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// How many there were.
+    pub number: u32,
+    /// After which place; none = there was none.
+    pub after: Option<Cursor>,
+}
+
+/// How far a webhook has come. Whoever works it is the only one to write it, each time over the
+/// version before: who is no more its worker fails at the next step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The node that works it; empty = nobody.
+    pub node: String,
+    /// How often it changed hands.
+    pub fence: u64,
+    /// Everything up to here is done.
+    pub at: Cursor,
+    /// What it was sent, by the filters that counted; none = nothing yet.
+    #[serde(default)]
+    pub coverage: Option<Coverage>,
+    /// Up to which wishes were followed: [`Replay::number`], [`Webhook::wakes`],
+    /// [`Webhook::parked_asks`].
+    #[serde(default)]
+    pub followed: [u32; 3],
+    /// The failures of what comes next, if there were any.
+    #[serde(default)]
+    pub failing: Option<Failing>,
+    /// How many revisions were parked since one was taken.
+    #[serde(default)]
+    pub parked_in_row: u32,
+    /// When something was taken last, in seconds from 1970.
+    #[serde(default)]
+    pub last_taken: Option<i64>,
+    /// How many requests were taken.
+    #[serde(default)]
+    pub taken_count: u64,
+}
+
+/// Failures of one delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// The delivery's cursor.
+    pub cursor: Cursor,
+    /// How many there were.
+    pub count: u32,
+    /// How many of them were refusals of this very article.
+    pub refusals: u32,
+    /// Since when, in seconds from 1970.
+    pub since: i64,
+    /// When it is tried again, likewise.
+    pub next: i64,
+    /// What the last one was.
+    pub reason: String,
+}
+
+/// A revision that its endpoint refuses for good; never its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Which.
+    pub cursor: Cursor,
+    /// Of which story.
+    pub article: String,
+    /// Which revision.
+    pub revision: u32,
+    /// What it does to the story.
+    pub action: String,
+    /// What was answered.
+    pub reason: String,
+    /// When it was parked, in seconds from 1970.
+    pub since: i64,
+    /// How often it was tried in all.
+    pub tries: u32,
+    /// Whether somebody wants it to be sent again.
+    #[serde(default)]
+    pub is_asked: bool,
+}
+
+/// All that is parked of one webhook, by cursor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedList(pub Vec<Parked>);
+
+impl Webhook {
+    /// The id of a delivery: the same for every try, and after a replay.
+    pub fn message_id(&self, cursor: Cursor) -> String {
+        format!("{}_{cursor}", self.id)
+    }
+}
+
+impl Progress {
+    /// That of a webhook that nobody has worked yet.
+    pub fn new(webhook: &Webhook) -> Self {
+        Self {
+            node: String::new(),
+            fence: 0,
+            at: webhook.begin,
+            coverage: None,
+            followed: [0; 3],
+            failing: None,
+            parked_in_row: 0,
+            last_taken: None,
+            taken_count: 0,
+        }
+    }
+
+    /// The failures of a delivery.
+    pub fn failing_at(&self, cursor: Cursor) -> Option<&Failing> {
+        self.failing
+            .as_ref()
+            .filter(|failing| failing.cursor == cursor)
+    }
+
+    /// Another filter counts from now on; returns whether it is another one. Nothing that is parked
+    /// from `unsent` on was surely sent.
+    pub fn turn(&mut self, filter: &Filter, unsent: Option<u64>, epochs: &Epochs) -> bool {
+        let turn = self.end_of_filter(unsent, self.at);
+        match &mut self.coverage {
+            None => self.coverage = Some(Coverage::new(filter.clone(), self.at)),
+            Some(coverage) => {
+                coverage.clip(epochs);
+                if coverage.filter() == filter {
+                    return false;
+                }
+                coverage.turn(filter.clone(), turn);
+            }
+        }
+        true
+    }
+
+    /// It goes on after another place: what lies between is not what it was sent.
+    pub fn jump(&mut self, after: Cursor, unsent: Option<u64>) {
+        let turn = self.end_of_filter(unsent, after);
+        if let Some(coverage) = &mut self.coverage {
+            let filter = coverage.filter().clone();
+            coverage.turn(filter, turn);
+        }
+        self.done(after);
+    }
+
+    fn end_of_filter(&self, unsent: Option<u64>, after: Cursor) -> Turn {
+        let sent = self.at.seq;
+        // What is tried may have been taken without an answer.
+        let tried = self.failing.as_ref().map(|failing| failing.cursor);
+        Turn {
+            sent: unsent.map_or(sent, |seq| sent.min(seq.saturating_sub(1))),
+            end: tried.filter(|tried| tried.seq > sent).unwrap_or(self.at),
+            after,
+        }
+    }
+
+    /// A delivery is done: taken, or nobody's any more.
+    pub fn done(&mut self, cursor: Cursor) {
+        self.at = cursor;
+        self.failing = None;
+    }
+
+    /// A delivery was taken, now, in seconds from 1970.
+    pub fn taken(&mut self, cursor: Cursor, now: i64) {
+        self.done(cursor);
+        self.parked_in_row = 0;
+        self.last_taken = Some(now);
+        self.taken_count += 1;
+    }
+}
+
+impl Parked {
+    /// Whether it takes something back or puts it right: such are never dropped.
+    pub fn is_recall(&self) -> bool {
+        [Action::Correct, Action::Withhold, Action::Kill]
+            .iter()
+            .any(|action| action.as_str() == self.action)
+    }
+
+    /// The story, if its name can be read.
+    pub fn article_id(&self) -> Option<ArticleId> {
+        self.article.parse().ok()
+    }
+}
+
+impl ParkedList {
+    /// Adds one, or renews what is known of it.
+    pub fn put(&mut self, parked: Parked) {
+        match self.0.iter_mut().find(|one| one.cursor == parked.cursor) {
+            Some(known) => *known = parked,
+            None => self.0.push(parked),
+        }
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, cursor: Cursor) -> Option<Parked> {
+        let place = self.0.iter().position(|one| one.cursor == cursor)?;
+        Some(self.0.remove(place))
+    }
+
+    /// Whether there is room for one more.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= PARKED_MAX
+    }
+
+    /// The first place that something is parked at.
+    pub fn first(&self) -> Option<u64> {
+        self.0.iter().map(|one| one.cursor.seq).min()
+    }
+
+    /// How many recalls there are.
+    pub fn recall_count(&self) -> usize {
+        self.0.iter().filter(|one| one.is_recall()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! Ids, signatures and lists.
+
+use data_encoding::BASE64;
+use proptest::prelude::*;
+use ring::signature::{ED25519, UnparsedPublicKey};
+
+use super::{
+    signing::{SigningKey, signatures},
+    *,
+};
+
+/// The example of the specification's own libraries.
+#[test]
+fn a_known_signature() {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let key = SigningKey::new([7; 64], Some(secret)).unwrap();
+    assert_eq!(key.reveal(), secret);
+    let header = signatures(
+        &[key],
+        "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        1_614_265_330,
+        br#"{"test": 2432232314}"#,
+    );
+    let (v1, v1a) = header.split_once(' ').unwrap();
+    assert_eq!(v1, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    assert!(v1a.starts_with("v1a,"));
+}
+
+/// The public key that is shown verifies; a key that has ended signs nothing; nothing shows a secret.
+#[test]
+fn keys_end_and_tell_nothing() {
+    let new = SigningKey::new([1; 64], None).unwrap();
+    let mut old = SigningKey::new([2; 64], None).unwrap();
+    old.expires = Some(100);
+    let keys = [new.clone(), old];
+    assert_eq!(signatures(&keys, "a", 99, b"{}").split(' ').count(), 4);
+    let header = signatures(&keys, "a", 100, b"{}");
+    let (_, v1a) = header.split_once(' ').unwrap();
+    let signature = BASE64
+        .decode(v1a.trim_start_matches("v1a,").as_bytes())
+        .unwrap();
+    let public = new.public().unwrap();
+    let public = BASE64
+        .decode(public.trim_start_matches("whpk_").as_bytes())
+        .unwrap();
+    let key = UnparsedPublicKey::new(&ED25519, public);
+    key.verify(b"a.100.{}", &signature).unwrap();
+    assert_eq!(format!("{new:?}"), "SigningKey(…)");
+    let kept = serde_json::to_string(&new).unwrap();
+    assert_eq!(serde_json::from_str::<SigningKey>(&kept).unwrap(), new);
+}
+
+#[test]
+fn bad_secrets_are_refused() {
+    for text in [
+        "",
+        "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_",
+        "whsec_MfKQ9r8",
+        "whsec_!!!!",
+        "whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    ] {
+        assert!(SigningKey::new([0; 64], Some(text)).is_err(), "{text}");
+    }
+    let long = format!("whsec_{}", BASE64.encode(&[0; 65]));
+    assert!(SigningKey::new([0; 64], Some(&long)).is_err());
+}
+
+proptest! {
+    #[test]
+    fn ids_come_back(bits in any::<u64>()) {
+        let id = WebhookId::from_bits(bits);
+        prop_assert_eq!(id.as_str().parse::<WebhookId>().unwrap(), id);
+    }
+
+    #[test]
+    fn other_texts_are_no_ids(text in "\\PC{0,12}") {
+        let is_id = text.len() == 10 && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'));
+        prop_assert_eq!(text.parse::<WebhookId>().is_ok(), is_id);
+    }
+}
