@@ -15,7 +15,7 @@ use crate::{
         connections::{Connections, Dangers},
         layer::{FLAGS, KEYS, Layer, NUMBERS, flag_name, variable_name},
         problem::{ConfigError, Origin, Place, Problem},
-        value::{LogFormat, Output, Size, Span},
+        value::{LogFormat, Output, PublicUrl, Size, Span},
     },
     wire::{log::open::without_credentials, outbound},
 };
@@ -64,6 +64,8 @@ pub struct Serve {
     pub grpc_listen: SocketAddr,
     /// Where HTTP listens; `127.0.0.1:8080`.
     pub http_listen: SocketAddr,
+    /// By which address others reach HTTP; none = the one that each request names.
+    pub public_url: Option<PublicUrl>,
     /// Where the managed NATS server listens; `127.0.0.1:4222`.
     pub nats_listen: SocketAddr,
     /// The nats-server binary; none = `.barid/bin`, then `PATH`.
@@ -299,6 +301,11 @@ impl Picker {
         Serve {
             grpc_listen: self.address("grpc_listen", |layer| layer.grpc_listen, 50051),
             http_listen: self.address("http_listen", |layer| layer.http_listen, 8080),
+            public_url: self.optional(
+                "public_url",
+                |layer| layer.public_url.clone(),
+                PublicUrl::to_string,
+            ),
             nats_listen: self.address("nats_listen", |layer| layer.nats_listen, 4222),
             nats_server: self.optional("nats_server", |layer| layer.nats_server.clone(), path),
             nats_url: self.optional(

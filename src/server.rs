@@ -79,6 +79,9 @@ pub struct Options {
     pub grpc_listen: SocketAddr,
     /// Where HTTP listens.
     pub http_listen: SocketAddr,
+    /// By which address others reach HTTP, such as `https://wire.example`; none = the one that each
+    /// request names.
+    pub public_url: Option<Arc<str>>,
     /// Which NATS.
     pub nats: Nats,
     /// Most bytes of the log, none = as many as NATS allows.
@@ -333,11 +336,7 @@ impl Node {
         let shared = incoming::Options::new(options.limits, options.tls.clone(), metrics);
         // From here on it can be asked whether the node is ready.
         let entrance = Entrance::new(Listener::Http, shared.clone());
-        self.start_web(
-            (listeners.http, entrance),
-            options.local_reads,
-            &mut services,
-        );
+        self.start_web((listeners.http, entrance), options, &mut services);
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
@@ -472,7 +471,7 @@ impl Node {
     fn start_web(
         &self,
         (listener, entrance): (TcpListener, Entrance),
-        local_reads: bool,
+        options: &Options,
         services: &mut Services,
     ) {
         let web = Web::new(http::Parts {
@@ -482,7 +481,8 @@ impl Node {
             clock,
             phase: self.phase.subscribe(),
             gate: self.gate.clone(),
-            local_reads,
+            local_reads: options.local_reads,
+            public_url: options.public_url.clone(),
         });
         let (drain, end) = (self.end_streams.clone(), self.end_services.clone());
         let connections = self.web_connections.clone();
@@ -490,6 +490,11 @@ impl Node {
         services.spawn(async move {
             related.run(stop).await;
             Ok("related")
+        });
+        let (board, log, stop) = (web.board().clone(), self.log.clone(), end.clone());
+        services.spawn(async move {
+            board.run(log, clock, stop).await;
+            Ok("counting")
         });
         services.spawn(async move {
             web.run(listener, entrance, drain, end, connections).await;

@@ -10,9 +10,10 @@ use prometheus::{
     core::{Collector, GenericGauge},
 };
 
-use crate::telemetry::{connections::Connections, webhooks::Webhooks};
+use crate::telemetry::{connections::Connections, series::Sample, webhooks::Webhooks};
 
 pub mod connections;
+pub mod series;
 pub mod trace;
 pub mod webhooks;
 
@@ -83,6 +84,8 @@ pub struct Handles {
     pub connections: Connections,
     /// Webhooks that this node works.
     pub webhooks: Webhooks,
+    /// Revisions that came from the log while the node served.
+    pub revisions: IntCounter,
     /// Reads that the ring answered.
     pub ring_reads: IntCounter,
     /// Reads that had to go to the log, for a reader behind the ring.
@@ -146,6 +149,10 @@ impl Metrics {
             protocols: new.protocols(),
             connections: Connections::new(&new),
             webhooks: Webhooks::new(&new),
+            revisions: new.counter(
+                "barid_revisions_total",
+                "Revisions that came from the log, of whatever node, while this one served.",
+            ),
             ring_reads: new.counter("barid_ring_reads_total", "Reads that the ring answered."),
             log_reads: new.counter(
                 "barid_catch_up_reads_total",
@@ -201,6 +208,18 @@ impl Metrics {
     /// Counts a publish request: `accepted`, `duplicate`, or the kind of its fault.
     pub fn published(&self, outcome: &'static str) {
         self.0.publishes.with_label_values(&[outcome]).inc();
+    }
+
+    /// What has been counted so far, for the series; the time is in milliseconds from 1970.
+    pub fn sample(&self, at_ms: i64) -> Sample {
+        let deliveries = Protocol::ALL.map(|protocol| self.of(protocol).deliveries.get());
+        Sample {
+            at_ms,
+            revisions: self.0.revisions.get(),
+            deliveries: deliveries.iter().sum(),
+            commits: self.0.commit_seconds.get_sample_count(),
+            commit_seconds: self.0.commit_seconds.get_sample_sum(),
+        }
     }
 
     /// Everything in Prometheus' text format 0.0.4.

@@ -114,7 +114,7 @@ enum RoleArg {
     Subscriber,
     /// Administers, and may do everything
     Desk,
-    /// Reads /metrics
+    /// Reads /metrics and /v1/status
     Monitor,
     /// Reads topics from NATS itself, by an nkey
     Native,

@@ -68,6 +68,7 @@ struct StatusJson<'a> {
     retained_from: u64,
     message_count: u64,
     bytes: u64,
+    bytes_max: Option<u64>,
     replicas: usize,
     erasures_pending: usize,
     servers: Vec<ServerJson<'a>>,
@@ -158,6 +159,7 @@ fn show(status: &LogStatus, output: Output) -> anyhow::Result<()> {
         retained_from,
         message_count,
         bytes,
+        bytes_max,
         replicas,
         erasures_pending,
         servers,
@@ -169,6 +171,7 @@ fn show(status: &LogStatus, output: Output) -> anyhow::Result<()> {
             retained_from: *retained_from,
             message_count: *message_count,
             bytes: *bytes,
+            bytes_max: *bytes_max,
             replicas: *replicas,
             erasures_pending: *erasures_pending,
             servers: servers.iter().map(ServerJson::from).collect(),
@@ -178,7 +181,8 @@ fn show(status: &LogStatus, output: Output) -> anyhow::Result<()> {
     out::line(&format!("end               {end}"))?;
     out::line(&format!("retained from     {retained_from}"))?;
     out::line(&format!("messages          {message_count}"))?;
-    out::line(&format!("bytes             {bytes}"))?;
+    let bound = bytes_max.map_or_else(String::new, |max| format!(" of {max}"));
+    out::line(&format!("bytes             {bytes}{bound}"))?;
     out::line(&format!("replicas          {replicas}"))?;
     out::line(&format!("erasures pending  {erasures_pending}"))?;
     for server in servers {

@@ -21,7 +21,10 @@ use crate::{
     config::value::Output,
     wire::{
         convert,
-        ninjs::{self, Ninjs},
+        ninjs::{
+            self, Ninjs,
+            write::{is_bare, name_bare},
+        },
         proto::v1 as proto,
     },
 };
@@ -88,14 +91,18 @@ pub async fn get(args: GetArgs) -> anyhow::Result<()> {
     if args.revisions {
         return revisions(&client, article_id, args.client.output).await;
     }
-    let request = client.request(proto::GetArticleRequest { article_id });
-    let answer = client.articles().get_article(request).await;
-    let delivery = answer.map_err(CallError::from)?.into_inner().delivery;
-    let delivery = delivery.context("the answer holds no article")?;
+    let delivery = head(&client, article_id).await?;
     match args.client.output {
         Output::Text => out::line(&page(&delivery)?),
         Output::Json => out::json(&Ninjs::from_delivery(&delivery)?),
     }
+}
+
+async fn head(client: &Client, article_id: String) -> anyhow::Result<proto::Delivery> {
+    let request = client.request(proto::GetArticleRequest { article_id });
+    let answer = client.articles().get_article(request).await;
+    let delivery = answer.map_err(CallError::from)?.into_inner().delivery;
+    delivery.context("the answer holds no article")
 }
 
 async fn revisions(client: &Client, article_id: String, output: Output) -> anyhow::Result<()> {
@@ -107,7 +114,12 @@ async fn revisions(client: &Client, article_id: String, output: Output) -> anyho
             page_token,
         });
         let answer = client.articles().list_revisions(request).await;
-        let page = answer.map_err(CallError::from)?.into_inner();
+        let mut page = answer.map_err(CallError::from)?.into_inner();
+        if output == Output::Json && page.deliveries.iter().any(is_bare) {
+            let head = head(client, article_id.clone()).await?;
+            let head = proto::Article::decode(head.article)?;
+            name_bare(&mut page.deliveries, &head);
+        }
         for delivery in &page.deliveries {
             print_one(delivery, output, None)?;
         }

@@ -148,6 +148,7 @@ fn options(serve: &Serve, taxonomy: Taxonomy, tls: Option<Tls>) -> anyhow::Resul
     Ok(server::Options {
         grpc_listen: serve.grpc_listen,
         http_listen: serve.http_listen,
+        public_url: serve.public_url.as_ref().map(|url| url.as_str().into()),
         nats: nats(serve)?,
         log_bytes_max: serve.log_bytes_max.map(i64::try_from).transpose()?,
         retain: serve.retain,

@@ -8,13 +8,14 @@ use std::{
 use clap::ValueHint;
 use serde::Deserialize;
 
-use crate::config::value::{LogFormat, Output, Size, Span};
+use crate::config::value::{LogFormat, Output, PublicUrl, Size, Span};
 
 /// Every setting's name in the file, in the order of the documentation. The flag has dashes for
 /// the underscores, the variable `BARID_` and capitals.
-pub const KEYS: [&str; 29] = [
+pub const KEYS: [&str; 30] = [
     "grpc_listen",
     "http_listen",
+    "public_url",
     "nats_listen",
     "nats_server",
     "nats_url",
@@ -61,7 +62,8 @@ pub const FLAGS: [&str; 5] = [
 ];
 
 /// What the example file gives for settings that are unset by default, as TOML.
-pub const EXAMPLES: [(&str, &str); 9] = [
+pub const EXAMPLES: [(&str, &str); 10] = [
+    ("public_url", "\"https://wire.example\""),
     ("nats_server", "\"/usr/local/bin/nats-server\""),
     (
         "nats_url",
@@ -86,6 +88,10 @@ pub struct Layer {
     /// Where HTTP listens: event streams, health, metrics [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub http_listen: Option<SocketAddr>,
+    /// By which address others reach HTTP, such as https://wire.example: for feeds and their ids,
+    /// where a proxy is before it [default: the one that each request names]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub public_url: Option<PublicUrl>,
     /// Where the NATS server that Barid manages listens [default: 127.0.0.1:4222]
     #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::Other)]
     pub nats_listen: Option<SocketAddr>,

@@ -343,6 +343,31 @@ fn shown_and_relative() {
     assert!(settings.serve.data_dir.is_absolute());
 }
 
+/// The address that others use is one of a site as a whole; a slash at its end is none of it.
+#[test]
+fn public_urls() {
+    let check = |text: &str| text.parse::<PublicUrl>().ok().map(|url| url.to_string());
+    for (text, expected) in [
+        ("https://wire.example", "https://wire.example"),
+        ("https://Wire.example:443/", "https://wire.example"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ] {
+        assert_eq!(check(text).as_deref(), Some(expected), "{text}");
+    }
+    for bad in [
+        "",
+        "wire.example",
+        "ftp://wire.example",
+        "https://",
+        "https://wire.example/wire",
+        "https://a@wire.example",
+        "https://wire.example?x",
+        "https://wire.example/#x",
+    ] {
+        assert_eq!(check(bad), None, "{bad}");
+    }
+}
+
 /// Sizes have units of 1000 and 1024, and overflow is an error.
 #[test]
 fn sizes() {

@@ -44,6 +44,54 @@ impl fmt::Display for Span {
     }
 }
 
+/// An address of HTTP as others reach it: scheme, host and port, `https://wire.example`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PublicUrl(String);
+
+/// A text that is not such an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "is not an address such as https://wire.example: http or https, a host, and nothing after it"
+)]
+pub struct PublicUrlError;
+
+impl PublicUrl {
+    /// Without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = PublicUrlError;
+
+    fn from_str(text: &str) -> Result<Self, PublicUrlError> {
+        let url = Url::parse(text).map_err(|_| PublicUrlError)?;
+        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        let is_anyones = url.username().is_empty() && url.password().is_none();
+        if matches!(url.scheme(), "http" | "https") && is_bare && is_anyones {
+            Ok(Self(url.origin().ascii_serialization()))
+        } else {
+            Err(PublicUrlError)
+        }
+    }
+}
+
+impl TryFrom<String> for PublicUrl {
+    type Error = PublicUrlError;
+
+    fn try_from(text: String) -> Result<Self, PublicUrlError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A number of bytes: plain, or with a unit, `64GiB` or `500MB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "SizeForm")]

@@ -261,9 +261,12 @@ impl Hub {
         }
         log.note(&stored);
         // Not of the past that a node reads as it starts.
-        let _delivery = log
-            .confirmed_age()
-            .and_then(|_| trace::delivery(&stored.record.traceparent, seq, stored.time_ns));
+        let is_new = log.confirmed_age().is_some();
+        let traceparent = &stored.record.traceparent;
+        let _delivery = is_new
+            .then(|| trace::delivery(traceparent, seq, stored.time_ns))
+            .flatten();
+        log.metrics().revisions.inc_by(is_new.into());
         let entry = self.entry(stored)?;
         // Made here, once, and not by the first of many who wait for the same.
         for protocol in Protocol::ALL {

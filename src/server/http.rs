@@ -34,6 +34,7 @@ use crate::{
         http::{
             patient::Patient,
             router::{STREAM, router},
+            status::Board,
             stream::{Asked, read_head},
         },
         incoming::{Arrival, Entrance, Opened},
@@ -62,6 +63,7 @@ pub mod publish;
 pub mod related;
 pub mod router;
 pub mod session;
+pub mod status;
 pub mod stream;
 pub mod topics;
 
@@ -101,6 +103,8 @@ pub struct Parts {
     pub gate: Gate,
     /// Whether whoever is on this machine reads without a key.
     pub local_reads: bool,
+    /// By which address others reach this side; none = the one that each request names.
+    pub public_url: Option<Arc<str>>,
 }
 
 /// The web side of a node; clones share everything.
@@ -121,6 +125,8 @@ pub struct Web {
     gate: Gate,
     /// Whether whoever is on this machine reads without a key.
     local_reads: bool,
+    public_url: Option<Arc<str>>,
+    board: Board,
 }
 
 /// The connection that a request came on; in every request's extensions.
@@ -150,12 +156,19 @@ impl Web {
             phase: parts.phase,
             gate: parts.gate,
             local_reads: parts.local_reads,
+            public_url: parts.public_url,
+            board: Board::default(),
         }
     }
 
     /// The index of related articles; whoever starts the web side runs it, too.
     pub fn related(&self) -> &Related {
         &self.related
+    }
+
+    /// What is watched of the node; whoever starts the web side runs it, too.
+    pub fn board(&self) -> &Board {
+        &self.board
     }
 
     /// The time of day.

@@ -10,6 +10,7 @@ use crate::wire::proto::v1 as proto;
 
 pub mod names;
 pub mod read;
+pub mod uri;
 pub mod write;
 
 /// How a subject's `rel` says that its literal is a topic of Barid's.
@@ -20,6 +21,8 @@ const MEDIA_TOPIC_URI: &str = "http://cv.iptc.org/newscodes/mediatopic/";
 const ROLE_PREFIX: &str = "barid:";
 /// The role of the article's id.
 const ROLE_ID: &str = "barid:id";
+/// The role of the article's own uri, where that is no URI as ninjs wants it.
+const ROLE_URI: &str = "barid:uri";
 /// Name of the rendition that is the story's own page.
 const CANONICAL: &str = "canonical";
 
@@ -27,7 +30,7 @@ const CANONICAL: &str = "canonical";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", expecting = "one ninjs object")]
 pub struct Ninjs {
-    /// The agency's own id, or `urn:uuid:<id>`.
+    /// The agency's own id as a URI (RFC 3986), or `urn:uuid:<id>`.
     pub uri: String,
     /// `text`.
     #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
@@ -211,7 +214,7 @@ pub struct Association {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AltId {
-    /// `barid:id`, `barid:cursor`, `barid:action`.
+    /// `barid:id`, `barid:cursor`, `barid:action`, `barid:uri`.
     pub role: String,
     /// The id.
     pub value: String,

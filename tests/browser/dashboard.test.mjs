@@ -1,12 +1,8 @@
 // The dashboard as editors see it, in a real browser.
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { article, assertAccessible, body, browser, Node, watched } from "./harness.mjs";
-
-// Where screenshots go, if they are wanted.
-const SHOTS = process.env.BROWSER_SHOTS;
+import { article, assertAccessible, assertFits, body, browser, live, LOOKS, Node, shot, visitor, watched } from "./harness.mjs";
 
 let node, chrome;
 before(async () => {
@@ -18,19 +14,8 @@ after(async () => {
   await node?.stop();
 });
 
-async function visit(path = "/", options = {}) {
-  const context = await chrome.newContext({ locale: "en-GB", viewport: { width: 1400, height: 900 }, ...options });
-  const { page, faults } = await watched(context);
-  await page.goto(node.url + path);
-  return { page, faults, context };
-}
-
-const live = (page) => page.locator("#state[data-state=live]").waitFor();
+const visit = (path, options) => visitor(chrome, node)(path, options);
 const row = (page, text) => page.locator("#stories > li", { hasText: text });
-
-async function shot(page, name) {
-  if (SHOTS) await page.screenshot({ path: join(SHOTS, `${name}.png`) });
-}
 
 test("news appears within a second of publishing", async () => {
   const { page, faults, context } = await visit();
@@ -245,21 +230,13 @@ test("related articles stand beside an opened one, with what they share", async 
 
 test("axe finds nothing, and no part is wider than its screen", async () => {
   await node.run("demo", "--speed", "1000", "--server", node.grpc);
-  const looks = {
-    light: {},
-    dark: { colorScheme: "dark" },
-    phone: { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true },
-    arabic: { locale: "ar" },
-    "arabic-phone-dark": { locale: "ar", viewport: { width: 360, height: 740 }, isMobile: true, colorScheme: "dark" },
-  };
-  for (const [name, options] of Object.entries(looks)) {
+  for (const [name, options] of Object.entries(LOOKS)) {
     const { page, faults, context } = await visit("/", { reducedMotion: "reduce", ...options });
     await live(page);
     await shot(page, name);
     await assertAccessible(page, name);
     for (const what of ["list", "article"]) {
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      assert.ok(wide <= 0, `${name}: ${what} is ${wide} pixels too wide`);
+      await assertFits(page, `${name}: ${what}`);
       if (what === "article") break;
       await page.locator("#stories > li.correct a, #stories > li.update a").first().click();
       await page.locator("#panel h2").waitFor();

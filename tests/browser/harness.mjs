@@ -17,6 +17,18 @@ const need = (name) => {
 };
 
 const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+// Where screenshots go, if they are wanted.
+const SHOTS = process.env.BROWSER_SHOTS;
+
+// How readers look at a page.
+export const LOOKS = {
+  light: {},
+  dark: { colorScheme: "dark" },
+  phone: { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true },
+  arabic: { locale: "ar" },
+  "arabic-phone-dark": { locale: "ar", viewport: { width: 360, height: 740 }, isMobile: true, colorScheme: "dark" },
+};
+
 // The longest that anything may take which must come.
 export const LIMIT = 20_000;
 
@@ -25,10 +37,11 @@ export class Node {
   #count = 0;
   #listen = { grpc: "127.0.0.1:0", http: "127.0.0.1:0", nats: "127.0.0.1:0" };
 
+  // With keys, one that asks for them; commands show those that it makes itself.
   static async start({ withKeys = false } = {}) {
     const node = new Node();
-    node.withKeys = withKeys;
     node.folder = await mkdtemp(join(tmpdir(), "barid-browser-"));
+    if (withKeys) node.keys = join(node.folder, "data", "keys");
     await node.#serve();
     return node;
   }
@@ -43,7 +56,7 @@ export class Node {
 
   async #serve() {
     const args = ["serve", "--output", "json", "--log", "error", "--drain", "100ms"];
-    if (!this.withKeys) args.push("--danger-without-keys");
+    if (!this.keys) args.push("--danger-without-keys");
     args.push("--data-dir", join(this.folder, "data"), "--nats-server", need("BARID_TEST_NATS_SERVER"));
     for (const [key, address] of Object.entries(this.#listen)) args.push(`--${key}-listen`, address);
     this.#child = this.#spawn(args);
@@ -88,12 +101,17 @@ export class Node {
   async publish(...articles) {
     const file = join(this.folder, `${this.#count++}.jsonl`);
     await writeFile(file, articles.map((article) => JSON.stringify(article)).join("\n"));
-    const keys = this.withKeys ? ["--key-file", join(this.folder, "data/keys")] : [];
-    await this.run("publish", "--server", `http://${this.#listen.grpc}`, ...keys, file);
+    await this.run("publish", ...this.#client(), file);
+  }
+
+  // What a command needs to reach the node.
+  #client() {
+    const server = ["--server", this.grpc];
+    return this.keys ? [...server, "--key-file", this.keys] : server;
   }
 
   async amend(command, uri, note, article) {
-    const args = [command, "--server", `http://${this.#listen.grpc}`, uri];
+    const args = [command, ...this.#client(), uri];
     if (article) {
       const file = join(this.folder, `${this.#count++}.json`);
       await writeFile(file, JSON.stringify(article));
@@ -138,6 +156,22 @@ export function body(text, contentType = "text/plain") {
   return { bodies: [{ contentType, value: text }] };
 }
 
+// Opens pages of a node, each in a context of its own.
+export function visitor(chrome, node) {
+  return async (path = "/", options = {}) => {
+    const context = await chrome.newContext({ locale: "en-GB", viewport: { width: 1400, height: 900 }, ...options });
+    const { page, faults } = await watched(context);
+    await page.goto(node.url + path);
+    return { page, faults, context };
+  };
+}
+
+export const live = (page) => page.locator("#state[data-state=live]").waitFor();
+
+export async function shot(page, name) {
+  if (SHOTS) await page.screenshot({ path: join(SHOTS, `${name}.png`) });
+}
+
 // axe in a world of its own, which the page's policy does not bind.
 export async function assertAccessible(page, what) {
   const session = await page.context().newCDPSession(page);
@@ -153,4 +187,10 @@ export async function assertAccessible(page, what) {
   assert.ok(passes > 15, `axe looked at too little of ${what}: ${passes}`);
   const told = violations.map(({ id, impact, nodes }) => ({ id, impact, at: nodes.map((one) => one.html) }));
   assert.deepEqual(told, [], what);
+}
+
+export async function assertFits(page, what) {
+  // Not innerWidth: a phone's grows with what does not fit.
+  const wide = await page.evaluate((width) => document.documentElement.scrollWidth - width, page.viewportSize().width);
+  assert.ok(wide <= 0, `${what} is ${wide} pixels too wide`);
 }

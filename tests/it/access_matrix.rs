@@ -51,7 +51,7 @@ const CALLS: [(&str, &str); 31] = [
     ("WebhookService/DropParked", "sd"),
 ];
 /// Who may get each path; `*` is everybody, also without a key.
-const PATHS: [(&str, &str); 13] = [
+const PATHS: [(&str, &str); 17] = [
     // A subscriber of the whole wire may, and this one is of ict.
     ("/", "d"),
     ("/v1/articles/{id}/related", "psd"),
@@ -64,6 +64,11 @@ const PATHS: [(&str, &str); 13] = [
     ("/feeds/{feed}", "sd"),
     ("/openapi.json", "*"),
     ("/metrics", "dm"),
+    ("/v1/status", "dm"),
+    // Pages of the desk alone.
+    ("/desk/new", "d"),
+    ("/desk/status", "d"),
+    ("/desk/articles/{id}/correct", "d"),
     ("/healthz", "*"),
     ("/readyz", "*"),
 ];

@@ -77,6 +77,24 @@ async fn read_by_others() {
         .unwrap();
 }
 
+/// Behind a proxy the address that others use is told, whatever name the proxy asks by.
+#[tokio::test]
+async fn told_by_their_public_address() {
+    let node = Node::start_with(&["--public-url", "https://wire.example/"]);
+    node.publish(Action::Publish, article("test:1", "One"))
+        .await
+        .unwrap();
+    for form in FORMS {
+        let answer = feed(&node, &format!("/feeds/all.{form}")).await;
+        let own = format!("https://wire.example/feeds/all.{form}");
+        assert_eq!(answer.header("link"), format!("<{own}>; rel=\"self\""));
+        assert!(answer.text().contains(&own), "{}", answer.text());
+        assert!(!answer.text().contains("barid.test"), "{}", answer.text());
+    }
+    let description = get(&node, "/openapi.json").await.json();
+    assert_eq!(description["servers"][0]["url"], "https://wire.example");
+}
+
 async fn feed(node: &Node, path: &str) -> Answer {
     let answer = get(node, path).await;
     assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());

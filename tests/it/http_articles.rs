@@ -76,7 +76,7 @@ pub async fn get_unless(node: &Node, path: &str, tag: &str) -> Answer {
 }
 
 /// Publishes with a new request id and further headers.
-async fn post(node: &Node, query: &str, headers: &[(&str, &str)], ninjs: &Value) -> Answer {
+pub async fn post(node: &Node, query: &str, headers: &[(&str, &str)], ninjs: &Value) -> Answer {
     let id = Uuid::new_v4().to_string();
     let mut all = vec![
         ("content-type", "application/json"),

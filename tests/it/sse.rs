@@ -17,14 +17,14 @@ use crate::{
 
 /// One event as the WHATWG says that it is read.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Event {
+pub struct Event {
     name: String,
     id: String,
     data: String,
 }
 
 impl Event {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.data).unwrap()
     }
 
@@ -35,7 +35,7 @@ impl Event {
 }
 
 /// An open stream.
-struct Stream {
+pub struct Stream {
     body: Incoming,
     text: String,
     events: VecDeque<Event>,
@@ -45,7 +45,7 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(address: &str, path: &str, last_id: Option<&str>) -> Self {
+    pub async fn open(address: &str, path: &str, last_id: Option<&str>) -> Self {
         let mut request = Request::builder().uri(path).header("host", "barid.test");
         if let Some(id) = last_id {
             request = request.header("Last-Event-ID", id);
@@ -112,7 +112,7 @@ impl Stream {
     }
 
     /// All revisions up to where history ends.
-    async fn history(&mut self) -> Vec<Event> {
+    pub async fn history(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
             match self.event().await {

@@ -22,7 +22,10 @@ use crate::{
         conditional::{self, Tag},
     },
     wire::{
-        ninjs::Ninjs,
+        ninjs::{
+            Ninjs,
+            write::{is_bare, name_bare},
+        },
         proto::v1::{
             Article, Delivery, GetArticleRequest, ListArticlesRequest, ListRevisionsRequest,
         },
@@ -137,8 +140,7 @@ pub async fn revisions(
         let head = web.articles.get(request, &reader).await;
         let head = head.map_err(in_query)?;
         let head = Article::decode(head.article).map_err(|error| unreadable(&error))?;
-        let bare = deliveries.iter_mut().filter(|delivery| is_bare(delivery));
-        bare.for_each(|delivery| delivery.article = identity(&head));
+        name_bare(&mut deliveries, &head);
     }
     let articles = deliveries.iter().map(ninjs);
     Ok(paged(
@@ -190,22 +192,6 @@ pub fn in_query(fault: Fault) -> Fault {
 fn unreadable(error: &prost::DecodeError) -> Fault {
     tracing::error!(%error, "an article is not readable");
     Fault::new(Kind::Bug, "INTERNAL", "a stored article is not readable")
-}
-
-/// Whether a revision comes without its text: the article is withdrawn.
-fn is_bare(delivery: &Delivery) -> bool {
-    delivery.article.is_empty()
-}
-
-/// What is left of an article whose text is withdrawn.
-fn identity(head: &Article) -> bytes::Bytes {
-    let identity = Article {
-        id: head.id.clone(),
-        uri: head.uri.clone(),
-        language: head.language.clone(),
-        ..Article::default()
-    };
-    identity.encode_to_vec().into()
 }
 
 fn limit(parameters: &Parameters) -> Result<u32, Fault> {

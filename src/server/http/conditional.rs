@@ -37,6 +37,11 @@ impl Tag {
         given.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == self.0)
     }
 
+    /// As text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// As a header's value.
     pub fn value(&self) -> HeaderValue {
         HeaderValue::from_str(&self.0).expect("letters, digits, hyphens and quotes")

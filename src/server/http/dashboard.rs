@@ -2,35 +2,39 @@
 //! first of them live. `/desk/…` are its parts.
 
 use axum::{
-    Extension, Router,
+    Router,
     body::Body,
-    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
+    extract::Request,
     middleware::{Next, from_fn},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    HeaderName, HeaderValue, StatusCode,
     header::{
         CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
         X_CONTENT_TYPE_OPTIONS,
     },
+    uri::PathAndQuery,
 };
 use maud::Markup;
 
 use crate::{
     access::scope::Scope,
     fault::{Fault, Kind},
-    gate::caller::{self, Caller},
+    gate::caller,
     server::http::{
         Web,
         answer::{Reason, Refusal},
+        articles::Id,
         dashboard::{
             article::Opened,
-            page::Front,
-            story::{Story, View},
-            wish::Wish,
+            page::{Front, News},
+            story::Story,
+            visit::Visit,
+            wish::{Layout, Wish},
         },
+        origin,
         related::article_id,
     },
     wire::{proto::v1::ListArticlesRequest, status},
@@ -38,11 +42,15 @@ use crate::{
 
 pub mod article;
 pub mod assets;
+pub mod board;
+pub mod compose;
 pub mod diff;
 pub mod entry;
+pub mod lanes;
 pub mod page;
 pub mod phrases;
 pub mod story;
+pub mod visit;
 pub mod wish;
 
 /// Stories of a page.
@@ -62,7 +70,37 @@ pub fn news() -> Router<Web> {
         .route("/desk/articles/{id}", get(one))
         .route("/desk/articles/{id}/row", get(row))
         .route_layer(from_fn(whole_wire))
+        .merge(desk())
         .route(entry::LEAVE, post(entry::end))
+}
+
+/// The desk's own.
+fn desk() -> Router<Web> {
+    Router::new()
+        .route("/desk/status", get(board::get))
+        .route("/desk/new", get(compose::new).post(compose::send_new))
+        .route(
+            "/desk/articles/{id}/{task}",
+            get(compose::begin).post(compose::send),
+        )
+        .route_layer(from_fn(only_desk))
+}
+
+/// Lets in the desk, by its own pages alone; whoever has shown no key is asked for one.
+async fn only_desk(request: Request, next: Next) -> Response {
+    let is_write = !request.method().is_safe();
+    if is_write && origin::is_foreign(request.headers()) {
+        return not_for(&request, origin::foreign());
+    }
+    match caller::of(request.extensions()).desk() {
+        Ok(()) => next.run(request).await,
+        Err(fault) if fault.kind == Kind::Unauthenticated && !is_write => {
+            let target = request.uri().path_and_query();
+            let target = target.map_or("/", PathAndQuery::as_str);
+            entry::page(target, request.headers(), None)
+        }
+        Err(fault) => not_for(&request, fault),
+    }
 }
 
 /// Lets in whoever may read the whole wire: the pages know no smaller part of it.
@@ -106,35 +144,22 @@ pub fn open() -> Router<Web> {
 }
 
 /// The newest stories that a query asks for.
-async fn front(
-    State(web): State<Web>,
-    Extension(caller): Extension<Caller>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    let wish = Wish::parse(query.as_deref().unwrap_or_default(), &headers);
-    let taxonomy = web.hub.taxonomy();
-    let suffix = wish.suffix();
-    let view = View {
-        tongue: wish.tongue,
-        suffix: &suffix,
-        taxonomy: &taxonomy,
+async fn front(visit: Visit) -> Response {
+    let (web, wish) = (&visit.web, &visit.wish);
+    let found = match wish.layout {
+        Layout::Column => stories(web, wish, STORIES).await.map(News::Column),
+        Layout::Lanes => lanes::read(web, wish).await.map(News::Lanes),
     };
-    let (found, status) = match stories(&web, &wish).await {
-        Ok(front) => (Ok(front), StatusCode::OK),
-        Err(fault) => {
-            let status = status::http(fault.kind);
-            (Err(fault), status)
-        }
-    };
-    let csrf = caller.session().map(|session| session.csrf.reveal());
-    answer(status, &page::front(&view, &wish, found.as_ref(), csrf))
+    let fault = found.as_ref().err();
+    let status = fault.map_or(StatusCode::OK, |fault| status::http(fault.kind));
+    visit.show(status, |view| page::front(view, wish, found.as_ref()))
 }
 
-async fn stories(web: &Web, wish: &Wish) -> Result<Front, Fault> {
+/// The newest stories, or those of a page of earlier ones.
+async fn stories(web: &Web, wish: &Wish, count_max: u32) -> Result<Front, Fault> {
     let request = ListArticlesRequest {
         filter: Some(wish.filter()?),
-        page_size: STORIES,
+        page_size: count_max,
         page_token: wish.page.clone(),
     };
     let found = web.articles.list(request, &Scope::default()).await?;
@@ -151,53 +176,19 @@ async fn stories(web: &Web, wish: &Wish) -> Result<Front, Fault> {
 }
 
 /// An article by itself: its text, revisions, topics and what is related.
-async fn one(
-    State(web): State<Web>,
-    id: Result<Path<String>, PathRejection>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    let query = query.unwrap_or_default();
-    let opened = async { Opened::read(&web, article_id(id)?).await };
-    part(&web, &query, &headers, opened.await, article::page)
-}
-
-/// A story of the list, with what its newest revision changed.
-async fn row(
-    State(web): State<Web>,
-    id: Result<Path<String>, PathRejection>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    let query = query.unwrap_or_default();
-    let found = async { article::row(&web, article_id(id)?).await };
-    part(&web, &query, &headers, found.await, |view, row| {
-        page::list(view, std::slice::from_ref(row))
+async fn one(visit: Visit, id: Id) -> Response {
+    let opened = async { Opened::read(&visit.web, article_id(id)?).await };
+    visit.part(opened.await, |view, opened| {
+        article::page(view, opened, visit.wish.done)
     })
 }
 
-/// A part of the dashboard, or a page that says why not.
-fn part<T>(
-    web: &Web,
-    query: &str,
-    headers: &HeaderMap,
-    found: Result<T, Fault>,
-    show: impl FnOnce(&View<'_>, &T) -> Markup,
-) -> Response {
-    let wish = Wish::parse(query, headers);
-    let (taxonomy, suffix) = (web.hub.taxonomy(), wish.suffix());
-    let view = View {
-        tongue: wish.tongue,
-        suffix: &suffix,
-        taxonomy: &taxonomy,
-    };
-    match found {
-        Ok(found) => answer(StatusCode::OK, &show(&view, &found)),
-        Err(fault) => answer(
-            status::http(fault.kind),
-            &page::problem(wish.tongue, &fault, None),
-        ),
-    }
+/// A story of the list, with what its newest revision changed.
+async fn row(visit: Visit, id: Id) -> Response {
+    let found = async { article::row(&visit.web, article_id(id)?).await };
+    visit.part(found.await, |view, row| {
+        page::list(view, std::slice::from_ref(row))
+    })
 }
 
 /// A page as an answer.

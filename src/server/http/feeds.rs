@@ -53,7 +53,10 @@ pub async fn get(
 ) -> Result<Response, Refusal> {
     let name = name.map(|Path(name)| name).unwrap_or_default();
     let scope = caller.scope()?;
-    let base = format!("{}://{}", connection.scheme, host(&headers));
+    let base = match &web.public_url {
+        Some(url) => url.to_string(),
+        None => format!("{}://{}", connection.scheme, host(&headers)),
+    };
     let query = query.as_deref().unwrap_or_default();
     let wanted = wanted(&name, query, scope, base)?;
     let feed = web.feeds.get(&wanted).await.map_err(in_path)?;

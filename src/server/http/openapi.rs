@@ -24,6 +24,9 @@ pub async fn get(State(web): State<Web>, headers: HeaderMap) -> Response {
     if let Some(names) = description.pointer_mut("/components/schemas/Topic/enum") {
         *names = json!(topics);
     }
+    if let Some(url) = &web.public_url {
+        description["servers"] = json!([{ "url": &**url }]);
+    }
     conditional::json(&headers, &description)
 }
 

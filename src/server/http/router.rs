@@ -15,6 +15,7 @@ use crate::{
         articles::{self, ARTICLES},
         dashboard, events, feeds, openapi, operate, publish, related,
         session::{self, SESSION},
+        status::{self, STATUS},
         topics::{self, TOPICS},
     },
 };
@@ -22,7 +23,7 @@ use crate::{
 /// The wire as server-sent events.
 pub const STREAM: &str = "/v1/stream";
 /// Every path that is served.
-pub const PATHS: [&str; 13] = [
+pub const PATHS: [&str; 14] = [
     "/",
     STREAM,
     ARTICLES,
@@ -31,6 +32,7 @@ pub const PATHS: [&str; 13] = [
     "/v1/articles/{id}/related",
     TOPICS,
     SESSION,
+    STATUS,
     "/feeds/{feed}",
     "/openapi.json",
     "/healthz",
@@ -55,7 +57,8 @@ pub fn router(web: Web) -> Router {
         .route("/openapi.json", get(openapi::get))
         .route("/healthz", get(operate::health))
         .route("/readyz", get(operate::readiness))
-        .route("/metrics", get(operate::metrics));
+        .route("/metrics", get(operate::metrics))
+        .route(STATUS, get(status::get));
     Router::new()
         .merge(news)
         .merge(operation)

@@ -18,6 +18,8 @@ pub struct LogStatus {
     pub message_count: u64,
     /// Bytes that it holds.
     pub bytes: u64,
+    /// The most that it may hold; none = what the disk does.
+    pub bytes_max: Option<u64>,
     /// Copies of every message.
     pub replicas: usize,
     /// Kills whose erasure from the disk is not finished.
@@ -45,6 +47,9 @@ impl Log {
             retained_from: self.retained_from(),
             message_count: info.state.messages,
             bytes: info.state.bytes,
+            bytes_max: u64::try_from(info.config.max_bytes)
+                .ok()
+                .filter(|max| *max > 0),
             replicas: info.config.num_replicas,
             erasures_pending: self.load_erasures().await?.len(),
             servers: self.servers().await?,

@@ -6,7 +6,7 @@ use crate::{
     wire::{
         ninjs::{
             Association, CANONICAL, MEDIA_TOPIC_URI, Ninjs, NinjsError, Place, REL_TOPIC, ROLE_ID,
-            ROLE_PREFIX, Rendition, Subject, Text, time_to_proto,
+            ROLE_PREFIX, ROLE_URI, Rendition, Subject, Text, time_to_proto,
         },
         proto::v1 as proto,
     },
@@ -44,6 +44,8 @@ impl Ninjs {
         for alt in self.alt_ids {
             if alt.role == ROLE_ID {
                 id = alt.value;
+            } else if alt.role == ROLE_URI {
+                uri = alt.value;
             } else if !alt.role.starts_with(ROLE_PREFIX) {
                 warnings.push(format!("altIds: {:?} is left out", alt.role));
             }

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::*;
+use crate::article::ArticleId;
 
 fn check(text: &str) -> Parsed {
     parse(text).unwrap()
@@ -181,5 +182,51 @@ fn names_of_ninjs() {
         ("the particle.uri", "the particle.uri"),
     ] {
         assert_eq!(names::in_ninjs(text), expected);
+    }
+}
+
+/// What Barid takes as an identifier becomes a URI; the article keeps its own, there and back.
+#[test]
+fn identifiers_become_uris() {
+    for (own, expected) in [
+        ("test:one", "test:one"),
+        (
+            "https://a.example/%D8%AE?q=1#x",
+            "https://a.example/%D8%AE?q=1#x",
+        ),
+        ("https://a.example/خ", "https://a.example/%D8%AE"),
+        ("https://أخبار.example/", "https://xn--igbicxr.example/"),
+        ("urn:x:أ|b", "urn:x:%D8%A3%7Cb"),
+        (
+            "https://a.example/[1]?a[]=50%",
+            "https://a.example/%5B1%5D?a%5B%5D=50%25",
+        ),
+        ("a:b#c#d", "a:b%23c%23d"),
+    ] {
+        let article = proto::Article {
+            uri: own.to_owned(),
+            id: ArticleId::from_uri(own).to_string(),
+            ..proto::Article::default()
+        };
+        let ninjs = Ninjs::from_delivery(&delivery(&article, proto::Action::Publish)).unwrap();
+        assert_eq!(ninjs.uri, expected);
+        let parsed = check(&serde_json::to_string(&ninjs).unwrap());
+        assert_eq!(parsed.warnings, Vec::<String>::new());
+        assert_eq!(
+            (parsed.article.uri, parsed.article.id),
+            (own.to_owned(), article.id)
+        );
+    }
+}
+
+proptest::proptest! {
+    /// Whatever the check of an article takes as a URI.
+    #[test]
+    fn every_identifier_becomes_a_uri(text in "[a-z]{1,3}:[\\PC]{0,20}") {
+        if url::Url::parse(&text).is_ok() {
+            let uri = uri::as_uri(text);
+            proptest::prop_assert!(iri_string::types::UriStr::new(&uri).is_ok(), "{uri}");
+            proptest::prop_assert_eq!(uri::as_uri(uri.clone()), uri);
+        }
     }
 }

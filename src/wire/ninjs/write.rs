@@ -1,5 +1,6 @@
 //! Delivery -> ninjs.
 
+use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
         convert,
         ninjs::{
             AltId, Association, CANONICAL, InfoSource, MEDIA_TOPIC_URI, Ninjs, Place, PubStatus,
-            REL_TOPIC, ROLE_ID, Rendition, Subject, Text, time_from_proto,
+            REL_TOPIC, ROLE_ID, ROLE_URI, Rendition, Subject, Text, time_from_proto, uri::as_uri,
         },
         proto::v1 as proto,
     },
@@ -28,16 +29,24 @@ impl Ninjs {
             proto::BodyType::Unspecified | proto::BodyType::Text => "text/plain",
         };
         let (renditions, associations) = ninjs_links(article.links);
+        let mut alt_ids = vec![
+            alt_id(ROLE_ID, &article.id),
+            alt_id("barid:cursor", &delivery.cursor),
+            alt_id("barid:action", action.as_str()),
+        ];
+        let uri = match article.uri {
+            empty if empty.is_empty() => format!("urn:uuid:{}", article.id),
+            own => {
+                let uri = as_uri(own.clone());
+                if uri != own {
+                    alt_ids.push(alt_id(ROLE_URI, &own));
+                }
+                uri
+            }
+        };
         Ok(Self {
-            alt_ids: vec![
-                alt_id(ROLE_ID, &article.id),
-                alt_id("barid:cursor", &delivery.cursor),
-                alt_id("barid:action", action.as_str()),
-            ],
-            uri: match article.uri {
-                empty if empty.is_empty() => format!("urn:uuid:{}", article.id),
-                uri => uri,
-            },
+            alt_ids,
+            uri,
             kind: "text".to_owned(),
             version: delivery.revision.to_string(),
             first_created: time_from_proto(article.first_created.as_ref()),
@@ -68,7 +77,10 @@ impl Ninjs {
             ed_note: article.edition_note,
             subjects: subjects(&delivery.topics, &article.subjects),
             places: (article.places.into_iter())
-                .map(|proto::Place { name, uri }| Place { name, uri })
+                .map(|proto::Place { name, uri }| Place {
+                    name,
+                    uri: as_uri(uri),
+                })
                 .collect(),
             info_sources: match article.source {
                 empty if empty.is_empty() => vec![],
@@ -79,6 +91,24 @@ impl Ninjs {
             associations,
         })
     }
+}
+
+/// Whether a revision comes without its article, as those of a withdrawn one do.
+pub fn is_bare(delivery: &proto::Delivery) -> bool {
+    delivery.article.is_empty()
+}
+
+/// Has revisions that come without their article say which it is, out of its head.
+pub fn name_bare(deliveries: &mut [proto::Delivery], head: &proto::Article) {
+    let identity = proto::Article {
+        id: head.id.clone(),
+        uri: head.uri.clone(),
+        language: head.language.clone(),
+        ..proto::Article::default()
+    };
+    let identity = Bytes::from(identity.encode_to_vec());
+    let bare = deliveries.iter_mut().filter(|delivery| is_bare(delivery));
+    bare.for_each(|delivery| delivery.article = identity.clone());
 }
 
 fn subjects(topics: &[String], codes: &[String]) -> Vec<Subject> {
@@ -116,7 +146,7 @@ fn ninjs_links(links: Vec<proto::Link>) -> (Vec<Rendition>, Vec<Association>) {
                     CANONICAL => CANONICAL.to_owned(),
                     _ => format!("rendition-{number}"),
                 },
-                href: link.href,
+                href: as_uri(link.href),
                 content_type: link.content_type,
                 title: link.title,
             });
@@ -125,7 +155,7 @@ fn ninjs_links(links: Vec<proto::Link>) -> (Vec<Rendition>, Vec<Association>) {
                 name: format!("{rel}-{number}"),
                 rel: rel.to_owned(),
                 uri: match link.article_id {
-                    empty if empty.is_empty() => link.href,
+                    empty if empty.is_empty() => as_uri(link.href),
                     id => format!("urn:uuid:{id}"),
                 },
                 title: link.title,

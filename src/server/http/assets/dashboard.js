@@ -10,7 +10,9 @@ const LOOK_EVERY = 15000;
 const AGAIN_AFTER = 2000;
 
 const byId = (id) => document.getElementById(id);
-const list = byId("stories");
+// What keeps the page live, and its lists of stories: one, or one for each lane.
+const wire = byId("stories") ?? byId("lanes");
+const lists = wire ? [...document.querySelectorAll("#stories, .lane > ol")] : [];
 const panel = byId("panel");
 const form = byId("filters");
 const phrases = byId("phrases");
@@ -96,24 +98,41 @@ function rowOf(ninjs, action) {
   return row;
 }
 
-function rowWith(id) {
+function rowWith(id, list = document) {
   return list.querySelector(`li.story[data-id="${CSS.escape(id)}"]`);
+}
+
+// Whether a story belongs into a list.
+function belongs(ninjs, list) {
+  const lane = list.dataset.topic;
+  if (!lane) return true;
+  const topics = (ninjs.subjects ?? []).filter((subject) => subject.rel === "topic");
+  return topics.some(({ literal }) => literal === lane || literal.startsWith(`${lane}.`));
 }
 
 function show(ninjs, action) {
   const row = rowOf(ninjs, action);
   const { id, revision } = row.dataset;
-  const old = rowWith(id);
+  let isNews = false;
+  for (const list of lists) if (belongs(ninjs, list)) isNews = place(row.cloneNode(true), list) || isNews;
+  if (!isNews) return;
+  announce(row, action);
+  if (action === "correct") changed(id, revision);
+  reopen(id, action === "kill" || action === "withhold");
+}
+
+// Puts a story on top of a list in place of its former revision; false if the list has it already.
+function place(row, list) {
+  const old = rowWith(row.dataset.id, list);
+  if (old && Number(old.dataset.revision) >= Number(row.dataset.revision)) return false;
   // What is focused must stay so when its row moves.
   const isFocused = old?.contains(document.activeElement);
   old?.remove();
   list.prepend(row);
   if (isFocused) row.querySelector("a").focus({ preventScroll: true });
   while (list.children.length > ROWS_MAX) list.lastElementChild.remove();
-  byId("nothing").hidden = true;
-  announce(row, action);
-  if (action === "correct") changed(id, revision);
-  reopen(id, action === "kill" || action === "withhold");
+  list.parentElement.querySelector(".nothing").hidden = true;
+  return true;
 }
 
 // Brings the opened article up to date if a revision concerns it. What is withdrawn goes at once,
@@ -138,11 +157,13 @@ function announce(row, action) {
 // Puts what a correction changed into its row.
 async function changed(id, revision) {
   const full = await part(address(id, "/row"), "li.story");
-  const row = rowWith(id);
   const change = full?.querySelector(".change");
-  // It may have been overtaken meanwhile.
-  if (row?.dataset.revision !== revision || full?.dataset.revision !== revision || !change) return;
-  row.querySelector(".topics").before(change);
+  if (full?.dataset.revision !== revision || !change) return;
+  for (const list of lists) {
+    const row = rowWith(id, list);
+    // It may have been overtaken meanwhile.
+    if (row?.dataset.revision === revision) row.querySelector(".topics").before(change.cloneNode(true));
+  }
 }
 
 // ---- the stream
@@ -162,7 +183,7 @@ function state(name) {
 function connect() {
   clearTimeout(again);
   source?.close();
-  const path = new URL(list.dataset.stream, location.href);
+  const path = new URL(wire.dataset.stream, location.href);
   if (lastId) path.searchParams.set("from", lastId);
   source = new EventSource(path);
   source.addEventListener("open", () => state("behind"));
@@ -265,7 +286,7 @@ function shut(isAsked) {
   document.body.classList.remove("reading");
   if (isAsked) {
     remember("");
-    (rowWith(id)?.querySelector("a") ?? list).focus();
+    (rowWith(id)?.querySelector("a") ?? byId("news")).focus();
   }
 }
 
@@ -304,7 +325,7 @@ if (panel) {
   addEventListener("popstate", follow);
   follow();
 }
-if (list?.dataset.stream) {
+if (wire?.dataset.stream) {
   state("connecting");
   connect();
   setInterval(look, LOOK_EVERY);

@@ -14,8 +14,9 @@ use crate::{
     server::http::{
         Web,
         dashboard::{
+            compose::Task,
             diff::{Piece, changes, shortened},
-            page::{Row, document},
+            page::{self, Row, document},
             story::{Story, View, time},
         },
     },
@@ -105,15 +106,22 @@ impl Opened {
 }
 
 /// An article's page.
-pub fn page(view: &View<'_>, opened: &Opened) -> Markup {
+/// `done` is the revision that has just been published by a form.
+pub fn page(view: &View<'_>, opened: &Opened, done: Option<u32>) -> Markup {
     let (story, phrases) = (&opened.story, view.phrases());
     let article = &story.article;
     let headline = story.headline(phrases);
     let content = html! {
+        (page::top(view))
         main {
+            @if let Some(revision) = done {
+                @let [before, after] = view.tongue.desk().done;
+                p class="done" role="status" { (before) (revision) (after) }
+            }
             article class={ "opened " (story.action.as_str()) } data-article-id=(story.id)
                 data-urgency=(story.urgency()) {
                 (heading(view, opened))
+                @if view.is_desk { (acts(view, story)) }
                 div class="body" lang=(article.language) dir="auto" {
                     @for paragraph in &opened.paragraphs { p dir="auto" { (paragraph) } }
                 }
@@ -175,7 +183,10 @@ pub async fn change_of(web: &Web, delivery: &Delivery) -> Result<Vec<Vec<Piece>>
 }
 
 /// An article's revisions, newest first, as far as they are still there.
-async fn chain(hub: &Hub, id: ArticleId, count_max: usize) -> Result<Vec<Arc<Entry>>, Fault> {
+///
+/// # Errors
+/// It is nobody's, or the log can't be read.
+pub async fn chain(hub: &Hub, id: ArticleId, count_max: usize) -> Result<Vec<Arc<Entry>>, Fault> {
     if !hub.log().is_fresh() {
         return Err(ReadError::Behind.fault());
     }
@@ -198,7 +209,7 @@ async fn chain(hub: &Hub, id: ArticleId, count_max: usize) -> Result<Vec<Arc<Ent
 }
 
 /// What changed from one revision to the next, field by field; nothing beside a notice.
-fn change(before: &Delivery, after: &Delivery, context: usize) -> Vec<Vec<Piece>> {
+pub fn change(before: &Delivery, after: &Delivery, context: usize) -> Vec<Vec<Piece>> {
     let (before, after) = (Story::of(before), Story::of(after));
     if before.action.is_notice() || after.action.is_notice() {
         return Vec::new();
@@ -254,6 +265,22 @@ fn heading(view: &View<'_>, opened: &Opened) -> Markup {
             @for place in &article.places { span dir="auto" { (place.name) } " " }
         }
         p class="by" dir="auto" { (article.usage_terms) }
+    }
+}
+
+/// What the desk can do with it.
+fn acts(view: &View<'_>, story: &Story) -> Markup {
+    let desk = view.tongue.desk();
+    let tasks = Task::OF_STORIES.into_iter().zip(desk.tasks);
+    let fitting: Vec<_> = tasks.filter(|(task, _)| task.fits(story.action)).collect();
+    html! {
+        @if !fitting.is_empty() {
+            nav class="acts" aria-label=(desk.acts) {
+                @for (task, name) in fitting {
+                    a href=(view.task(&story.id, task)) class={ "to-" (task.path()) } { (name) }
+                }
+            }
+        }
     }
 }
 

@@ -14,20 +14,44 @@ use crate::{
     server::http::answer::Refusal,
 };
 
+const STYLE_TYPE: &str = "text/css; charset=utf-8";
+const SCRIPT_TYPE: &str = "text/javascript; charset=utf-8";
+
 /// The style sheet.
 pub static STYLE: LazyLock<Asset> = LazyLock::new(|| {
     let text = include_str!("../assets/dashboard.css");
-    Asset::new("css", "text/css; charset=utf-8", text)
+    Asset::new("dashboard", "css", STYLE_TYPE, text)
 });
 /// The script.
 pub static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     let text = include_str!("../assets/dashboard.js");
-    Asset::new("js", "text/javascript; charset=utf-8", text)
+    Asset::new("dashboard", "js", SCRIPT_TYPE, text)
 });
 /// The icon.
 pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
     let text = include_str!("../assets/icon.svg");
-    Asset::new("svg", "image/svg+xml", text)
+    Asset::new("dashboard", "svg", "image/svg+xml", text)
+});
+
+/// What keeps the state of the node up to date.
+pub static BOARD_SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    let text = include_str!("../assets/board.js");
+    Asset::new("board", "js", SCRIPT_TYPE, text)
+});
+/// What the forms are spared by script.
+pub static COMPOSE_SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    let text = include_str!("../assets/compose.js");
+    Asset::new("compose", "js", SCRIPT_TYPE, text)
+});
+/// uPlot 1.6.32 (npm, `dist/uPlot.iife.min.js`), unchanged; MIT, its licence is beside it.
+pub static CHART_SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    let text = include_str!("../assets/uplot.js");
+    Asset::new("uplot", "js", SCRIPT_TYPE, text)
+});
+/// The style sheet that comes with it.
+pub static CHART_STYLE: LazyLock<Asset> = LazyLock::new(|| {
+    let text = include_str!("../assets/uplot.css");
+    Asset::new("uplot", "css", STYLE_TYPE, text)
 });
 
 /// A file of the binary.
@@ -39,7 +63,7 @@ pub struct Asset {
 }
 
 impl Asset {
-    fn new(ending: &str, kind: &'static str, text: &'static str) -> Self {
+    fn new(stem: &str, ending: &str, kind: &'static str, text: &'static str) -> Self {
         let digest = Sha256::digest(text.as_bytes());
         let hash: String = digest
             .iter()
@@ -47,7 +71,7 @@ impl Asset {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Self {
-            name: format!("dashboard-{hash}.{ending}"),
+            name: format!("{stem}-{hash}.{ending}"),
             kind,
             text,
         }
@@ -64,7 +88,15 @@ impl Asset {
 /// # Errors
 /// There is none of this name: a page of another release asked.
 pub async fn get(Path(name): Path<String>) -> Result<Response, Refusal> {
-    let assets: [&Asset; 3] = [&STYLE, &SCRIPT, &ICON];
+    let assets: [&Asset; 7] = [
+        &STYLE,
+        &SCRIPT,
+        &ICON,
+        &BOARD_SCRIPT,
+        &COMPOSE_SCRIPT,
+        &CHART_SCRIPT,
+        &CHART_STYLE,
+    ];
     let found = assets.into_iter().find(|asset| asset.name == name);
     let asset = found.ok_or_else(|| {
         let message = "there is no such file in this release; load the page again";

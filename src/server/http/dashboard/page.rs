@@ -9,9 +9,10 @@ use crate::{
         assets::{ICON, SCRIPT, STYLE},
         diff::Piece,
         entry,
+        lanes::{self, Lanes},
         phrases::Tongue,
         story::{Story, View},
-        wish::Wish,
+        wish::{LANES, Layout, Wish},
     },
     wire::proto::v1::Article,
 };
@@ -30,8 +31,22 @@ pub struct Front {
     pub next_page: String,
 }
 
+/// The front page's news, as it is laid out.
+#[derive(Debug)]
+pub enum News {
+    /// In one column.
+    Column(Front),
+    /// In lanes.
+    Lanes(Lanes),
+}
+
 /// A whole page.
 pub fn document(tongue: Tongue, title: &str, content: &Markup) -> Markup {
+    document_with(tongue, title, &html! {}, content)
+}
+
+/// A whole page that needs further files.
+pub fn document_with(tongue: Tongue, title: &str, files: &Markup, content: &Markup) -> Markup {
     let phrases = tongue.phrases();
     html! {
         (DOCTYPE)
@@ -43,6 +58,7 @@ pub fn document(tongue: Tongue, title: &str, content: &Markup) -> Markup {
                 title { @if !title.is_empty() { (title) " · " } (phrases.title) }
                 link rel="icon" href=(ICON.path());
                 link rel="stylesheet" href=(STYLE.path());
+                (files)
                 script src=(SCRIPT.path()) defer {}
             }
             body { (content) }
@@ -50,34 +66,65 @@ pub fn document(tongue: Tongue, title: &str, content: &Markup) -> Markup {
     }
 }
 
+/// What stands above a page that is not the front page.
+pub fn top(view: &View<'_>) -> Markup {
+    let other: Tongue = view.tongue.other();
+    let in_other = format!("{}?ui={}", view.path, other.tag());
+    html! {
+        header class="top" {
+            h1 { a href=(view.front()) { (view.phrases().title) } }
+            nav aria-label=(view.phrases().pages) {
+                a href=(view.front()) { (view.tongue.desk().wire) }
+                (desk_links(view))
+                a href=(in_other) lang=(other.tag()) hreflang=(other.tag()) {
+                    (view.phrases().other_tongue)
+                }
+            }
+            @if let Some(csrf) = view.csrf { (entry::leave(view.tongue, csrf)) }
+        }
+    }
+}
+
+/// The ways to the desk's own pages.
+fn desk_links(view: &View<'_>) -> Markup {
+    let desk = view.tongue.desk();
+    html! {
+        @if view.is_desk {
+            @for (path, name) in [("/desk/new", desk.new), ("/desk/status", desk.board)] {
+                a href={ (path) (view.suffix) } aria-current=[(path == view.path).then_some("page")] {
+                    (name)
+                }
+            }
+        }
+    }
+}
+
 /// The front page: filters, and the stories that match them or why there are none.
-/// `csrf` is the token of the session that it is shown in.
-pub fn front(
-    view: &View<'_>,
-    wish: &Wish,
-    found: Result<&Front, &Fault>,
-    csrf: Option<&str>,
-) -> Markup {
+pub fn front(view: &View<'_>, wish: &Wish, found: Result<&News, &Fault>) -> Markup {
     let phrases = view.phrases();
-    // A page of earlier news is a state of the past: it does not live.
-    let live = found.ok().filter(|_| wish.page.is_empty());
     let content = html! {
-        a class="skip" href="#stories" { (phrases.skip) }
+        a class="skip" href="#news" { (phrases.skip) }
         header class="top" {
             h1 { (phrases.title) }
             p id="state" class="state" role="status" data-state="connecting" {}
-            nav { (tongue_link(wish)) }
-            @if let Some(csrf) = csrf { (entry::leave(view.tongue, csrf)) }
+            nav aria-label=(phrases.pages) {
+                (lanes::choice(view, wish))
+                (desk_links(view))
+                (tongue_link(wish))
+            }
+            @if let Some(csrf) = view.csrf { (entry::leave(view.tongue, csrf)) }
         }
         div class="desk" {
             (filters(view, wish))
             main {
                 section class="wire" aria-labelledby="news" {
-                    h2 id="news" { (phrases.news) }
-                    noscript { p class="hint" { (phrases.no_script) } }
                     @match found {
-                        Ok(front) => (stories(view, wish, front, live.is_some())),
-                        Err(fault) => (alert(view.tongue, fault)),
+                        Ok(News::Column(front)) => (column(view, wish, front)),
+                        Ok(News::Lanes(lanes)) => (lanes::show(view, wish, lanes)),
+                        Err(fault) => {
+                            h2 id="news" { (phrases.news) }
+                            (alert(view.tongue, fault))
+                        }
                     }
                 }
                 section id="panel" class="panel" aria-label=(phrases.opened) hidden {}
@@ -114,15 +161,19 @@ pub fn problem(tongue: Tongue, fault: &Fault, csrf: Option<&str>) -> Markup {
     document(tongue, tongue.phrases().problem, &content)
 }
 
-fn stories(view: &View<'_>, wish: &Wish, front: &Front, is_live: bool) -> Markup {
+fn column(view: &View<'_>, wish: &Wish, front: &Front) -> Markup {
     let phrases = view.phrases();
+    // A page of earlier news is a state of the past: it does not live.
+    let is_live = wish.page.is_empty();
     html! {
+        h2 id="news" tabindex="-1" { (phrases.news) }
+        noscript { p class="hint" { (phrases.no_script) } }
         @if !is_live { p { a href=(wish.page("")) { (phrases.newest) } } }
-        ol id="stories" aria-labelledby="news" tabindex="-1"
+        ol id="stories" aria-labelledby="news"
             data-stream=[is_live.then(|| wish.stream(&front.snapshot))] {
             @for (story, change) in &front.stories { (view.row(story, change)) }
         }
-        p id="nothing" class="hint" hidden[!front.stories.is_empty()] { (phrases.nothing) }
+        p class="hint nothing" hidden[!front.stories.is_empty()] { (phrases.nothing) }
         @if !front.next_page.is_empty() {
             p { a href=(wish.page(&front.next_page)) rel="next" { (phrases.earlier) } }
         }
@@ -134,6 +185,7 @@ fn filters(view: &View<'_>, wish: &Wish) -> Markup {
     html! {
         form id="filters" class="filters" method="get" action="/" aria-label=(phrases.filters) {
             @if wish.is_tongue_named { input type="hidden" name="ui" value=(wish.tongue.tag()); }
+            @if wish.layout == Layout::Lanes { input type="hidden" name="view" value=(LANES); }
             label {
                 span { (phrases.words) }
                 input type="search" name="q" value=(wish.words) dir="auto" autocomplete="off";
@@ -157,7 +209,7 @@ fn filters(view: &View<'_>, wish: &Wish) -> Markup {
             }
             details open[!wish.topics.is_empty()] {
                 summary { (phrases.topics) }
-                (topics(view, wish))
+                (topics(view, &wish.topics))
             }
             p class="buttons" {
                 button type="submit" { (phrases.apply) }
@@ -167,11 +219,12 @@ fn filters(view: &View<'_>, wish: &Wish) -> Markup {
     }
 }
 
-fn topics(view: &View<'_>, wish: &Wish) -> Markup {
+/// All topics to choose from.
+pub fn topics(view: &View<'_>, chosen: &[String]) -> Markup {
     let entries = view.taxonomy.entries();
     let known: Vec<&str> = entries.iter().map(|entry| entry.topic.as_str()).collect();
     // Aliases, and topics that the taxonomy has lost: a filter must not change by being shown.
-    let others = wish.topics.iter().map(String::as_str);
+    let others = chosen.iter().map(String::as_str);
     let others = others.filter(|topic| !known.contains(topic));
     html! {
         ul {
@@ -179,7 +232,7 @@ fn topics(view: &View<'_>, wish: &Wish) -> Markup {
                 li class=[topic.contains('.').then_some("beneath")] {
                     label {
                         input type="checkbox" name="topics" value=(topic)
-                            checked[wish.topics.iter().any(|wanted| wanted == topic)];
+                            checked[chosen.iter().any(|wanted| wanted == topic)];
                         span { (view.topic_name(topic)) }
                     }
                 }

@@ -2,6 +2,8 @@
 
 use http::HeaderMap;
 
+pub mod desk;
+
 /// A language of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tongue {
@@ -38,6 +40,12 @@ pub struct Phrases {
     pub clear: &'static str,
     /// Heading of the stories.
     pub news: &'static str,
+    /// Name of the links to the other pages.
+    pub pages: &'static str,
+    /// The layouts: a column, lanes.
+    pub layouts: [&'static str; 2],
+    /// Where there are more topics than lanes.
+    pub lanes_cut: &'static str,
     /// What is said where there is none.
     pub nothing: &'static str,
     /// The link to earlier stories.
@@ -176,6 +184,9 @@ const ENGLISH: Phrases = Phrases {
     apply: "Apply",
     clear: "Clear",
     news: "News",
+    pages: "Pages",
+    layouts: ["One column", "Lanes by topic"],
+    lanes_cut: "Only the first eight topics have a lane.",
     nothing: "Nothing on the wire matches these filters yet.",
     earlier: "Earlier news",
     newest: "Back to the newest",
@@ -246,6 +257,9 @@ const ARABIC: Phrases = Phrases {
     apply: "تطبيق",
     clear: "مسح",
     news: "الأخبار",
+    pages: "الصفحات",
+    layouts: ["عمود واحد", "عمود لكل موضوع"],
+    lanes_cut: "للموضوعات الثمانية الأولى فقط أعمدة.",
     nothing: "لا أخبار توافق هذه التصفية بعد.",
     earlier: "أخبار أقدم",
     newest: "العودة إلى الأحدث",

@@ -8,6 +8,7 @@ use crate::{
     article::Action,
     routing::taxonomy::Taxonomy,
     server::http::dashboard::{
+        compose::Task,
         diff::Piece,
         phrases::{Phrases, Tongue},
     },
@@ -44,6 +45,12 @@ pub struct View<'a> {
     pub suffix: &'a str,
     /// Names of topics.
     pub taxonomy: &'a Taxonomy,
+    /// Where this page is.
+    pub path: &'a str,
+    /// The token of the session that it is shown in.
+    pub csrf: Option<&'a str>,
+    /// Whether it leads to the desk's own pages.
+    pub is_desk: bool,
 }
 
 impl Story {
@@ -97,6 +104,16 @@ impl View<'_> {
     /// Where an article's own page is.
     pub fn address(&self, id: &str) -> String {
         format!("/desk/articles/{id}{}", self.suffix)
+    }
+
+    /// Where the wire is.
+    pub fn front(&self) -> String {
+        format!("/{}", self.suffix)
+    }
+
+    /// Where the form is that does something with an article.
+    pub fn task(&self, id: &str, task: Task) -> String {
+        format!("/desk/articles/{id}/{}{}", task.path(), self.suffix)
     }
 
     /// The name of a topic, or its path.

@@ -8,6 +8,18 @@ use crate::{
     wire::proto::v1::Filter,
 };
 
+/// How an address asks for lanes.
+pub const LANES: &str = "lanes";
+
+/// How the news is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// In one column.
+    Column,
+    /// In a lane for each topic.
+    Lanes,
+}
+
 /// A query of the dashboard. What it does not know it passes over: an address of another release
 /// must still show news.
 #[derive(Clone, Debug)]
@@ -26,6 +38,10 @@ pub struct Wish {
     pub words: String,
     /// The token of a page of earlier news, or empty.
     pub page: String,
+    /// The revision that was just published by a form, which its article's page tells.
+    pub done: Option<u32>,
+    /// How the news is laid out; a page of earlier news has one column.
+    pub layout: Layout,
 }
 
 impl Wish {
@@ -40,6 +56,8 @@ impl Wish {
             urgency: String::new(),
             words: String::new(),
             page: String::new(),
+            done: None,
+            layout: Layout::Column,
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
@@ -48,9 +66,14 @@ impl Wish {
                 "urgency" => wish.urgency = value.into_owned(),
                 "q" => wish.words = value.into_owned(),
                 "page" => wish.page = value.into_owned(),
+                "view" if value == LANES => wish.layout = Layout::Lanes,
+                "done" => wish.done = value.parse().ok(),
                 "ui" => ui = value.into_owned(),
                 _ => {}
             }
+        }
+        if !wish.page.is_empty() {
+            wish.layout = Layout::Column;
         }
         wish.tongue = Tongue::of(&ui, headers);
         wish.is_tongue_named = ui == wish.tongue.tag();
@@ -92,9 +115,35 @@ impl Wish {
 
     /// The same news in a language of the interface.
     pub fn in_tongue(&self, tongue: Tongue) -> String {
-        let mut query = self.filter_query();
+        let mut query = self.view_query();
         query.append_pair("ui", tongue.tag());
         format!("/?{}", query.finish())
+    }
+
+    /// The same news, laid out so.
+    pub fn in_layout(&self, layout: Layout) -> String {
+        let wish = Self {
+            layout,
+            page: String::new(),
+            ..self.clone()
+        };
+        wish.address()
+    }
+
+    /// One of its lanes, in a column by itself.
+    #[must_use]
+    pub fn lane(&self, topic: &str) -> Self {
+        Self {
+            topics: vec![topic.to_owned()],
+            layout: Layout::Column,
+            page: String::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Where its newest news is.
+    pub fn address(&self) -> String {
+        self.with_tongue(self.view_query())
     }
 
     /// A page of earlier news.
@@ -106,9 +155,16 @@ impl Wish {
         self.with_tongue(query)
     }
 
-    /// All news.
+    /// All news, laid out as it is.
     pub fn all(&self) -> String {
-        self.with_tongue(form_urlencoded::Serializer::new(String::new()))
+        let wish = Self {
+            topics: Vec::new(),
+            languages: String::new(),
+            urgency: String::new(),
+            words: String::new(),
+            ..self.clone()
+        };
+        wish.address()
     }
 
     /// What follows an article's address.
@@ -125,6 +181,15 @@ impl Wish {
             query.append_pair("ui", self.tongue.tag());
         }
         format!("/?{}", query.finish())
+    }
+
+    /// What the pages take: the filters, and the layout.
+    fn view_query(&self) -> form_urlencoded::Serializer<'_, String> {
+        let mut query = self.filter_query();
+        if self.layout == Layout::Lanes {
+            query.append_pair("view", LANES);
+        }
+        query
     }
 
     fn filter_query(&self) -> form_urlencoded::Serializer<'_, String> {

@@ -1,0 +1,355 @@
+//! Sheet: a form as a page.
+
+use maud::{Markup, html};
+
+use crate::{
+    fault::Fault,
+    server::http::{
+        admission::CSRF_FIELD,
+        dashboard::{
+            assets::COMPOSE_SCRIPT,
+            compose::{
+                Task,
+                draft::{Draft, HTML, field_of},
+            },
+            diff::Piece,
+            page,
+            phrases::desk::DeskPhrases,
+            story::{Story, View},
+        },
+    },
+};
+
+/// Languages that are proposed.
+const LANGUAGES: [&str; 8] = ["ar", "en", "fr", "es", "de", "ru", "tr", "ur"];
+
+/// Why a form was not taken.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What is wrong.
+    pub fault: Fault,
+    /// The revision that came in between, and what it changed.
+    pub overtaken: Option<(u32, Vec<Vec<Piece>>)>,
+}
+
+/// A form with everything that stands in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sheet<'a> {
+    task: Task,
+    story: Option<&'a Story>,
+    draft: &'a Draft,
+    trouble: Option<&'a Trouble>,
+}
+
+/// How a field is written in.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// One line.
+    Line,
+    /// One line, from left to right whatever the language.
+    Code,
+    /// So many lines.
+    Lines(u32),
+}
+
+impl<'a> Sheet<'a> {
+    /// A form for a task, on a story if it is about one.
+    pub fn new(
+        task: Task,
+        story: Option<&'a Story>,
+        draft: &'a Draft,
+        trouble: Option<&'a Trouble>,
+    ) -> Self {
+        Self {
+            task,
+            story,
+            draft,
+            trouble,
+        }
+    }
+
+    /// The page of it.
+    pub fn page(self, view: &View<'_>) -> Markup {
+        let desk = view.tongue.desk();
+        let heading = self.heading(desk);
+        let story = self.story;
+        let content = html! {
+            (page::top(view))
+            main class="sheet" {
+                h2 { (heading) }
+                @if let Some(story) = story {
+                    p class="about" lang=(story.headline_language(view.tongue)) dir="auto" {
+                        a href=(view.address(&story.id)) { (story.headline(view.phrases())) }
+                    }
+                }
+                @if let Some(trouble) = self.trouble { (self.alert(view, trouble)) }
+                @match self.task {
+                    Task::Withhold => p class="hint" { (desk.withhold_hint) },
+                    Task::Kill => p class="problem" { (desk.kill_hint) },
+                    Task::New | Task::Update | Task::Correct | Task::Reinstate => {}
+                }
+                form class={ "compose to-" (self.task.path()) } method="post"
+                    action=(self.target(view)) data-sending=(desk.sending) {
+                    @if let Some(csrf) = view.csrf {
+                        input type="hidden" name=(CSRF_FIELD) value=(csrf);
+                    }
+                    input type="hidden" name="request_id" value=(self.draft.request_id);
+                    input type="hidden" name="seen" value=(self.draft.seen);
+                    @if self.task.action().is_notice() {
+                        (self.reason(desk))
+                    } @else {
+                        (self.fields(view))
+                    }
+                    p class="buttons" {
+                        button type="submit" { (self.button(desk)) }
+                        a href=(self.story.map_or_else(|| view.front(), |story| view.address(&story.id))) {
+                            (desk.cancel)
+                        }
+                    }
+                }
+            }
+        };
+        let files = html! { script type="module" src=(COMPOSE_SCRIPT.path()) {} };
+        page::document_with(view.tongue, heading, &files, &content)
+    }
+
+    fn heading(self, desk: &'static DeskPhrases) -> &'static str {
+        let [update, correct, withhold, kill, reinstate] = desk.tasks;
+        match self.task {
+            Task::New => desk.new,
+            Task::Update => update,
+            Task::Correct => correct,
+            Task::Withhold => withhold,
+            Task::Kill => kill,
+            Task::Reinstate => reinstate,
+        }
+    }
+
+    fn button(self, desk: &'static DeskPhrases) -> &'static str {
+        match self.task {
+            Task::New => desk.publish,
+            _ => self.heading(desk),
+        }
+    }
+
+    /// Where it is sent.
+    fn target(self, view: &View<'_>) -> String {
+        match self.story {
+            None => format!("/desk/new{}", view.suffix),
+            Some(story) => view.task(&story.id, self.task),
+        }
+    }
+
+    /// What is wrong with the fields of a name.
+    fn errors<'b>(self, name: &'b str) -> impl Iterator<Item = &'a str> + use<'a, 'b> {
+        let violations = self.trouble.map(|trouble| &trouble.fault.violations);
+        let violations = violations.into_iter().flatten();
+        let own = violations
+            .filter(move |violation| field_of(violation) == Some(name) || violation.field == name);
+        own.map(|violation| violation.message.as_str())
+    }
+
+    fn alert(self, view: &View<'_>, trouble: &Trouble) -> Markup {
+        let desk = view.tongue.desk();
+        html! {
+            div class="problem" role="alert" tabindex="-1" {
+                @if let Some((revision, change)) = &trouble.overtaken {
+                    h3 { (desk.overtaken[0]) (revision) (desk.overtaken[1]) }
+                    p { (desk.overtaken_hint) }
+                    @if let Some(story) = self.story {
+                        @if change.is_empty() {
+                            p { (view.phrases().unchanged) }
+                        } @else {
+                            (view.change(change, &story.article.language))
+                        }
+                        p { a href=(view.address(&story.id)) { (desk.newest) } }
+                    }
+                } @else {
+                    h3 { (desk.refused) }
+                    @if trouble.fault.violations.is_empty() {
+                        p lang="en" dir="ltr" { (trouble.fault.message) " " code { (trouble.fault.reason) } }
+                    } @else {
+                        ul {
+                            @for violation in &trouble.fault.violations {
+                                li { (fault_line(desk, &violation.field, &violation.message, field_of(violation))) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a withdrawal takes.
+    fn reason(self, desk: &'static DeskPhrases) -> Markup {
+        html! {
+            (self.field(desk, "edition_note", desk.label("reason"), Kind::Lines(3), true))
+            @if self.task == Task::Kill {
+                div class="field" {
+                    label class="tick" {
+                        input type="checkbox" name="confirm" value="yes" id="f-confirm" required
+                            aria-describedby="e-confirm";
+                        span { (desk.confirm) }
+                    }
+                    p id="e-confirm" class="error" {
+                        @if self.errors("confirm").next().is_some() { (desk.unconfirmed) }
+                    }
+                }
+            }
+        }
+    }
+
+    fn fields(self, view: &View<'_>) -> Markup {
+        let desk = view.tongue.desk();
+        let [story, belongs, about] = desk.groups;
+        let line = |name: &str, kind: Kind| self.field(desk, name, desk.label(name), kind, false);
+        html! {
+            fieldset {
+                legend { (story) }
+                @if self.task == Task::Correct {
+                    (self.field(desk, "edition_note", desk.label("reason"), Kind::Lines(2), true))
+                }
+                (self.field(desk, "headline", desk.label("headline"), Kind::Line, true))
+                (line("subheadline", Kind::Line))
+                (line("body", Kind::Lines(14)))
+                div class="row" {
+                    (self.choice(desk, "body_type", &[("text", desk.body_types[0]), (HTML, desk.body_types[1])]))
+                    (self.language(desk))
+                    (self.urgency(desk))
+                }
+                @if self.task != Task::Correct { (line("edition_note", Kind::Lines(2))) }
+            }
+            fieldset {
+                legend { (belongs) }
+                (self.topics(view))
+                (line("subjects", Kind::Code))
+                (line("places", Kind::Lines(2)))
+            }
+            fieldset {
+                legend { (about) }
+                div class="row" { (line("byline", Kind::Line)) (line("located", Kind::Line)) }
+                div class="row" { (line("slugline", Kind::Line)) (line("source", Kind::Line)) }
+                (line("usage_terms", Kind::Lines(2)))
+                (line("page", Kind::Code))
+                @if self.task == Task::New { (line("uri", Kind::Code)) }
+            }
+        }
+    }
+
+    fn field(
+        self,
+        desk: &DeskPhrases,
+        name: &str,
+        label: &str,
+        kind: Kind,
+        is_required: bool,
+    ) -> Markup {
+        let value = self.draft.text(name);
+        let is_bad = self.errors(name).next().is_some();
+        let invalid = is_bad.then_some("true");
+        let direction = if matches!(kind, Kind::Code) {
+            "ltr"
+        } else {
+            "auto"
+        };
+        let notes = format!("h-{name} e-{name}");
+        html! {
+            div class="field" {
+                label for={ "f-" (name) } {
+                    (label)
+                    @if is_required { small { " · " (desk.required) } }
+                }
+                @if let Kind::Lines(rows) = kind {
+                    textarea id={ "f-" (name) } name=(name) rows=(rows) dir=(direction)
+                        required[is_required] aria-invalid=[invalid] aria-describedby=(notes) {
+                        // The first line end is none of the text (HTML, "textarea").
+                        "\n" (value)
+                    }
+                } @else {
+                    input type="text" id={ "f-" (name) } name=(name) value=(value) dir=(direction)
+                        list=[(name == "language").then_some("languages")] required[is_required] aria-invalid=[invalid] aria-describedby=(notes)
+                        autocomplete="off";
+                }
+                (self.notes(desk, name))
+            }
+        }
+    }
+
+    /// The hint of a field, and what is wrong with it.
+    fn notes(self, desk: &DeskPhrases, name: &str) -> Markup {
+        html! {
+            p id={ "h-" (name) } class="hint" { @if let Some(hint) = desk.hint(name) { (hint) } }
+            p id={ "e-" (name) } class="error" lang="en" dir="ltr" {
+                @for (place, message) in self.errors(name).enumerate() {
+                    @if place > 0 { "; " }
+                    (message)
+                }
+            }
+        }
+    }
+
+    fn choice(self, desk: &DeskPhrases, name: &str, options: &[(&str, &str)]) -> Markup {
+        let chosen = self.draft.text(name);
+        html! {
+            div class="field" {
+                label for={ "f-" (name) } { (desk.label(name)) }
+                select id={ "f-" (name) } name=(name) aria-describedby={ "e-" (name) } {
+                    @for (value, text) in options {
+                        option value=(value) selected[*value == chosen] { (text) }
+                    }
+                }
+                (self.notes(desk, name))
+            }
+        }
+    }
+
+    fn urgency(self, desk: &DeskPhrases) -> Markup {
+        let numbers = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        let options: Vec<(&str, &str)> = numbers.into_iter().zip(desk.urgencies).collect();
+        self.choice(desk, "urgency", &options)
+    }
+
+    /// The language of a new story, or what it was written in.
+    fn language(self, desk: &DeskPhrases) -> Markup {
+        let language = self.draft.text("language");
+        if self.task != Task::New {
+            return html! {
+                div class="field" {
+                    span class="label" { (desk.label("language")) }
+                    output dir="ltr" { (language) }
+                }
+            };
+        }
+        html! {
+            (self.field(desk, "language", desk.label("language"), Kind::Code, true))
+            datalist id="languages" {
+                @for tag in LANGUAGES { option value=(tag) {} }
+            }
+        }
+    }
+
+    fn topics(self, view: &View<'_>) -> Markup {
+        let desk = view.tongue.desk();
+        html! {
+            fieldset class="field topics-field" id="f-topics" aria-describedby="h-topics e-topics" {
+                legend { (desk.label("topics")) }
+                input type="search" class="pick" aria-label=(desk.pick) placeholder=(desk.pick)
+                    autocomplete="off" hidden;
+                (page::topics(view, &self.draft.topics))
+                (self.notes(desk, "topics"))
+            }
+        }
+    }
+}
+
+/// A violation as a line of the summary: its field as a link, if it has one.
+fn fault_line(desk: &DeskPhrases, field: &str, message: &str, name: Option<&str>) -> Markup {
+    if field == "confirm" {
+        return html! { a href="#f-confirm" { (desk.unconfirmed) } };
+    }
+    let text = html! { span lang="en" dir="ltr" { (message) } };
+    match name {
+        Some(name) => html! { a href={ "#f-" (name) } { (desk.label(name)) } ": " (text) },
+        None => html! { code { (field) } ": " (text) },
+    }
+}
