@@ -85,6 +85,12 @@ impl RequestId {
         Self(uuid)
     }
 
+    /// The id under which the draft that this request made is released: UUIDv5 in its namespace.
+    #[must_use]
+    pub fn of_release(self) -> Self {
+        Self(Uuid::new_v5(&self.0, b"release"))
+    }
+
     /// Its 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

@@ -16,6 +16,7 @@ pub mod audit;
 pub mod bench;
 pub mod client;
 pub mod demo;
+pub mod embargo;
 pub mod explain;
 pub mod health;
 pub mod import;
@@ -74,6 +75,8 @@ enum Command {
     Key(key::KeyCommand),
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    #[command(subcommand)]
+    Embargo(embargo::EmbargoCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     #[command(subcommand)]
@@ -142,6 +145,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Partner(command) => partner::run(command).await,
             Command::Key(command) => key::run(command).await,
             Command::Webhook(command) => webhook::run(command).await,
+            Command::Embargo(command) => embargo::run(command).await,
             Command::Audit(command) => audit::run(command).await,
             Command::Log(command) => log::run(command, &variables).await,
             Command::Bench(command) => bench::run(command).await,

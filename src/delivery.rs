@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    article::{ArticleId, BodyType, text},
+    article::{ArticleId, BodyType, Time, text},
     cursor::Cursor,
     filter::{Facets, Filter},
     telemetry::Protocol,
@@ -82,6 +82,16 @@ impl Entry {
     /// Whose revision it is.
     pub fn article_id(&self) -> ArticleId {
         self.stored.record.article_id
+    }
+
+    /// Whether lists leave it out: its article is no news any more.
+    pub fn is_expired(&self, now: Time) -> bool {
+        self.expires().is_some_and(|expires| expires <= now)
+    }
+
+    /// From when on lists leave it out.
+    pub fn expires(&self) -> Option<Time> {
+        self.facets.expires
     }
 
     /// What a filter looks at.

@@ -1,6 +1,11 @@
 //! `barid.v1.DeskService`: administration.
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use futures_util::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
@@ -12,8 +17,11 @@ use crate::{
         key::KeyId,
         partner::{Key, PartnerName},
     },
-    article::check::shown,
-    desk::partners::{OVERLAP_MAX, Partners},
+    article::{ArticleId, check::shown},
+    desk::{
+        embargoes::Embargoes,
+        partners::{OVERLAP_MAX, Partners},
+    },
     fault::Fault,
     gate::{
         Gate,
@@ -22,20 +30,24 @@ use crate::{
     routing::taxonomy::LiveTaxonomy,
     topic,
     wire::{
-        convert::{partner as convert, since},
+        convert::{embargo, partner as convert, since},
         log::{Log, partners::KeptPartner},
         proto::v1::{
-            self as proto, CreateKeyRequest, CreateKeyResponse, CreatePartnerRequest,
-            CreatePartnerResponse, DeletePartnerRequest, DeletePartnerResponse, GetPartnerRequest,
-            GetPartnerResponse, ListAuditRequest, ListAuditResponse, ListPartnersRequest,
-            ListPartnersResponse, ListTopicsRequest, ListTopicsResponse, OpenStream,
-            RevokeKeyRequest, RevokeKeyResponse, RotateKeyRequest, RotateKeyResponse, Topic,
-            UpdatePartnerRequest, UpdatePartnerResponse, desk_service_server::DeskService,
+            self as proto, CancelEmbargoRequest, CancelEmbargoResponse, CreateKeyRequest,
+            CreateKeyResponse, CreatePartnerRequest, CreatePartnerResponse, DeletePartnerRequest,
+            DeletePartnerResponse, GetEmbargoRequest, GetEmbargoResponse, GetPartnerRequest,
+            GetPartnerResponse, ListAuditRequest, ListAuditResponse, ListEmbargoesRequest,
+            ListEmbargoesResponse, ListPartnersRequest, ListPartnersResponse, ListTopicsRequest,
+            ListTopicsResponse, MoveEmbargoRequest, MoveEmbargoResponse, OpenStream,
+            ReleaseEmbargoRequest, ReleaseEmbargoResponse, RevokeKeyRequest, RevokeKeyResponse,
+            RotateKeyRequest, RotateKeyResponse, Topic, UpdatePartnerRequest,
+            UpdatePartnerResponse, desk_service_server::DeskService,
         },
         status::status,
     },
 };
 
+pub mod embargoes;
 pub mod partners;
 
 /// How long a rotated key's former secret stays good, if nobody says.
@@ -51,6 +63,7 @@ pub struct Desk {
     gate: Gate,
     log: Log,
     partners: Partners,
+    embargoes: Embargoes,
     streams: Streams,
     stop: CancellationToken,
 }
@@ -66,13 +79,14 @@ impl Desk {
     pub fn new(
         taxonomy: LiveTaxonomy,
         gate: Gate,
-        log: Log,
+        (log, clock): (Log, fn() -> SystemTime),
         streams: Streams,
         stop: CancellationToken,
     ) -> Self {
         Self {
             taxonomy,
             partners: Partners::new(log.clone(), gate.clone()),
+            embargoes: Embargoes::new(log.clone(), clock),
             log,
             gate,
             streams,
@@ -296,6 +310,73 @@ impl DeskService for Desk {
         let lines = lines.take_until(stop.cancelled_owned());
         Ok(Response::new(Box::pin(lines)))
     }
+
+    async fn list_embargoes(
+        &self,
+        request: Request<ListEmbargoesRequest>,
+    ) -> Result<Response<ListEmbargoesResponse>, Status> {
+        desk(&request)?;
+        let page = self.embargoes.list(request.get_ref());
+        page.map(Response::new).map_err(|fault| status(&fault))
+    }
+
+    async fn get_embargo(
+        &self,
+        request: Request<GetEmbargoRequest>,
+    ) -> Result<Response<GetEmbargoResponse>, Status> {
+        desk(&request)?;
+        let id = draft_of(&request.get_ref().article_id)?;
+        let draft = self.embargoes.get(id).await;
+        draft.map(Response::new).map_err(|fault| status(&fault))
+    }
+
+    async fn move_embargo(
+        &self,
+        request: Request<MoveEmbargoRequest>,
+    ) -> Result<Response<MoveEmbargoResponse>, Status> {
+        let caller = desk(&request)?;
+        let id = draft_of(&request.get_ref().article_id)?;
+        let by = self
+            .record(&caller, "embargo.move", &id.to_string())
+            .await?;
+        let moved = self.embargoes.move_to(id, request.get_ref()).await;
+        let moved = moved.map_err(|fault| status(&fault))?;
+        tracing::info!(by, article = %id, "moved an embargo");
+        let embargo = Some(moved);
+        Ok(Response::new(MoveEmbargoResponse { embargo }))
+    }
+
+    async fn cancel_embargo(
+        &self,
+        request: Request<CancelEmbargoRequest>,
+    ) -> Result<Response<CancelEmbargoResponse>, Status> {
+        let caller = desk(&request)?;
+        let request = request.into_inner();
+        let id = draft_of(&request.article_id)?;
+        let by = self
+            .record(&caller, "embargo.cancel", &id.to_string())
+            .await?;
+        let ended = self.embargoes.cancel(id, request.expected_version).await;
+        ended.map_err(|fault| status(&fault))?;
+        tracing::info!(by, article = %id, "erased a draft");
+        Ok(Response::new(CancelEmbargoResponse {}))
+    }
+
+    async fn release_embargo(
+        &self,
+        request: Request<ReleaseEmbargoRequest>,
+    ) -> Result<Response<ReleaseEmbargoResponse>, Status> {
+        let caller = desk(&request)?;
+        let request = request.into_inner();
+        let id = draft_of(&request.article_id)?;
+        let by = self
+            .record(&caller, "embargo.release", &id.to_string())
+            .await?;
+        let released = self.embargoes.release(id, request.expected_version);
+        let released = released.await.map_err(|fault| status(&fault))?;
+        tracing::info!(by, article = %id, "released a draft before its time");
+        Ok(Response::new(released))
+    }
 }
 
 /// A caller that is of the desk.
@@ -314,6 +395,10 @@ fn name(field: &str, text: &str) -> Result<PartnerName, Status> {
         let message = format!("{}: {error}", shown(text));
         status(&Fault::field("FIELD_INVALID", field, message))
     })
+}
+
+fn draft_of(text: &str) -> Result<ArticleId, Status> {
+    embargo::article_id(text).map_err(|fault| status(&fault))
 }
 
 fn key_id(text: &str) -> Result<KeyId, Status> {

@@ -1,48 +1,51 @@
 //! The Publish call: decide the next revision, route it, put it into the log, answer.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    article::{
-        Action, Article, ArticleId, BodyType, Revision, Routing, Submission, Urgencies, Urgency,
-    },
-    recipient::trail::Trail,
+    article::{Action, ArticleId, BodyType, Routing, Submission},
     routing::{
-        self,
         findings::Findings,
         taxonomy::{LiveTaxonomy, Taxonomy},
     },
     telemetry::Metrics,
     topic::Topic,
     wire::{
-        convert,
         log::{
             self, Log, ReadError,
             batch::AppendError,
             cache::{Head, Known},
+            embargo::{Place, queue::State},
             group::{Context, Group},
         },
-        record::{Answer, Record, time_of},
+        record::{Answer, Outcome, Record},
     },
 };
 
 pub mod error;
 pub mod grpc;
+mod plan;
 pub mod turns;
 
 pub use error::PublishError;
+use plan::{Plan, Present};
 use turns::Turns;
 
 /// How often a publisher without `expected_revision` may lose to others before it is told.
 const RACES_MAX: u32 = 16;
 
+/// Pause before an article is looked at again whose draft is just being released.
+const RELEASE_PAUSE: Duration = Duration::from_millis(20);
 /// Bytes that requests at work may take; others wait, then are told to come back.
 const ROOM_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of HTML that are read for routing by the caller's own task.
@@ -72,29 +75,16 @@ struct Inner {
 pub struct Published {
     /// The article.
     pub article_id: ArticleId,
-    /// Which revision it became.
-    pub revision: Revision,
-    /// Where that went, in order.
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Where that went or will go, in order.
     pub topics: Vec<Topic>,
-    /// Sequence of its record.
+    /// Sequence of its record, of its draft, or of a draft's end.
     pub seq: u64,
     /// Whether an earlier call had made it.
     pub is_duplicate: bool,
-}
-
-/// What a submission comes to.
-enum Plan {
-    /// A new revision.
-    Append(Box<Draft>),
-    /// The article is killed already: the answer is its kill.
-    Killed(Published),
-}
-
-/// A record and what its group needs beside it.
-struct Draft {
-    record: Record,
-    head_seq: u64,
-    urgency: Urgency,
+    /// Whether it came before the time of a draft, which is blocked by it.
+    pub is_before_draft: bool,
 }
 
 impl Ingest {
@@ -188,8 +178,8 @@ impl Ingest {
         deadline: Instant,
     ) -> Result<Published, PublishError> {
         // What this node remembers may be behind: it may lead to a try that the log refuses, never
-        // to an error.
-        let mut is_sure = false;
+        // to an error. A draft is not refused for what it is written for.
+        let mut is_sure = self.embargo(submission).is_some();
         let mut is_ours_possible = false;
         let mut race_count = 0;
         // One taxonomy throughout, whatever is loaded meanwhile.
@@ -202,27 +192,33 @@ impl Ingest {
             }
             let (head, is_read) =
                 log::patiently(deadline, || self.head(submission, is_sure)).await?;
+            // Always the leader's word, where there may be one at all.
+            let place = log::patiently(deadline, || self.draft_place(submission)).await?;
             if findings.is_none() {
                 findings = Some(read_text(submission, &taxonomy).await);
             }
             let routes = (findings.as_ref().expect("read above"), &*taxonomy);
-            let draft = match self.plan(submission, head.as_deref(), routes) {
-                Ok(Plan::Append(draft)) => draft,
-                Ok(Plan::Killed(published)) => return Ok(published),
+            let present = Present {
+                head: head.as_deref(),
+                place: &place,
+            };
+            let plan = match self.plan(submission, present, routes) {
+                Ok(plan) => plan,
                 Err(_) if !(is_sure && is_read) => {
                     is_sure = true;
                     continue;
                 }
+                Err(PublishError::Embargoed { until })
+                    if self.embargo_left(until).is_zero() && Instant::now() < deadline =>
+                {
+                    // It is on its way out.
+                    sleep(RELEASE_PAUSE).await;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
-            let context = Context {
-                head_seq: draft.head_seq,
-                digest: submission.digest,
-                urgency: draft.urgency,
-            };
-            let group = Group::new(&draft.record, &context);
-            match self.0.log.append(group, deadline).await {
-                Ok(appended) => return Ok(self.accepted(submission, draft.record, appended.seq)),
+            match self.carry_out(submission, plan, deadline).await {
+                Ok(published) => return Ok(published),
                 Err(AppendError::Stale {
                     is_ours_possible: possible,
                 }) if race_count < RACES_MAX && Instant::now() < deadline => {
@@ -232,6 +228,70 @@ impl Ingest {
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        submission: &Submission,
+        plan: Plan,
+        deadline: Instant,
+    ) -> Result<Published, AppendError> {
+        let log = &self.0.log;
+        let without_record = |outcome, topics, seq| Published {
+            article_id: submission.article_id,
+            outcome,
+            topics,
+            seq,
+            is_duplicate: false,
+            is_before_draft: false,
+        };
+        match plan {
+            Plan::Killed(published) => Ok(published),
+            Plan::Hold(draft, expected) => {
+                let seq = log.hold(&draft, expected, deadline).await?;
+                let outcome = Outcome::Draft(draft.until);
+                Ok(without_record(outcome, draft.record.topics, seq))
+            }
+            Plan::EraseDraft(kill, draft_seq) => {
+                let digest = submission.digest;
+                let seq = log.kill_draft(&kill, draft_seq, digest, deadline).await?;
+                Ok(without_record(Outcome::DraftErased, kill.topics, seq))
+            }
+            Plan::Append(record, urgency) => {
+                let context = Context {
+                    head_seq: record.prior_revision_seq,
+                    digest: submission.digest,
+                    urgency,
+                };
+                // Looked at before: the commit itself blocks it.
+                let draft = log.embargoes().card(submission.article_id);
+                let appended = log.append(Group::new(&record, &context), deadline).await?;
+                let is_before_draft = record.draft_seq == 0
+                    && draft.is_some_and(|draft| draft.state == State::Scheduled);
+                let published = self.accepted(submission, *record, appended.seq);
+                Ok(Published {
+                    is_before_draft,
+                    ..published
+                })
+            }
+        }
+    }
+
+    /// What the article's place for drafts ends with, where that can matter.
+    async fn draft_place(&self, submission: &Submission) -> Result<Place, ReadError> {
+        let log = &self.0.log;
+        let id = submission.article_id;
+        let matters = submission.action == Action::Kill
+            || self.embargo(submission).is_some()
+            || log.embargoes().card(id).is_some();
+        if matters {
+            log.draft_place(id).await
+        } else {
+            Ok(Place {
+                seq: 0,
+                draft: None,
+            })
         }
     }
 
@@ -261,16 +321,18 @@ impl Ingest {
         if answer.digest != submission.digest {
             return Err(PublishError::RequestReused);
         }
-        if submission.action == Action::Kill {
+        let is_revision = matches!(answer.outcome, Outcome::Revision(_));
+        if submission.action == Action::Kill && is_revision {
             // The answer says that no earlier text is shown here: make it true first.
             self.0.log.killed().insert(answer.article_id, answer.seq);
         }
         Ok(Published {
             article_id: answer.article_id,
-            revision: answer.revision,
+            outcome: answer.outcome,
             topics: answer.topics.clone(),
             seq: answer.seq,
             is_duplicate: !is_ours_possible,
+            is_before_draft: false,
         })
     }
 
@@ -301,143 +363,10 @@ impl Ingest {
         Ok((Some(Arc::new(head)), true))
     }
 
-    fn plan(
-        &self,
-        submission: &Submission,
-        head: Option<&Head>,
-        (findings, taxonomy): (&Findings, &Taxonomy),
-    ) -> Result<Plan, PublishError> {
-        let author = &submission.author;
-        // First: what the article is at is not everybody's to know.
-        author
-            .check_before(
-                (submission.action, &submission.article),
-                head.map(|head| (&*head.owner, &*head.topics)),
-            )
-            .map_err(PublishError::NotGranted)?;
-        if let Some(head) = head
-            && head.action == Action::Kill
-        {
-            return self.killed(submission, head);
-        }
-        let newest = head.map_or(0, |head| head.revision.get());
-        if let Some(expected) = submission.expected_revision
-            && expected != newest
-        {
-            return Err(PublishError::Conflict { expected, newest });
-        }
-        let action = action(submission, head)?;
-        let article = self.article(submission, head, action)?;
-        let inherited = head.map_or(&[][..], |head| &head.topics);
-        let published_at = time_of(self.now());
-        let route = routing::route(&article, action, inherited, findings, taxonomy)?;
-        let language = article.language.as_ref().expect("checked above");
-        author
-            .check_route(language, &route.topics[..route.own_count])
-            .map_err(PublishError::NotGranted)?;
-        if head.is_none() && route.reasons == [routing::Reason::Rest] {
-            self.0.log.metrics().routed_to_general.inc();
-            tracing::debug!(article = %submission.article_id, "routed to general");
-        }
-        let urgency = article.urgency.unwrap_or(Urgency::DEFAULT);
-        let urgencies_ever = head
-            .map_or(Urgencies::default(), |head| head.urgencies_ever)
-            .with(urgency);
-        let trail = match head {
-            None => Some(Trail::first(route.topics.len(), urgencies_ever)),
-            Some(head) => head.next_trail(&route.topics, urgencies_ever),
-        };
-        let uri = article.uri.clone();
-        let encoded = convert::article_to_proto(submission.article_id, article);
-        let record = Record {
-            article_id: submission.article_id,
-            revision: head.map_or(Revision::FIRST, |head| head.revision.next()),
-            action,
-            article: prost::Message::encode_to_vec(&encoded).into(),
-            own_topic_count: u32::try_from(route.own_count).expect("at most 64 topics"),
-            topic_reasons: route.reasons.iter().map(ToString::to_string).collect(),
-            topics: route.topics,
-            request_id: submission.request_id,
-            publisher_key_id: submission.author.key_name(),
-            owner: head.map_or_else(
-                || submission.author.partner.clone(),
-                |head| head.owner.clone(),
-            ),
-            published_at,
-            routed_at: time_of(self.now()),
-            urgencies_ever,
-            uri,
-            prior_revision_seq: head.map_or(0, |head| head.seq),
-            routing: submission.routing,
-            traceparent: submission.traceparent.clone(),
-            trail,
-        };
-        Ok(Plan::Append(Box::new(Draft {
-            record,
-            head_seq: head.map_or(0, |head| head.seq),
-            urgency,
-        })))
-    }
-
-    fn killed(&self, submission: &Submission, head: &Head) -> Result<Plan, PublishError> {
-        if submission.action != Action::Kill {
-            return Err(PublishError::Killed);
-        }
-        self.0.log.killed().insert(submission.article_id, head.seq);
-        Ok(Plan::Killed(Published {
-            article_id: submission.article_id,
-            revision: head.revision,
-            topics: head.topics.clone(),
-            seq: head.seq,
-            is_duplicate: true,
-        }))
-    }
-
-    /// The article as it will be stored: what is fixed at revision 1, and what Barid fills in.
-    fn article(
-        &self,
-        submission: &Submission,
-        head: Option<&Head>,
-        action: Action,
-    ) -> Result<Article, PublishError> {
-        let mut article = submission.article.clone();
-        if action.is_notice() {
-            article = article.into_notice();
-            article.urgency = article.urgency.or(head.map(|head| head.urgency));
-        }
-        match head {
-            None if article.language.is_none() => return Err(PublishError::LanguageMissing),
-            None => {}
-            Some(head) => {
-                if !article.uri.is_empty() && article.uri != head.uri {
-                    return Err(PublishError::UriMismatch {
-                        stored: head.uri.clone(),
-                    });
-                }
-                if article
-                    .language
-                    .as_ref()
-                    .is_some_and(|given| *given != head.language)
-                {
-                    let stored = head.language.as_str().to_owned();
-                    return Err(PublishError::LanguageFixed { stored });
-                }
-                article.uri.clone_from(&head.uri);
-                article.language = Some(head.language.clone());
-                article.first_created = article.first_created.or(head.first_created);
-            }
-        }
-        let now = time_of(self.now());
-        article.urgency = article.urgency.or(Some(Urgency::DEFAULT));
-        article.version_created = article.version_created.or(Some(now));
-        article.first_created = article.first_created.or(article.version_created);
-        Ok(article)
-    }
-
     fn accepted(&self, submission: &Submission, record: Record, seq: u64) -> Published {
         let answer = Answer {
             article_id: record.article_id,
-            revision: record.revision,
+            outcome: Outcome::Revision(record.revision),
             topics: record.topics.clone(),
             seq,
             digest: submission.digest,
@@ -447,10 +376,11 @@ impl Ingest {
         self.0.log.note_answer(author.key, request_id, answer);
         let published = Published {
             article_id: record.article_id,
-            revision: record.revision,
+            outcome: Outcome::Revision(record.revision),
             topics: record.topics.clone(),
             seq,
             is_duplicate: false,
+            is_before_draft: false,
         };
         // The log's own time comes with the tail; a head needs none.
         self.0.log.note(&crate::wire::record::Stored {
@@ -480,23 +410,4 @@ async fn read_text(submission: &Submission, taxonomy: &Arc<Taxonomy>) -> Finding
     spawn_blocking(move || Findings::read(&article, &taxonomy))
         .await
         .expect("reading a text does not panic")
-}
-
-/// What the revision does, by the state that the article is in.
-fn action(submission: &Submission, head: Option<&Head>) -> Result<Action, PublishError> {
-    let asked = submission.action;
-    match (head.map(|head| head.action), asked) {
-        (None, Action::Publish) => Ok(Action::Publish),
-        (None, _) => Err(PublishError::Unknown {
-            id: submission.article_id,
-        }),
-        (Some(Action::Withhold), Action::Publish | Action::Kill) => Ok(asked),
-        (Some(Action::Withhold), _) => Err(PublishError::Withheld),
-        // Killed articles never come here.
-        (Some(Action::Kill), _) => Err(PublishError::Killed),
-        (Some(Action::Publish | Action::Update | Action::Correct), Action::Publish) => {
-            Ok(Action::Update)
-        }
-        (Some(Action::Publish | Action::Update | Action::Correct), _) => Ok(asked),
-    }
 }

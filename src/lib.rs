@@ -16,7 +16,8 @@
 //! - [`telemetry`]: what is measured of a node.
 //! - [`wire`]: everything that leaves the process. [`wire::proto`] is generated from `proto/`,
 //!   [`wire::convert`] checks every field once, [`wire::record`] is what the log stores,
-//!   [`wire::ninjs`] is the JSON of HTTP and of the command line, and [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention.
+//!   [`wire::ninjs`] is the JSON of HTTP and of the command line, and [`wire::log`] is the log: group commit, leader reads, the tail, epochs, erasure, retention,
+//!   and [`wire::log::embargo`], drafts until their time.
 //! - [`gate`]: who a caller is and what it may do now; follows the partners in the log's bucket.
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
@@ -42,6 +43,12 @@
 //! wakes those whose filter wants it; each takes everything up to the ring's end as one shared
 //! buffer. Who is behind the ring reads pages of the log, which all share that read the same part.
 //!
+//! One whose embargo is not over takes the same way up to its record, which becomes a draft
+//! ([`wire::record::draft`]) at a place that no reader looks at. Every node knows all drafts and their
+//! times ([`wire::log::embargo::keeper`]); whichever is first at the time puts the record into the log
+//! with its copies and the draft's end, as one group that the log takes once. From there on it is as
+//! any other.
+//!
 //! # Invariants, and the tests that fail without them
 //! 1. **Accepted is durable**: `model`, `outages` (kill -9 of NATS and of the service), `cluster`
 //!    (of the leader, a follower, a node), and the configurations (`server::nats`, `deploy`: every
@@ -56,6 +63,9 @@
 //!    `sse::stalled`, `limits` (of connections, addresses, time); `model` with rings that hold little or nothing.
 //! 8. **A kill is final**: `kills`, `model`, `feeds`, `http_articles`; for shared buffers the property test of
 //!    [`delivery::chunk`].
+//! 9. **An embargo holds**: `embargoes` (every read with a draft in the log, crashes of nodes and of
+//!    NATS around the time, all of them away, what is left on the disk), `model` (drafts between all
+//!    other steps), and the unit tests of [`wire::log::embargo::queue`] and [`wire::log::clock`].
 //! 10. **Keys bound everything**: `access_matrix` (every call and path with every kind of key),
 //!     `access` (grants, revocation within a second on two nodes), `keys` (no secret shows).
 

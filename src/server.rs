@@ -290,6 +290,7 @@ impl Node {
             ring_bytes_max: options.ring_bytes_max,
             patience: options.patience,
             drain: options.drain,
+            clock,
         };
         let hub = Hub::new(log.clone(), hub_options, end_streams.clone());
         let ingest = Ingest::new(
@@ -462,7 +463,7 @@ impl Node {
         Desk::new(
             self.taxonomy.clone(),
             self.gate.clone(),
-            self.log.clone(),
+            (self.log.clone(), clock),
             Arc::new(streams),
             self.end_streams.clone(),
         )
@@ -510,6 +511,7 @@ impl Node {
                 tracing::debug!(%error, "not ready yet");
             }
             self.gate.ready().await?;
+            patiently(deadline, || self.log.load_embargoes()).await?;
             patiently(deadline, || self.log.load_erasures()).await
         };
         match timeout(READY_PATIENCE, ready).await {

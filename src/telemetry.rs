@@ -2,7 +2,7 @@
 //!
 //! Labels are enums of ours, so that their values are bounded by the code.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -20,6 +20,10 @@ pub mod webhooks;
 /// Seconds of a commit: a lone one takes some 3 ms, a batch under load some tens.
 const COMMIT_BUCKETS: [f64; 12] = [
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 10.0,
+];
+/// Seconds by which an embargoed revision came after its time: 50 ms are promised on an idle node.
+const LATE_BUCKETS: [f64; 11] = [
+    0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0,
 ];
 /// Seconds that a subscriber is behind.
 const LAG_BUCKETS: [f64; 11] = [
@@ -99,6 +103,9 @@ pub struct Handles {
     /// From the first message of a batch to its acknowledgement.
     pub commit_seconds: Histogram,
     publishes: IntCounterVec,
+    embargoes: IntGaugeVec,
+    embargo_late_seconds: Histogram,
+    clock_skew: GenericGauge<prometheus::core::AtomicF64>,
     /// Articles for which no topic was found.
     pub routed_to_general: IntCounter,
     nats_connected: IntGauge,
@@ -175,6 +182,20 @@ impl Metrics {
                 "Publish requests by how they ended.",
                 "outcome",
             ),
+            embargoes: new.gauges(
+                "barid_embargoes",
+                "Drafts of articles under embargo, by state; blocked ones need the desk.",
+                "state",
+            ),
+            embargo_late_seconds: new.histogram(
+                "barid_embargo_late_seconds",
+                "How long after its time this node had each embargoed revision in the log.",
+                &LATE_BUCKETS,
+            ),
+            clock_skew: new.seconds(
+                "barid_clock_skew_seconds",
+                "By how much this node's clock is ahead of that of NATS; negative = behind.",
+            ),
             routed_to_general: new.counter(
                 "barid_routed_to_general_total",
                 "New articles for which no topic was found.",
@@ -208,6 +229,27 @@ impl Metrics {
     /// Counts a publish request: `accepted`, `duplicate`, or the kind of its fault.
     pub fn published(&self, outcome: &'static str) {
         self.0.publishes.with_label_values(&[outcome]).inc();
+    }
+
+    /// How many drafts wait, by state.
+    pub fn embargoes(&self, scheduled: usize, blocked: usize) {
+        for (state, count) in [("scheduled", scheduled), ("blocked", blocked)] {
+            let gauge = self.0.embargoes.with_label_values(&[state]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// An embargoed revision is in the log, so long after its time.
+    pub fn released(&self, late: Duration) {
+        self.0.embargo_late_seconds.observe(late.as_secs_f64());
+    }
+
+    /// This node's clock is off by so much.
+    pub fn skew(&self, skew: Duration, is_behind: bool) {
+        let seconds = skew.as_secs_f64();
+        self.0
+            .clock_skew
+            .set(if is_behind { -seconds } else { seconds });
     }
 
     /// What has been counted so far, for the series; the time is in milliseconds from 1970.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::config::value::Output;
 
+pub mod embargo;
 pub mod fanout;
 pub mod floor;
 pub mod load;
@@ -44,6 +45,12 @@ pub enum BenchCommand {
                             --filters 100 --output json"
     )]
     Fanout(Box<fanout::FanoutArgs>),
+    /// Embargoes: how late embargoed articles reach a subscriber on an idle node
+    #[command(
+        after_help = "Examples:\n  barid bench embargo\n  barid bench embargo --drafts 2000 \
+                            --every 10ms"
+    )]
+    Embargo(embargo::EmbargoArgs),
     /// The floor that benches/fanout.py compares with
     #[command(hide = true)]
     FanoutFloor(fanout::FloorArgs),
@@ -59,6 +66,7 @@ pub async fn run(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Route(args) => route::run(&args),
         BenchCommand::Start(args) => start::run(args).await,
         BenchCommand::Fanout(args) => fanout::run(*args).await,
+        BenchCommand::Embargo(args) => embargo::run(args).await,
         BenchCommand::FanoutFloor(args) => fanout::run_floor(args).await,
     }
 }
@@ -94,6 +102,13 @@ impl Latencies {
     /// How many.
     pub fn count(&self) -> u64 {
         self.0.len()
+    }
+
+    /// How many took so many milliseconds at most.
+    pub fn count_within_ms(&self, ms: f64) -> u64 {
+        let micros = Duration::from_secs_f64(ms / 1e3).as_micros();
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        self.0.count_between(0, micros)
     }
 
     /// A quantile in milliseconds.

@@ -40,7 +40,7 @@ const TRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// Publish a made-up news day in Arabic, English, French and Urdu, about a minute long
 ///
-/// Stories with updates, corrections, a withholding and kills. Each round is a fresh set of stories.
+/// Stories with updates, corrections, a withholding, kills and an embargo. Each round is a fresh set of stories.
 /// A server that is not there yet, or goes away, is waited for. Watch it with `barid tail` in a
 /// second terminal.
 #[derive(Debug, clap::Args)]
@@ -63,6 +63,9 @@ pub struct DemoArgs {
 #[serde(deny_unknown_fields)]
 struct Step {
     pause_ms: u32,
+    /// For how long it is under embargo.
+    #[serde(default)]
+    embargo_ms: Option<u32>,
     action: StepAction,
     article: Ninjs,
 }
@@ -135,9 +138,8 @@ async fn round(args: &DemoArgs, client: &Client) -> anyhow::Result<()> {
     // Killed stories of an earlier round stay killed: each round has uris of its own.
     let run = Uuid::new_v4().simple().to_string();
     for step in steps()? {
-        let pause = Duration::from_millis(step.pause_ms.into());
-        let pause = pause.div_f64(args.speed.max(0.001));
-        let request = request(step, &run, Timestamp::now())?;
+        let pause = paced(step.pause_ms, args.speed);
+        let request = request(step, &run, args.speed, Timestamp::now())?;
         let (headline, action) = (
             request.article.as_ref().map(headline).unwrap_or_default(),
             request.action(),
@@ -193,8 +195,19 @@ fn steps() -> anyhow::Result<Vec<Step>> {
     (1..).zip(NEWS.lines()).map(read).collect()
 }
 
+/// So many milliseconds of the day at a speed.
+fn paced(ms: u32, speed: f64) -> Duration {
+    Duration::from_millis(ms.into()).div_f64(speed.max(0.001))
+}
+
 /// The request of one step in one round.
-fn request(step: Step, run: &str, now: Timestamp) -> anyhow::Result<proto::PublishRequest> {
+fn request(
+    step: Step,
+    run: &str,
+    speed: f64,
+    now: Timestamp,
+) -> anyhow::Result<proto::PublishRequest> {
+    let embargo = step.embargo_ms.map(|ms| paced(ms, speed));
     let mut warnings = Vec::new();
     let mut article = step.article.into_article(&mut warnings)?;
     article.uri = format!("{}/{run}", article.uri);
@@ -211,6 +224,9 @@ fn request(step: Step, run: &str, now: Timestamp) -> anyhow::Result<proto::Publi
         article.first_created = Some(ninjs::time_to_proto(now));
     }
     article.version_created = Some(ninjs::time_to_proto(now));
+    if let Some(embargo) = embargo {
+        article.embargoed_until = Some(ninjs::time_to_proto(now.checked_add(embargo)?));
+    }
     let mut request = proto::PublishRequest {
         request_id: String::new(),
         expected_revision: None,

@@ -153,7 +153,10 @@ pub fn of_publication(
     view: &View,
 ) -> String {
     let action = convert::action_from_proto(action.into()).unwrap_or(Action::Publish);
-    let (word, revision) = (action.as_str(), format!("rev{}", published.revision));
+    let (word, revision) = match ninjs::time_from_proto(published.embargoed_until.as_ref()) {
+        None => (action.as_str(), format!("rev{}", published.revision)),
+        Some(until) => ("embargo", format!("until {}", view.clock(until))),
+    };
     let Some(columns) = view.columns else {
         let topics = printable(&published.topics.join(", "));
         return format!("{word:<8}  {revision}  {headline}  {topics}");

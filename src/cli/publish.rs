@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 use clap::{ValueEnum, ValueHint};
+use jiff::Timestamp;
 use prost::Message as _;
 use serde::Serialize;
 use uuid::Uuid;
@@ -21,7 +22,7 @@ use crate::{
         },
     },
     config::value::Output,
-    wire::proto::v1 as proto,
+    wire::{ninjs, proto::v1 as proto},
 };
 
 pub mod stream;
@@ -156,6 +157,8 @@ struct PublishedJson<'a> {
     revision: u32,
     topics: &'a [String],
     cursor: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embargoed_until: Option<Timestamp>,
     duplicate: bool,
 }
 
@@ -372,8 +375,14 @@ pub fn print_published(
         topics,
         cursor,
         duplicate,
+        embargoed_until,
     } = published;
-    let result = ActionArg::done(action);
+    let embargoed_until = ninjs::time_from_proto(embargoed_until.as_ref());
+    let result = match (embargoed_until, revision) {
+        (Some(_), _) => "embargoed",
+        (None, 0) => "erased",
+        (None, _) => ActionArg::done(action),
+    };
     if output == Output::Json {
         return out::json(&PublishedJson {
             result,
@@ -382,10 +391,30 @@ pub fn print_published(
             revision: *revision,
             topics,
             cursor,
+            embargoed_until,
             duplicate: *duplicate,
         });
     }
     let topics = printable(&topics.join(", "));
+    if let Some(until) = embargoed_until {
+        let again = if *duplicate {
+            "  (this was submitted before; `barid embargo list` shows what waits)"
+        } else {
+            ""
+        };
+        return out::line(&format!(
+            "{result} {article_id} until {until}  {topics}{again}"
+        ));
+    }
+    if *revision == 0 {
+        let again = if *duplicate {
+            "  (by this very request, before: a later draft is still there, `barid embargo cancel` \
+             erases it)"
+        } else {
+            "  (only a draft was there: nothing was sent)"
+        };
+        return out::line(&format!("{result} {article_id}{again}"));
+    }
     let again = match (duplicate, action) {
         (false, _) => "",
         (true, proto::Action::Kill) => "  (was killed before)",

@@ -178,7 +178,10 @@ fn print_one(
 }
 
 /// A story as a page of text.
-fn page(delivery: &proto::Delivery) -> anyhow::Result<String> {
+///
+/// # Errors
+/// The article is not readable.
+pub fn page(delivery: &proto::Delivery) -> anyhow::Result<String> {
     let article = proto::Article::decode(delivery.article.clone())?;
     let view = View::of_stdout(None);
     let (bold, quiet) = (Style::new().bold(), Style::new().dimmed());

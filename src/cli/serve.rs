@@ -198,6 +198,8 @@ pub fn nats(serve: &Serve) -> anyhow::Result<Nats> {
 /// Logs go to stderr: stdout is for what was asked for.
 fn start_log(serve: &Serve) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&serve.log).context("the log filter")?;
+    // Below that it prints what the log's leader answers, whole: articles, drafts under embargo too.
+    let filter = filter.add_directive("async_nats=info".parse().context("a directive")?);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);

@@ -181,7 +181,8 @@ impl Articles {
         }
     }
 
-    /// A page of the articles that a filter wants, by their newest revision, latest first.
+    /// A page of the articles that a filter wants and that have not expired, by their newest
+    /// revision, latest first.
     ///
     /// # Errors
     /// The filter or the page is none, or the log can't be read.
@@ -238,6 +239,7 @@ impl Articles {
         token: PageToken,
     ) -> Result<Option<u64>, ReadError> {
         let (snapshot, mut before) = (token.snapshot.seq, token.before);
+        let now = self.hub.now();
         loop {
             let (candidates, known_after) = self.hub.backwards(before, filter, CANDIDATES);
             if candidates.is_empty() {
@@ -249,7 +251,7 @@ impl Articles {
                     return Ok(Some(before));
                 }
                 before = item.seq;
-                if next.is_some_and(|next| next <= snapshot) {
+                if next.is_some_and(|next| next <= snapshot) || item.is_expired(now) {
                     continue;
                 }
                 let Some(entry) = self.hub.entry_at(item.seq).await? else {
@@ -278,7 +280,10 @@ impl Articles {
                     return Ok(Some(before));
                 }
                 before = entry.seq();
-                if entry.matches(filter) && self.is_head_at(&entry, snapshot).await? {
+                if entry.matches(filter)
+                    && !entry.is_expired(now)
+                    && self.is_head_at(&entry, snapshot).await?
+                {
                     page.push(self.shown(entry).await?);
                 }
             }

@@ -14,12 +14,13 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use lru::LruCache;
+use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::{
     access::scope::Scope,
-    article::ArticleId,
+    article::{ArticleId, Time},
     cursor::{Cursor, Epoch},
     delivery::{
         articles::Articles,
@@ -32,10 +33,10 @@ use crate::{
     routing::taxonomy::Taxonomy,
     topic::Topic,
     wire::{
-        convert,
+        convert::{self, time_to_proto},
         log::ReadError,
         ninjs::time_from_proto,
-        proto::v1::{self as proto, Delivery, ListArticlesRequest},
+        proto::v1::{self as proto, ArticleFacets, Delivery, ListArticlesRequest},
     },
 };
 
@@ -124,6 +125,8 @@ pub struct Feed {
     judged_up_to: AtomicU64,
     /// The kills that it was judged by.
     kills: AtomicU64,
+    /// When the first of its articles expires.
+    ends: Option<Time>,
     taxonomy_version: String,
 }
 
@@ -221,7 +224,7 @@ impl Feeds {
         if feed.taxonomy_version != hub.taxonomy().version() {
             return false;
         }
-        if !self.is_showable(feed) {
+        if !self.is_showable(feed) || feed.ends.is_some_and(|ends| ends <= hub.now()) {
             return false;
         }
         let judged_up_to = feed.judged_up_to.load(Ordering::Acquire);
@@ -267,7 +270,7 @@ impl Feeds {
     async fn make(&self, wanted: &Wanted, kills: u64) -> Result<Feed, Fault> {
         let (mut deliveries, mut page_token) = (Vec::new(), String::new());
         let (mut modified, mut snapshot) = (None, None);
-        let mut bytes = 0;
+        let (mut bytes, mut ends) = (0, None);
         for _ in 0..PAGES_MAX {
             let request = ListArticlesRequest {
                 filter: Some(filter_of(wanted)),
@@ -279,10 +282,14 @@ impl Feeds {
                 snapshot = page.snapshot_cursor.parse::<Cursor>().ok();
                 let newest = page.deliveries.first();
                 modified = newest.and_then(|newest| time_from_proto(newest.published_at.as_ref()));
+                // Whatever has expired left it then.
+                let expiry = self.0.hub.last_expiry().map(time_to_proto);
+                modified = modified.max(time_from_proto(expiry.as_ref()));
             }
             for delivery in page.deliveries {
                 if deliveries.len() < ENTRIES_MAX && bytes < ENTRY_BYTES_MAX && stands(&delivery) {
                     bytes += delivery.article.len();
+                    ends = sooner(ends, expires(&delivery));
                     deliveries.push(delivery);
                 }
             }
@@ -322,6 +329,7 @@ impl Feeds {
             epoch: snapshot.epoch,
             judged_up_to: AtomicU64::new(snapshot.seq),
             kills: AtomicU64::new(kills),
+            ends,
             taxonomy_version: taxonomy.version().to_owned(),
         })
     }
@@ -355,6 +363,20 @@ fn filter_of(wanted: &Wanted) -> proto::Filter {
         topics: wanted.topic.iter().map(Topic::to_string).collect(),
         languages: wanted.language.iter().cloned().collect(),
         ..proto::Filter::default()
+    }
+}
+
+/// When an article expires, if it does.
+fn expires(delivery: &Delivery) -> Option<Time> {
+    let facets = ArticleFacets::decode(delivery.article.clone()).ok()?;
+    convert::time(facets.expires.as_ref())
+}
+
+/// The sooner of two times, of which one may be never.
+fn sooner(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

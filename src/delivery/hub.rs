@@ -10,7 +10,7 @@ use std::{
         Arc, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    article::{Action, ArticleId},
+    article::{Action, ArticleId, Time},
     delivery::{
         Entry,
         chunk::{Ask, Chunk, Found},
@@ -40,7 +40,7 @@ use crate::{
             Log, ReadError, patiently,
             tail::{Found as TailFound, Tail},
         },
-        record::Stored,
+        record::{Stored, time_of},
     },
 };
 
@@ -72,6 +72,8 @@ pub struct Options {
     pub patience: Duration,
     /// Over how long streams end when the process stops.
     pub drain: Duration,
+    /// The time of day.
+    pub clock: fn() -> SystemTime,
 }
 
 /// The reading side of a node; clones share everything.
@@ -151,6 +153,11 @@ impl Hub {
     /// The taxonomy of now.
     pub fn taxonomy(&self) -> Arc<Taxonomy> {
         self.0.options.taxonomy.get()
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Time {
+        time_of((self.0.options.clock)())
     }
 
     /// Over how long streams end when the process stops.
@@ -469,8 +476,17 @@ impl Hub {
     /// By topic: how many articles stand now in it or beneath it, among the newest revisions that
     /// the index holds.
     pub fn article_counts(&self) -> HashMap<String, u64> {
-        let ring = self.0.ring.read().expect("no panic under this lock");
+        let now = self.now();
+        let mut ring = self.0.ring.write().expect("no panic under this lock");
+        ring.index.expire(now);
         ring.index.counts().clone()
+    }
+
+    /// When an article of those that the index holds expired last.
+    pub fn last_expiry(&self) -> Option<Time> {
+        let now = self.now();
+        let mut ring = self.0.ring.write().expect("no panic under this lock");
+        ring.index.expire(now)
     }
 
     /// The entries of the window of the log that ends below `before`, latest first, and where it

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    article::{Action, ArticleId, Language, Revision, Urgencies},
+    article::{Action, ArticleId, Language, Revision, Time, Urgencies},
     delivery::Entry,
     filter::{Facets, Filter},
     topic::Topic,
@@ -28,9 +28,15 @@ pub struct Item {
     urgencies: Urgencies,
     action: Action,
     revision: Revision,
+    expires: Option<Time>,
 }
 
 impl Item {
+    /// Whether lists leave it out.
+    pub fn is_expired(&self, now: Time) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
     /// What a filter looks at.
     pub fn facets(&self) -> Facets<'_> {
         Facets {
@@ -52,8 +58,13 @@ pub struct Index {
     /// Everything after this sequence that the node has read is here.
     after: u64,
     items: BTreeMap<u64, Indexed>,
-    /// By topic: articles whose newest revision is here and is no notice, in it or beneath it.
+    /// By topic: articles whose newest revision is here, is no notice and has not expired, in it or
+    /// beneath it.
     counts: HashMap<String, u64>,
+    /// Newest revisions that will expire.
+    expiring: BTreeSet<(Time, u64)>,
+    /// When one of them expired last.
+    last_expiry: Option<Time>,
 }
 
 impl Index {
@@ -63,6 +74,8 @@ impl Index {
             after,
             items: BTreeMap::new(),
             counts: HashMap::new(),
+            expiring: BTreeSet::new(),
+            last_expiry: None,
         }
     }
 
@@ -83,21 +96,53 @@ impl Index {
             urgencies: record.urgencies_ever,
             action: record.action,
             revision: record.revision,
+            expires: entry.expires(),
         };
         if let Some((prior, next)) = self.items.get_mut(&record.prior_revision_seq) {
             *next = Some(entry.seq());
-            count(&mut self.counts, prior, |count| count.saturating_sub(1));
+            let prior = Arc::clone(prior);
+            self.uncount(&prior);
         }
-        count(&mut self.counts, &item, |count| count + 1);
+        self.count(&item);
         self.items.insert(entry.seq(), (Arc::new(item), None));
         while self.items.len() > INDEX_LEN_MAX
             && let Some((seq, (item, next))) = self.items.pop_first()
         {
             self.after = seq;
             if next.is_none() {
-                count(&mut self.counts, &item, |count| count.saturating_sub(1));
+                self.uncount(&item);
             }
         }
+    }
+
+    fn count(&mut self, item: &Item) {
+        count(&mut self.counts, item, |count| count + 1);
+        self.expiring
+            .extend(item.expires.map(|expires| (expires, item.seq)));
+    }
+
+    /// Takes an article out of the counts, unless it has expired and left them before.
+    fn uncount(&mut self, item: &Item) {
+        let is_counted = item
+            .expires
+            .is_none_or(|expires| self.expiring.remove(&(expires, item.seq)));
+        if is_counted {
+            count(&mut self.counts, item, |count| count.saturating_sub(1));
+        }
+    }
+
+    /// Takes what has expired out of the counts; returns when something did last.
+    pub fn expire(&mut self, now: Time) -> Option<Time> {
+        while let Some((expires, seq)) = self.expiring.first().copied().filter(|at| at.0 <= now) {
+            self.last_expiry = self.last_expiry.max(Some(expires));
+            match self.items.get(&seq).map(|(item, _)| Arc::clone(item)) {
+                Some(item) => self.uncount(&item),
+                None => {
+                    self.expiring.remove(&(expires, seq));
+                }
+            }
+        }
+        self.last_expiry
     }
 
     /// Forgets what a loss of the log has taken: everything after a sequence.
@@ -108,8 +153,11 @@ impl Index {
             *next = next.filter(|next| *next <= after);
         }
         self.counts.clear();
-        for (item, _) in self.items.values().filter(|(_, next)| next.is_none()) {
-            count(&mut self.counts, item, |count| count + 1);
+        self.expiring.clear();
+        let newest = self.items.values().filter(|(_, next)| next.is_none());
+        let newest: Vec<Arc<Item>> = newest.map(|(item, _)| Arc::clone(item)).collect();
+        for item in newest {
+            self.count(&item);
         }
     }
 
@@ -122,7 +170,7 @@ impl Index {
         (self.after <= after && !is_new).then_some(last.max(after))
     }
 
-    /// By topic: how many articles stand now in it or beneath it.
+    /// By topic: how many articles stood in it or beneath it when [`Index::expire`] was last called.
     pub fn counts(&self) -> &HashMap<String, u64> {
         &self.counts
     }

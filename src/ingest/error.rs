@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use crate::{
-    article::{ArticleId, check::shown},
+    article::{ArticleId, Time, check::shown},
     fault::{Fault, Kind},
     routing::RouteError,
-    wire::log::{ReadError, batch::AppendError},
+    wire::{
+        convert::time_to_proto,
+        log::{ReadError, batch::AppendError, embargo::AHEAD_MAX},
+    },
 };
 
 /// Why a publish was not accepted.
@@ -21,6 +24,18 @@ pub enum PublishError {
     /// Withheld: only publish and kill go on from there.
     #[error("the article is withheld")]
     Withheld,
+    /// Its first revision waits for its time.
+    #[error("the article is under embargo")]
+    Embargoed {
+        /// Until then.
+        until: Time,
+    },
+    /// Its time is too far ahead.
+    #[error("the embargo is too long")]
+    EmbargoFar,
+    /// There are too many drafts.
+    #[error("no room for a draft: {}", .0.reason)]
+    NoRoom(Fault),
     /// There is no such article.
     #[error("there is no such article")]
     Unknown {
@@ -86,6 +101,22 @@ impl PublishError {
                 "ARTICLE_WITHHELD",
                 "the article is withheld; publish it in full to reinstate it, or kill it",
             ),
+            Self::Embargoed { until } => {
+                let until = time_to_proto(*until).to_string();
+                let message = format!(
+                    "the article is under embargo until {until}, and not on the wire yet; to change \
+                     its draft send it with embargoed_until in the future, to break the embargo let \
+                     the desk release it, to drop it kill it"
+                );
+                Fault::new(Kind::Precondition, "ARTICLE_EMBARGOED", message)
+                    .with("embargoed_until", until)
+            }
+            Self::EmbargoFar => {
+                let days = AHEAD_MAX.as_secs() / 86_400;
+                let message = format!("lies more than {days} days ahead; take an earlier time");
+                Fault::field("FIELD_INVALID", "article.embargoed_until", message)
+            }
+            Self::NoRoom(fault) => fault.clone(),
             Self::Unknown { id } => {
                 let message = format!("there is no article {id}; start it with publish");
                 Fault::new(Kind::Missing, "ARTICLE_UNKNOWN", message)

@@ -22,7 +22,7 @@ use crate::{
             publish_stream_response::Result as StreamResult,
             publisher_service_server::PublisherService,
         },
-        record::{texts, time_of},
+        record::{Outcome, texts},
         status::{self, status},
     },
 };
@@ -96,7 +96,7 @@ impl Publisher {
         let published = self.publish_checked(request, room, from, deadline);
         let published = published.instrument(span.log()).await;
         span.end(match &published {
-            Ok(published) => Ok((published.article_id, published.revision)),
+            Ok(published) => Ok((published.article_id, published.outcome.revision())),
             Err(fault) => Err(fault.reason),
         });
         let (outcome, answer) = match published {
@@ -118,15 +118,17 @@ impl Publisher {
         let author = caller.author()?;
         caller.take_publish()?;
         let _room = room.map_err(|error| error.fault())?;
-        let now = time_of(self.ingest.now());
-        let mut submission = convert::submission(request, now)?;
+        let mut submission = convert::submission(request)?;
         (submission.author, submission.traceparent) = (author, traceparent);
         let action = submission.action;
         let is_recall = action.is_notice() || action == Action::Correct;
         match self.ingest.publish(submission, deadline).await {
             Ok(published) => {
-                let (article, revision) = (published.article_id, published.revision.get());
+                let (article, revision) = (published.article_id, published.outcome.revision());
                 tracing::debug!(%article, revision, seq = published.seq, "published");
+                if published.is_before_draft {
+                    caller.note("embargo.blocked", &article.to_string());
+                }
                 if is_recall && !published.is_duplicate {
                     caller.note(
                         &format!("article.{}", action.as_str()),
@@ -170,10 +172,14 @@ impl Publisher {
     fn response(&self, published: &Published) -> PublishResponse {
         PublishResponse {
             article_id: published.article_id.to_string(),
-            revision: published.revision.get(),
+            revision: published.outcome.revision(),
             topics: texts(&published.topics),
-            cursor: self.ingest.cursor(published.seq),
+            cursor: match published.outcome {
+                Outcome::Revision(_) => self.ingest.cursor(published.seq),
+                Outcome::Draft(_) | Outcome::DraftErased => String::new(),
+            },
             duplicate: published.is_duplicate,
+            embargoed_until: (published.outcome.embargoed_until()).map(convert::time_to_proto),
         }
     }
 }

@@ -61,8 +61,33 @@ impl Node {
             }
             Ok("servers")
         });
+        self.start_keeper(&mut services);
         self.start_chosen(&mut services, options);
         services
+    }
+
+    /// Those that keep embargoes.
+    fn start_keeper(&self, services: &mut Services) {
+        let (log, end) = (self.log.clone(), self.end_services.clone());
+        services.spawn(async move {
+            log.run_embargo_tail(end).await;
+            Ok("embargo tail")
+        });
+        let (log, end) = (self.log.clone(), self.end_services.clone());
+        services.spawn(async move {
+            log.run_releases(clock, end).await;
+            Ok("releases")
+        });
+        let (log, end) = (self.log.clone(), self.end_services.clone());
+        services.spawn(async move {
+            log.run_embargo_rounds(clock, end).await;
+            Ok("embargo rounds")
+        });
+        let (log, end) = (self.log.clone(), self.end_services.clone());
+        services.spawn(async move {
+            log.run_draft_eraser(end).await;
+            Ok("draft eraser")
+        });
     }
 
     /// Those that settings ask for.

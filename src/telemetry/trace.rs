@@ -17,7 +17,7 @@ use opentelemetry_sdk::{
 };
 use tonic::metadata::MetadataMap;
 
-use crate::article::{ArticleId, Revision};
+use crate::article::ArticleId;
 
 /// What all spans are made by.
 const TRACER: &str = "barid";
@@ -161,14 +161,14 @@ impl Publish {
         )
     }
 
-    /// Ends it: the article and its revision, or the reason of its fault.
-    pub fn end(mut self, result: Result<(ArticleId, Revision), &'static str>) {
+    /// Ends it: the article and its revision, 0 for none, or the reason of its fault.
+    pub fn end(mut self, result: Result<(ArticleId, u32), &'static str>) {
         match result {
             Ok((article_id, revision)) => {
                 self.span
                     .set_attribute(KeyValue::new("barid.article", article_id.to_string()));
                 self.span
-                    .set_attribute(KeyValue::new("barid.revision", i64::from(revision.get())));
+                    .set_attribute(KeyValue::new("barid.revision", i64::from(revision)));
             }
             Err(reason) => self.span.set_status(Status::error(reason)),
         }

@@ -19,6 +19,7 @@ use crate::{
     wire::proto::v1 as proto,
 };
 
+pub mod embargo;
 pub mod partner;
 pub mod routing;
 pub mod webhook;
@@ -98,8 +99,8 @@ pub fn action_from_proto(number: i32) -> Option<Action> {
 /// Reads a request to publish.
 ///
 /// # Errors
-/// One [`Fault`] that names every bad field, or that asks for what this release does not do.
-pub fn submission(mut request: proto::PublishRequest, now: Time) -> Result<Submission, Fault> {
+/// One [`Fault`] that names every bad field.
+pub fn submission(mut request: proto::PublishRequest) -> Result<Submission, Fault> {
     let mut check = Checker::default();
     // Without the id, the encoded request is its content: this tells a retry from a reuse.
     let request_id = std::mem::take(&mut request.request_id);
@@ -135,18 +136,11 @@ pub fn submission(mut request: proto::PublishRequest, now: Time) -> Result<Submi
         return Err(check.into_fault());
     };
     let given_id = article_id(&mut check, &article.id);
-    let embargoed_until = article.embargoed_until;
     let article = parse_article(&mut check, article, action);
     check.finish()?;
     let request_id = parsed_request_id
         .map_err(|_| Fault::new(Kind::Bug, "INTERNAL", "an unchecked request id"))?;
 
-    if time(embargoed_until.as_ref()).is_some_and(|until| until > now) {
-        let message = "article.embargoed_until lies in the future; embargoes are not kept by this \
-                       release: publish when the time has come";
-        return Err(Fault::new(Kind::Unsupported, "NOT_YET_SUPPORTED", message)
-            .with("field", "article.embargoed_until"));
-    }
     let article_id = match given_id {
         Some(id) => id,
         None if !article.uri.is_empty() => ArticleId::from_uri(&article.uri),

@@ -25,13 +25,15 @@ use crate::{
     access::{author::key_name, key::KeyId},
     article::{ArticleId, RequestId},
     cursor::{Cursor, Epochs},
-    fault::Fault,
+    fault::{Fault, Kind},
     telemetry::Metrics,
     topic::Topic,
     wire::{
         log::{
             batch::Job,
             cache::{Caches, Head, Known},
+            clock::Clock,
+            embargo::Embargoes,
             killed::Killed,
             open::{Connection, Generation},
         },
@@ -44,7 +46,9 @@ pub mod admin;
 pub mod audit;
 pub mod batch;
 pub mod cache;
+pub mod clock;
 mod connect;
+pub mod embargo;
 pub mod epoch;
 pub mod erase;
 pub mod group;
@@ -99,6 +103,9 @@ struct Inner {
     erase_wake: Notify,
     retained_from: AtomicU64,
     killed: Killed,
+    /// What time it is for the log.
+    clock: Clock,
+    embargoes: Embargoes,
     caches: Mutex<Caches>,
     pages: Semaphore,
 }
@@ -141,12 +148,14 @@ impl ReadError {
                 let message = "the log is out of reach or this node is behind it; try again";
                 Fault::unavailable("LOG_UNAVAILABLE", message, RETRY_AFTER)
             }
-            Self::Corrupt { .. } => Fault::new(
-                crate::fault::Kind::Bug,
-                "RECORD_UNREADABLE",
-                "a stored record is not readable; ask the operator",
-            ),
+            Self::Corrupt { .. } => Self::corrupt_fault(),
         }
+    }
+
+    /// What is said of bytes that no release of Barid wrote.
+    fn corrupt_fault() -> Fault {
+        let message = "a stored record is not readable; ask the operator";
+        Fault::new(Kind::Bug, "RECORD_UNREADABLE", message)
     }
 }
 
@@ -242,8 +251,9 @@ impl Log {
             .answer(key, id)
     }
 
-    /// Remembers what a record says of its article and its request.
+    /// Remembers what a record says of its article and its request, and judges its draft by it.
     pub fn note(&self, stored: &Stored) {
+        self.embargoes().judge(stored);
         match Head::of(stored) {
             Ok(head) => {
                 self.0

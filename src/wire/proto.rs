@@ -55,6 +55,8 @@ pub mod v1 {
         pub urgency: u32,
         #[prost(message, optional, tag = "18")]
         pub first_created: Option<Timestamp>,
+        #[prost(message, optional, tag = "21")]
+        pub expires: Option<Timestamp>,
     }
 
     /// What a filter's words look at in an encoded article.

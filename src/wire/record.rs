@@ -18,6 +18,8 @@ use crate::{
     },
 };
 
+pub mod draft;
+
 /// One revision as the log holds it. `proto/barid/log/v1/record.proto` describes the fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -58,6 +60,8 @@ pub struct Record {
     /// What it knows of the revisions before it; none if it was written by a release that kept
     /// nothing of the kind.
     pub trail: Option<Trail>,
+    /// Sequence of the draft that it was, or that this kill erases; 0 for none.
+    pub draft_seq: u64,
 }
 
 /// What filters and later revisions need of an encoded article.
@@ -69,6 +73,8 @@ pub struct ArticleFacets {
     pub urgency: Urgency,
     /// When the story was first written.
     pub first_created: Option<Time>,
+    /// From when on lists leave it out.
+    pub expires: Option<Time>,
 }
 
 /// A record and its place.
@@ -87,14 +93,25 @@ pub struct Stored {
 pub struct Answer {
     /// The article that it made or changed.
     pub article_id: ArticleId,
-    /// The revision that it became.
-    pub revision: Revision,
-    /// Where that went, in order.
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Where that went or will go, in order.
     pub topics: Vec<Topic>,
-    /// Sequence of its record.
+    /// Sequence of its record, of its draft, or of a draft's end.
     pub seq: u64,
     /// SHA-256 of the request's content.
     pub digest: [u8; 32],
+}
+
+/// What became of a request that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// This revision.
+    Revision(Revision),
+    /// A draft, to be released then.
+    Draft(Time),
+    /// The end of a draft, of which nothing was ever sent.
+    DraftErased,
 }
 
 /// Bytes in the log that are not what they should be.
@@ -137,6 +154,7 @@ impl Record {
             earlier_steps: steps.earlier,
             topic_steps: steps.topics,
             urgency_steps: steps.urgencies,
+            draft_seq: self.draft_seq,
         };
         record.encode_to_vec().into()
     }
@@ -181,6 +199,7 @@ impl Record {
             },
             traceparent: record.traceparent,
             owner: record.owner,
+            draft_seq: record.draft_seq,
         })
     }
 
@@ -197,14 +216,16 @@ impl Record {
                 .map_err(|_| RecordError::Field("language"))?,
             urgency: Urgency::new(facets.urgency).ok_or(RecordError::Field("urgency"))?,
             first_created: convert::time(facets.first_created.as_ref()),
+            expires: convert::time(facets.expires.as_ref()),
         })
     }
 
-    /// How many messages its group has: the record, a copy per topic, the answer, and for a kill
-    /// the erasure.
+    /// How many messages its group has: the record, a copy per topic, the answer, for a kill the
+    /// erasure, and the end of a draft.
     pub fn group_len(&self) -> u64 {
         let topic_count = u64::try_from(self.topics.len()).expect("usize fits u64");
-        topic_count + 2 + u64::from(self.action == Action::Kill)
+        let is_kill = self.action == Action::Kill;
+        topic_count + 2 + u64::from(is_kill) + u64::from(self.draft_seq != 0)
     }
 
     /// What a reader gets of it, at this cursor.
@@ -229,38 +250,64 @@ impl Stored {
     }
 }
 
+impl Outcome {
+    /// The number of the revision, 0 for none.
+    pub fn revision(self) -> u32 {
+        match self {
+            Self::Revision(revision) => revision.get(),
+            Self::Draft(_) | Self::DraftErased => 0,
+        }
+    }
+
+    /// When the draft is to be released, if it is one.
+    pub fn embargoed_until(self) -> Option<Time> {
+        match self {
+            Self::Draft(until) => Some(until),
+            Self::Revision(_) | Self::DraftErased => None,
+        }
+    }
+}
+
 impl Answer {
     /// The bytes that the log stores.
     pub fn encode(&self) -> Bytes {
         let record = stored::RequestRecord {
             article_id: Bytes::copy_from_slice(self.article_id.as_bytes()),
-            revision: self.revision.get(),
+            revision: self.outcome.revision(),
             topics: texts(&self.topics),
             request_sha256: Bytes::copy_from_slice(&self.digest),
+            embargoed_until: self.outcome.embargoed_until().map(convert::time_to_proto),
         };
         record.encode_to_vec().into()
     }
 
-    /// Reads the bytes that the log stores at `answer_seq`: the record stands before its copies,
-    /// and they before the answer.
+    /// Reads the bytes that the log stores at `answer_seq`: a record stands before its copies, and
+    /// they before the answer; a draft, or its end, right before it.
     ///
     /// # Errors
     /// [`RecordError`] for bytes that no release of Barid wrote.
     pub fn decode(bytes: Bytes, answer_seq: u64) -> Result<Self, RecordError> {
         let record = stored::RequestRecord::decode(bytes)?;
         let topic_count = u64::try_from(record.topics.len()).expect("usize fits u64");
+        let outcome = match (Revision::new(record.revision), &record.embargoed_until) {
+            (Some(revision), _) => Outcome::Revision(revision),
+            (None, None) => Outcome::DraftErased,
+            (None, Some(until)) => Outcome::Draft(
+                convert::time(Some(until)).ok_or(RecordError::Field("embargoed_until"))?,
+            ),
+        };
+        let distance = match outcome {
+            Outcome::Revision(_) => topic_count + 1,
+            Outcome::Draft(_) | Outcome::DraftErased => 1,
+        };
         Ok(Self {
             article_id: ArticleId::new(uuid(&record.article_id, "article_id")?),
-            revision: Revision::new(record.revision).ok_or(RecordError::Field("revision"))?,
+            outcome,
             topics: topics(&record.topics)?,
             seq: answer_seq
-                .checked_sub(topic_count + 1)
+                .checked_sub(distance)
                 .ok_or(RecordError::Field("topics"))?,
-            digest: record
-                .request_sha256
-                .as_ref()
-                .try_into()
-                .map_err(|_| RecordError::Field("request_sha256"))?,
+            digest: digest(&record.request_sha256)?,
         })
     }
 }
@@ -289,6 +336,12 @@ fn topics(texts: &[String]) -> Result<Vec<Topic>, RecordError> {
 
 fn uuid(bytes: &[u8], field: &'static str) -> Result<Uuid, RecordError> {
     Uuid::from_slice(bytes).map_err(|_| RecordError::Field(field))
+}
+
+fn digest(bytes: &[u8]) -> Result<[u8; 32], RecordError> {
+    bytes
+        .try_into()
+        .map_err(|_| RecordError::Field("request_sha256"))
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub const NEWS: &str = "log.news.>";
 pub const REQUESTS: &str = "log.request.>";
 /// All erasures that are not finished.
 pub const ERASURES: &str = "log.erase.>";
+/// All drafts of articles under embargo, and the ends of drafts.
+pub const EMBARGOES: &str = "log.embargo.>";
 /// What every subject of the log begins with.
 const ALL: &str = "log.>";
 /// Where the stream's epochs are kept.
@@ -80,6 +82,16 @@ pub fn request(key: &str, id: RequestId) -> String {
 /// Where an article's unfinished erasure lies.
 pub fn erase(id: ArticleId) -> String {
     format!("log.erase.{id}")
+}
+
+/// Where an article's draft lies.
+pub fn embargo(id: ArticleId) -> String {
+    format!("log.embargo.{id}")
+}
+
+/// The article whose draft lies at a subject.
+pub fn embargoed(subject: &str) -> Option<ArticleId> {
+    subject.strip_prefix("log.embargo.")?.parse().ok()
 }
 
 /// The stream's settings.

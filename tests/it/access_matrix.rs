@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Who may make each call of ours: initials of publisher, subscriber, desk, monitor.
-const CALLS: [(&str, &str); 31] = [
+const CALLS: [(&str, &str); 36] = [
     ("PublisherService/Publish", "pd"),
     ("PublisherService/PublishStream", "pd"),
     ("SubscriberService/Subscribe", "sd"),
@@ -36,6 +36,11 @@ const CALLS: [(&str, &str); 31] = [
     ("DeskService/RotateKey", "d"),
     ("DeskService/RevokeKey", "d"),
     ("DeskService/ListAudit", "d"),
+    ("DeskService/ListEmbargoes", "d"),
+    ("DeskService/GetEmbargo", "d"),
+    ("DeskService/MoveEmbargo", "d"),
+    ("DeskService/CancelEmbargo", "d"),
+    ("DeskService/ReleaseEmbargo", "d"),
     ("WebhookService/CreateWebhook", "sd"),
     ("WebhookService/UpdateWebhook", "sd"),
     ("WebhookService/GetWebhook", "sd"),

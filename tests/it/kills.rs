@@ -28,11 +28,11 @@ fn marked(uri: &str, marker: &str) -> Article {
     }
 }
 
-fn marker() -> String {
+pub fn marker() -> String {
     format!("marker{}", new_id().replace('-', ""))
 }
 
-fn contains(bytes: &[u8], marker: &str) -> bool {
+pub fn contains(bytes: &[u8], marker: &str) -> bool {
     let marker = marker.as_bytes();
     bytes.windows(marker.len()).any(|part| part == marker)
 }
@@ -70,7 +70,7 @@ async fn shows(node: &Node, article_id: &str, marker: &str) -> Option<bool> {
 }
 
 /// Files beneath a folder that hold the text.
-fn files_with(root: &Path, marker: &str) -> Vec<String> {
+pub fn files_with(root: &Path, marker: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -1,18 +1,26 @@
 //! Model test: random steps against a real node, and a check of the whole history of what every
-//! client saw. Proves invariants 1 to 6 and 8.
+//! client saw. Proves invariants 1 to 6, 8 and 9.
 //!
 //! `BARID_MODEL_SEED=n` runs one seed again; `BARID_SOAK=1` runs many.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
 
-use barid::wire::proto::v1::{
-    Action, Article, Delivery, Filter, PublishRequest, PublishResponse, SubscribeRequest,
-    start::From as StartFrom, subscribe_response::Frame,
+use barid::{
+    article::RequestId,
+    wire::proto::v1::{
+        Action, Article, CancelEmbargoRequest, Delivery, Filter, GetArticleRequest, PublishRequest,
+        PublishResponse, ReleaseEmbargoRequest, SubscribeRequest,
+        desk_service_client::DeskServiceClient, start::From as StartFrom,
+        subscribe_response::Frame,
+    },
 };
 use futures_util::StreamExt as _;
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
-use tonic::Code;
+use tonic::{Code, transport::Channel};
 
 use crate::harness::{
     self, LIMIT, Node, action, article_of, eventually, from, new_id, refusal, seq,
@@ -38,6 +46,10 @@ const WORDS: [&str; 3] = ["harbour", "ميناء", "fibre"];
 struct Accepted {
     request: PublishRequest,
     response: PublishResponse,
+    /// What the request was answered: for a released draft, that it is one.
+    answer: PublishResponse,
+    /// The id under which the log has the revision: a release has one of its own.
+    logged_id: String,
     action: Action,
     language: String,
     urgencies: Vec<u32>,
@@ -53,6 +65,15 @@ impl State {
     fn last_action(&self) -> Action {
         self.revisions.last().unwrap().action
     }
+}
+
+/// A draft that waits.
+#[derive(Clone, Debug)]
+struct Held {
+    request: PublishRequest,
+    response: PublishResponse,
+    /// Revisions that the article had.
+    base: usize,
 }
 
 /// A logical reader over any number of connections.
@@ -80,6 +101,13 @@ struct World {
     log: BTreeMap<u64, Accepted>,
     killed: HashSet<String>,
     clients: Vec<Client>,
+    /// By uri: drafts that wait for the desk.
+    drafts: BTreeMap<String, Held>,
+    /// Texts of drafts that came to nothing.
+    dropped: Vec<String>,
+    /// Subjects of the log that belong to no revision: answers about drafts.
+    answers: Vec<String>,
+    held_count: usize,
 }
 
 #[tokio::test]
@@ -106,6 +134,10 @@ async fn run(seed: u64) {
         log: BTreeMap::new(),
         killed: HashSet::new(),
         clients: Vec::new(),
+        drafts: BTreeMap::new(),
+        dropped: Vec::new(),
+        answers: Vec::new(),
+        held_count: 0,
     };
     for _ in 0..STEPS {
         world.step().await;
@@ -117,7 +149,11 @@ async fn run(seed: u64) {
 
 impl World {
     async fn step(&mut self) {
-        match self.rng.random_range(0..100) {
+        match self.rng.random_range(0..115) {
+            100..106 => self.hold().await,
+            106..109 => self.release().await,
+            109..111 => self.cancel().await,
+            111.. => self.release_by_time().await,
             0..25 => self.publish_new().await,
             25..50 => self.revise().await,
             50..56 => self.withdraw(Action::Withhold).await,
@@ -153,6 +189,17 @@ impl World {
     }
 
     fn record(&mut self, request: PublishRequest, response: PublishResponse, action: Action) {
+        let (answer, logged_id) = (response.clone(), request.request_id.clone());
+        self.record_as(request, response, action, (answer, logged_id));
+    }
+
+    fn record_as(
+        &mut self,
+        request: PublishRequest,
+        response: PublishResponse,
+        action: Action,
+        (answer, logged_id): (PublishResponse, String),
+    ) {
         let article = request.article.clone().unwrap();
         let state = self.articles.entry(article.uri.clone()).or_default();
         let before = state.revisions.last();
@@ -182,6 +229,8 @@ impl World {
         let accepted = Accepted {
             request,
             response,
+            answer,
+            logged_id,
             action,
             language,
             urgencies,
@@ -279,6 +328,7 @@ impl World {
             _ => {
                 self.accept(asked, article, asked).await;
                 if asked == Action::Kill {
+                    self.drop_draft(&uri);
                     self.killed.insert(uri.clone());
                     self.check_killed(&uri).await;
                 }
@@ -297,7 +347,7 @@ impl World {
             again,
             PublishResponse {
                 duplicate: true,
-                ..accepted.response.clone()
+                ..accepted.answer.clone()
             }
         );
     }
@@ -316,6 +366,222 @@ impl World {
             .push_str(" changed");
         let status = self.send(&request).await.unwrap_err();
         assert_eq!(refusal(&status).1, "REQUEST_ID_REUSED");
+    }
+
+    /// A draft of a new article, or of one that is there, for a time that does not come by itself.
+    async fn hold(&mut self) {
+        let Some((uri, request)) = self.draft(Duration::from_secs(3600)) else {
+            return;
+        };
+        if self.killed.contains(&uri) {
+            let status = self.send(&request).await.unwrap_err();
+            assert_eq!(refusal(&status).1, "ARTICLE_KILLED");
+            return;
+        }
+        self.submit(uri.clone(), request).await;
+        if !self.articles.contains_key(&uri) {
+            // Nobody breaks its embargo by accident.
+            let article = Article {
+                language: "en".to_owned(),
+                ..self.new_article(uri)
+            };
+            self.refuse(Action::Publish, article, "ARTICLE_EMBARGOED")
+                .await;
+        }
+    }
+
+    fn draft(&mut self, ahead: Duration) -> Option<(String, PublishRequest)> {
+        let uri = match self.rng.random_range(0..3) {
+            0 => {
+                let uris: Vec<String> = self.drafts.keys().cloned().collect();
+                uris.choose(&mut self.rng)?.clone()
+            }
+            1 => self.choose()?,
+            _ => {
+                self.held_count += 1;
+                format!("https://wire.example/held-{}", self.held_count)
+            }
+        };
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let until = since.unwrap() + ahead;
+        let mut article = self.new_article(uri.clone());
+        article.embargoed_until = Some(prost_types::Timestamp {
+            seconds: until.as_secs() as i64,
+            nanos: until.subsec_nanos() as i32,
+        });
+        if !self.articles.contains_key(&uri) {
+            article.language = (*LANGUAGES.choose(&mut self.rng).unwrap()).to_owned();
+        }
+        Some((uri, harness::request(Action::Publish, article)))
+    }
+
+    async fn submit(&mut self, uri: String, request: PublishRequest) {
+        let response = self.send(&request).await.unwrap();
+        assert_eq!((response.revision, response.cursor.as_str()), (0, ""));
+        self.keep(uri, request, response);
+    }
+
+    /// A draft waits, perhaps in the place of another.
+    fn keep(&mut self, uri: String, request: PublishRequest, response: PublishResponse) {
+        self.drop_draft(&uri);
+        let answer = format!("log.request.anon.{}", request.request_id);
+        self.answers.push(answer);
+        let base = self.articles.get(&uri);
+        let base = base.map_or(0, |state| state.revisions.len());
+        let held = Held {
+            request,
+            response,
+            base,
+        };
+        self.drafts.insert(uri, held);
+    }
+
+    /// A draft came to nothing.
+    fn drop_draft(&mut self, uri: &str) {
+        if let Some(held) = self.drafts.remove(uri) {
+            self.dropped.push(held.request.article.unwrap().body);
+        }
+    }
+
+    fn choose_draft(&mut self) -> Option<(String, Held)> {
+        let uris: Vec<String> = self.drafts.keys().cloned().collect();
+        let uri = uris.choose(&mut self.rng)?.clone();
+        let held = self.drafts[&uri].clone();
+        Some((uri, held))
+    }
+
+    /// A call of the desk, again and again until it is answered for good.
+    async fn ask_desk<T>(
+        &self,
+        mut call: impl AsyncFnMut(DeskServiceClient<Channel>) -> Result<T, tonic::Status>,
+    ) -> Result<T, tonic::Status> {
+        let mut result = None;
+        eventually("an answer of the desk", async || {
+            match call(DeskServiceClient::new(self.node.channel())).await {
+                Err(status) if status.code() == Code::Unavailable => false,
+                other => {
+                    result = Some(other);
+                    true
+                }
+            }
+        })
+        .await;
+        result.unwrap()
+    }
+
+    /// The desk lets a draft out.
+    async fn release(&mut self) {
+        let Some((uri, held)) = self.choose_draft() else {
+            return;
+        };
+        let request = ReleaseEmbargoRequest {
+            article_id: held.response.article_id.clone(),
+            expected_version: 0,
+        };
+        let released = self.ask_desk(async |mut desk| desk.release_embargo(request.clone()).await);
+        let released = released.await;
+        let revisions = self.articles.get(&uri);
+        if revisions.map_or(0, |state| state.revisions.len()) != held.base {
+            let expected = (Code::FailedPrecondition, "EMBARGO_BASE_MOVED".to_owned());
+            assert_eq!(refusal(&released.unwrap_err()), expected);
+            return;
+        }
+        if let Err(status) = released {
+            // By a call whose answer was lost.
+            assert_eq!(refusal(&status).1, "EMBARGO_UNKNOWN");
+        }
+        self.see_released(uri).await;
+    }
+
+    /// The desk erases a draft, or its publisher does.
+    async fn cancel(&mut self) {
+        let Some((uri, held)) = self.choose_draft() else {
+            return;
+        };
+        if held.base == 0 && !self.articles.contains_key(&uri) && self.rng.random_bool(0.5) {
+            let request = harness::request(Action::Kill, harness::noted(&uri, "withdrawn"));
+            let killed = self.send(&request).await.unwrap();
+            assert_eq!(killed.revision, 0);
+            let answer = format!("log.request.anon.{}", request.request_id);
+            self.answers.push(answer);
+        } else {
+            let request = CancelEmbargoRequest {
+                article_id: held.response.article_id,
+                expected_version: 0,
+            };
+            let ended = self.ask_desk(async |mut desk| desk.cancel_embargo(request.clone()).await);
+            if let Err(status) = ended.await {
+                assert_eq!(refusal(&status).1, "EMBARGO_UNKNOWN");
+            }
+        }
+        self.drop_draft(&uri);
+    }
+
+    /// A draft whose time comes, whatever crashes.
+    async fn release_by_time(&mut self) {
+        let ahead = Duration::from_millis(self.rng.random_range(100..300));
+        let Some((uri, request)) = self.draft(ahead) else {
+            return;
+        };
+        if self.killed.contains(&uri) {
+            return;
+        }
+        let response = self.send(&request).await.unwrap();
+        if response.revision > 0 {
+            // The node was away for so long that there was nothing to wait for.
+            self.drop_draft(&uri);
+            let action = self.next_action(&uri);
+            self.record(request, response, action);
+            return;
+        }
+        self.keep(uri.clone(), request, response);
+        match self.rng.random_range(0..3) {
+            0 => self.node.kill_nats(),
+            1 => {
+                self.node.kill();
+                self.node.start_again().await;
+            }
+            _ => {}
+        }
+        self.see_released(uri).await;
+    }
+
+    fn next_action(&self, uri: &str) -> Action {
+        match self.articles.get(uri).map(State::last_action) {
+            None | Some(Action::Withhold) => Action::Publish,
+            Some(_) => Action::Update,
+        }
+    }
+
+    /// Waits until a draft is on the wire.
+    async fn see_released(&mut self, uri: String) {
+        let held = self.drafts.remove(&uri).unwrap();
+        let wanted = held.base as u32 + 1;
+        let mut found = None;
+        eventually("a draft is released", async || {
+            let request = GetArticleRequest {
+                article_id: held.response.article_id.clone(),
+            };
+            let got = self.node.articles().get_article(request).await;
+            let delivery = got.ok().and_then(|got| got.into_inner().delivery);
+            found = delivery.filter(|delivery| delivery.revision == wanted);
+            found.is_some()
+        })
+        .await;
+        let delivery = found.unwrap();
+        let response = PublishResponse {
+            revision: delivery.revision,
+            cursor: delivery.cursor,
+            topics: delivery.topics,
+            embargoed_until: None,
+            ..held.response.clone()
+        };
+        // As it was told when it was submitted.
+        assert_eq!(response.topics, held.response.topics);
+        let request_id: RequestId = held.request.request_id.parse().unwrap();
+        let logged_id = request_id.of_release().to_string();
+        let action = self.next_action(&uri);
+        self.record_as(held.request, response, action, (held.response, logged_id));
     }
 
     /// Two desks correct one article at once: one wins.
@@ -599,15 +865,24 @@ impl World {
             subjects.next().await.is_some()
         };
         eventually("all erasures are done", async || !pending().await).await;
+        let drafts = async || {
+            let subjects = stream.info_with_subjects("log.embargo.>").await.unwrap();
+            let counts = subjects.map(|one| one.unwrap().1).collect::<Vec<usize>>();
+            counts.await.into_iter().sum::<usize>()
+        };
+        let waiting = self.drafts.len();
+        eventually("all drafts but those that wait are erased", async || {
+            drafts().await == waiting
+        })
+        .await;
 
         let mut found: HashMap<u64, String> = HashMap::new();
         let last = stream.get_info().await.unwrap().state.last_sequence;
         for place in 1..=last {
             if let Ok(message) = stream.get_raw_message(place).await {
                 found.insert(place, message.subject.to_string());
-                if let Ok(text) = String::from_utf8(message.payload.to_vec()) {
-                    assert!(!self.is_secret_of_killed(&text), "a killed text at {place}");
-                }
+                let text = String::from_utf8_lossy(&message.payload);
+                assert!(!self.is_secret(&text), "a killed text at {place}");
             }
         }
         for (place, accepted) in &self.log {
@@ -630,17 +905,25 @@ impl World {
                 );
             }
             let answer = place + 1 + accepted.response.topics.len() as u64;
-            let subject = format!("log.request.anon.{}", accepted.request.request_id);
+            let subject = format!("log.request.anon.{}", accepted.logged_id);
             assert_eq!(found.remove(&answer), Some(subject));
         }
-        assert_eq!(found, HashMap::new(), "messages of no accepted revision");
+        let mut rest: Vec<String> = found.into_values().collect();
+        let mut expected = self.answers.clone();
+        let places = self.drafts.values();
+        expected.extend(places.map(|held| format!("log.embargo.{}", held.response.article_id)));
+        rest.sort();
+        expected.sort();
+        assert_eq!(rest, expected, "messages of no accepted revision");
     }
 
-    fn is_secret_of_killed(&self, text: &str) -> bool {
-        self.log.iter().any(|(place, accepted)| {
-            let body = &accepted.request.article.as_ref().unwrap().body;
-            self.is_erasable(*place) && !body.is_empty() && text.contains(body)
-        })
+    fn is_secret(&self, text: &str) -> bool {
+        let is_dropped = self.dropped.iter().any(|body| text.contains(body));
+        is_dropped
+            || self.log.iter().any(|(place, accepted)| {
+                let body = &accepted.request.article.as_ref().unwrap().body;
+                self.is_erasable(*place) && !body.is_empty() && text.contains(body)
+            })
     }
 
     /// Whether a revision is an earlier one of a killed article.

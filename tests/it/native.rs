@@ -403,6 +403,7 @@ fn group(uri: &str) -> Vec<Part> {
         revision: 1,
         topics,
         request_sha256: Bytes::from_static(&[0; 32]),
+        embargoed_until: None,
     };
     vec![
         (format!("log.article.{id}"), Some(0), record.into()),

@@ -97,7 +97,7 @@ pub async fn whole_groups(node: &Node) -> Vec<Record> {
 pub async fn append(client: &async_nats::Client, batch: Vec<Outgoing>) {
     let (id, last) = (new_id(), batch.len());
     for (number, message) in (1..).zip(batch) {
-        let mut headers = message.headers.to_map();
+        let mut headers = message.header_map();
         headers.insert(NATS_BATCH_ID, id.as_str());
         headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
         if number < last {
@@ -120,6 +120,7 @@ pub async fn append_filler(client: &async_nats::Client, count: usize) {
     for start in (0..count).step_by(1000) {
         let filler = |number| Outgoing {
             subject: format!("log.request.anon.filler-{number}"),
+            expected: None,
             headers: Headers::default(),
             payload: Bytes::new(),
         };

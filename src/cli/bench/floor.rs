@@ -144,6 +144,7 @@ impl Floor {
             routing: Routing::Inferred,
             traceparent: String::new(),
             owner: String::new(),
+            draft_seq: 0,
             trail: None,
         };
         let context = Context {
@@ -155,7 +156,7 @@ impl Floor {
         let retarget = |subject: &str| subject.replacen("log", self.prefix, 1);
         let messages = group.messages.into_iter().map(|message| Message {
             subject: retarget(&message.subject),
-            headers: message.headers.to_map(),
+            headers: message.header_map(),
             payload: message.payload,
         });
         messages.collect()

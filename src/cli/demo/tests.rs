@@ -15,7 +15,7 @@ fn a_full_day() {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
     for step in steps().unwrap() {
         let action = step.action.action();
-        let request = request(step, "run", Timestamp::UNIX_EPOCH).unwrap();
+        let request = request(step, "run", 1.0, Timestamp::UNIX_EPOCH).unwrap();
         let article = request.article.unwrap();
         let uri = article.uri.clone();
         assert!(!killed.contains(&uri), "{uri} is killed");
@@ -67,7 +67,7 @@ fn a_full_day() {
 
 /// Where a step's revision goes by itself, and how many topics it names.
 fn routed(step: Step, taxonomy: &Taxonomy) -> (Route, usize) {
-    let request = request(step, "run", Timestamp::UNIX_EPOCH).unwrap();
+    let request = request(step, "run", 1.0, Timestamp::UNIX_EPOCH).unwrap();
     let (_, article) = convert::routing::explained(request.article.unwrap()).unwrap();
     let findings = Findings::read(&article, taxonomy);
     let route = route(&article, Action::Publish, &[], &findings, taxonomy).unwrap();

@@ -63,6 +63,7 @@ fn entry(seq: u64, sample: &Sample) -> Arc<Entry> {
         traceparent: String::new(),
         owner: String::new(),
         trail: None,
+        draft_seq: 0,
     };
     let stored = Stored {
         seq,

@@ -47,6 +47,7 @@ fn profile(seconds: u32, article: proto::Article) -> Profile {
         traceparent: String::new(),
         owner: String::new(),
         trail: None,
+        draft_seq: 0,
     };
     let stored = Stored {
         seq: seconds.into(),

@@ -10,6 +10,7 @@ use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION},
 };
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
@@ -50,6 +51,9 @@ struct Published {
     revision: u32,
     topics: Vec<String>,
     cursor: String,
+    /// For a draft: when it is to be released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embargoed_until: Option<Timestamp>,
     /// Whether an earlier request with this id had made it.
     duplicate: bool,
     /// What of the ninjs was left out, one sentence each.
@@ -129,26 +133,34 @@ fn publish_request(terms: Terms, parsed: Parsed) -> (PublishRequest, Vec<String>
 }
 
 fn accepted(published: PublishResponse, warnings: Vec<String>) -> Response {
-    let status = if published.revision == 1 && !published.duplicate {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
+    let embargoed_until = ninjs::time_from_proto(published.embargoed_until.as_ref());
+    let status = match (published.revision, embargoed_until) {
+        // It is not on the wire yet.
+        (_, Some(_)) => StatusCode::ACCEPTED,
+        (1, None) if !published.duplicate => StatusCode::CREATED,
+        (_, None) => StatusCode::OK,
     };
-    let location = format!("{ARTICLES}/{}", published.article_id);
-    let tag = tag(published.revision, &published.cursor);
+    let place = (published.revision > 0).then(|| {
+        let location = format!("{ARTICLES}/{}", published.article_id);
+        let location = HeaderValue::from_str(&location).expect("a path and a UUID");
+        (location, tag(published.revision, &published.cursor))
+    });
     let said = Published {
         article_id: published.article_id,
         revision: published.revision,
         topics: published.topics,
         cursor: published.cursor,
+        embargoed_until,
         duplicate: published.duplicate,
         warnings,
     };
     let body = serde_json::to_vec(&said).expect("plain data");
     let mut answer = fleeting(status, "application/json", body);
-    let location = HeaderValue::from_str(&location).expect("a path and a UUID");
-    answer.headers_mut().insert(LOCATION, location);
-    answer.headers_mut().insert(ETAG, tag.value());
+    // A draft, and what is left of an erased one, is not to be got there.
+    if let Some((location, tag)) = place {
+        answer.headers_mut().insert(LOCATION, location);
+        answer.headers_mut().insert(ETAG, tag.value());
+    }
     answer
 }
 

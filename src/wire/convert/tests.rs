@@ -17,10 +17,6 @@ fn request(article: proto::Article) -> proto::PublishRequest {
     }
 }
 
-fn now() -> Time {
-    Time::new(1_700_000_000, 0).unwrap()
-}
-
 fn minimal() -> proto::Article {
     proto::Article {
         headline: "a headline".to_owned(),
@@ -127,7 +123,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn a_valid_article_comes_out_as_it_went_in(article in article()) {
-        let submission = submission(request(article.clone()), now()).unwrap();
+        let submission = submission(request(article.clone())).unwrap();
         let out = article_to_proto(submission.article_id, submission.article);
         prop_assert_eq!(out, article);
     }
@@ -152,7 +148,7 @@ proptest! {
             ..proto::Article::default()
         };
         let request = proto::PublishRequest { request_id: text(11), action, ..request(article) };
-        if let Err(fault) = submission(request, now()) {
+        if let Err(fault) = submission(request) {
             let has_field = !fault.violations.is_empty();
             prop_assert!(has_field || fault.kind == Kind::Unsupported, "{:?}", fault);
         }
@@ -165,7 +161,7 @@ proptest! {
                 request_id: id.to_owned(),
                 ..request(article.clone())
             };
-            submission(request, now()).unwrap().digest
+            submission(request).unwrap().digest
         };
         let another_id = "00000000-0000-0000-0000-000000000000";
         prop_assert_eq!(of(&one, REQUEST_ID), of(&one, another_id));
@@ -204,7 +200,7 @@ fn actions_come_back() {
 
 #[test]
 fn what_is_left_out_has_its_meaning() {
-    let read = |article| submission(request(article), now()).unwrap();
+    let read = |article| submission(request(article)).unwrap();
     let submission = read(minimal());
     assert_eq!(submission.article.urgency, None);
     assert_eq!(submission.expected_revision, None);
@@ -214,7 +210,7 @@ fn what_is_left_out_has_its_meaning() {
         action: 0,
         ..request(minimal())
     };
-    let submission = super::submission(unspecified, now()).unwrap();
+    let submission = super::submission(unspecified).unwrap();
     assert_eq!(submission.action, Action::Publish);
     let prefixed = proto::Article {
         subjects: vec!["medtop:04000000".into()],
@@ -243,7 +239,7 @@ fn every_bad_field_is_named_at_once() {
         request_id: "x".into(),
         ..request(article)
     };
-    let fault = submission(request, now()).unwrap_err();
+    let fault = submission(request).unwrap_err();
     let mut fields = refused(&fault).1;
     fields.sort_unstable();
     let expected = [
@@ -261,26 +257,6 @@ fn every_bad_field_is_named_at_once() {
 }
 
 #[test]
-fn an_embargo_counts_by_the_clock_that_is_given() {
-    let until = |seconds| {
-        let embargoed_until = Some(prost_types::Timestamp { seconds, nanos: 0 });
-        submission(
-            request(proto::Article {
-                embargoed_until,
-                ..minimal()
-            }),
-            now(),
-        )
-    };
-    assert!(until(now().seconds()).is_ok());
-    let fault = until(now().seconds() + 1).unwrap_err();
-    assert_eq!(
-        (fault.kind, fault.reason),
-        (Kind::Unsupported, "NOT_YET_SUPPORTED")
-    );
-}
-
-#[test]
 fn html_is_judged_before_and_after_it_is_sanitised() {
     let html = |body: String| {
         let body_type = proto::BodyType::Html.into();
@@ -289,7 +265,7 @@ fn html_is_judged_before_and_after_it_is_sanitised() {
             body_type,
             ..minimal()
         };
-        submission(request(article), now()).map(|one| one.article.body)
+        submission(request(article)).map(|one| one.article.body)
     };
     assert_eq!(
         html("<p>a</p><script>b</script>".into()).unwrap(),
@@ -319,7 +295,7 @@ fn an_answer_names_no_more_mistakes_than_clients_take() {
         };
         64
     ];
-    let fault = submission(request(proto::Article { links, ..minimal() }), now()).unwrap_err();
+    let fault = submission(request(proto::Article { links, ..minimal() })).unwrap_err();
     let bytes: usize = fault
         .violations
         .iter()

@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     article::{ArticleId, RequestId},
     fault::{Fault, Kind},
-    wire::{
-        log::{Get, Log, RETRY_AFTER, group::Group},
-        subject,
+    wire::log::{
+        Get, Log, RETRY_AFTER,
+        group::{Group, Outgoing},
     },
 };
 
@@ -275,13 +275,14 @@ impl Writer {
             let fits = len + group.messages.len() <= BATCH_LEN_MAX
                 && (is_first || bytes + group.bytes <= BATCH_BYTES_MAX);
             // A batch that names a subject's expectation twice fails as a whole (error 10164).
+            let is_repeated = |id| requests.contains(&id);
             let is_new =
-                !articles.contains(&group.article_id) && !requests.contains(&group.request_id);
+                !articles.contains(&group.article_id) && !group.request_id.is_some_and(is_repeated);
             if fits && is_new {
                 len += group.messages.len();
                 bytes += group.bytes;
                 articles.insert(group.article_id);
-                requests.insert(group.request_id);
+                requests.extend(group.request_id);
                 batch.push(job);
             } else {
                 // Later revisions of an article that is held must not overtake it.
@@ -446,7 +447,7 @@ impl Writer {
             job.send_count += 1;
             for message in &job.group.messages {
                 number += 1;
-                let mut headers = message.headers.to_map();
+                let mut headers = message.header_map();
                 headers.insert(NATS_BATCH_ID, batch_id.as_str());
                 headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
                 let (subject, payload) = (message.subject.clone(), message.payload.clone());
@@ -493,19 +494,19 @@ impl Writer {
 
 /// Whether the leader says that a group's expectations do not hold.
 fn is_stale(log: Log, group: &Group) -> impl Future<Output = bool> + use<> {
-    let history = subject::article(group.article_id);
-    let answer = subject::request(&group.key, group.request_id);
-    let head_seq = group.head_seq;
+    let expected = |message: &Outgoing| Some((message.subject.clone(), message.expected?));
+    let expectations: Vec<_> = group.messages.iter().filter_map(expected).collect();
     async move {
-        let head = log.get(Get::Last(history)).await;
-        let answer = log.get(Get::Last(answer)).await;
-        match (head, answer) {
-            (Ok(head), Ok(answer)) => {
-                head.map_or(0, |message| message.sequence) != head_seq || answer.is_some()
+        for (subject, seq) in expectations {
+            match log.get(Get::Last(subject)).await {
+                Ok(last) if last.as_ref().map_or(0, |message| message.sequence) != seq => {
+                    return true;
+                }
+                // Unknown: sent again, singly if nothing else explains the refusal.
+                Ok(_) | Err(_) => {}
             }
-            // Unknown: sent again, singly if nothing else explains the refusal.
-            (Err(_), _) | (_, Err(_)) => false,
         }
+        false
     }
 }
 

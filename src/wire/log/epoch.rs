@@ -203,6 +203,7 @@ impl Log {
     /// Says that the log ends at `seq` again, for the tail that goes back there.
     pub fn mark_lost(&self, seq: u64) {
         self.killed().truncate(seq);
+        self.embargoes().truncate(seq);
         self.mark_seen(seq);
         self.0.read_up_to.send_replace(seq);
     }

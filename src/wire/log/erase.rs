@@ -122,7 +122,7 @@ impl Log {
         Ok(())
     }
 
-    async fn overwrite(&self, seq: u64) -> Result<(), ReadError> {
+    pub(super) async fn overwrite(&self, seq: u64) -> Result<(), ReadError> {
         // `delete_message` leaves no_erase unset: the server overwrites the message's bytes.
         match self.0.connection.stream.delete_message(seq).await {
             Ok(_) => Ok(()),

@@ -13,7 +13,7 @@ use crate::{
     wire::{
         convert,
         proto::log::v1::EraseRecord,
-        record::{Answer, Record, texts},
+        record::{Answer, Outcome, Record, draft::Draft, texts},
         subject,
     },
 };
@@ -29,8 +29,7 @@ const CONTENT_TYPE_VALUE: &str = "application/protobuf";
 pub struct Headers(Arc<[(&'static str, String)]>);
 
 impl Headers {
-    /// The map that the client takes.
-    pub fn to_map(&self) -> HeaderMap {
+    fn to_map(&self) -> HeaderMap {
         let named = |(name, value): &(&'static str, String)| {
             (HeaderName::from_static(name), value.as_str().into())
         };
@@ -43,6 +42,8 @@ impl Headers {
 pub struct Outgoing {
     /// Where to.
     pub subject: String,
+    /// The sequence that its subject must end with, 0 for none: the log refuses the group otherwise.
+    pub expected: Option<u64>,
     /// Its own headers.
     pub headers: Headers,
     /// Its body.
@@ -60,18 +61,15 @@ pub struct Context {
     pub urgency: Urgency,
 }
 
-/// One revision on its way into the log: record, copies, answer, and for a kill the erasure.
+/// What one request or one step of the desk puts into the log, whole or not at all: a revision
+/// (record, copies, answer, for a kill the erasure), a draft, the end of one.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// Whose revision.
+    /// Whose.
     pub article_id: ArticleId,
-    /// Whose request.
-    pub request_id: RequestId,
-    /// Sequence of the record before.
-    pub head_seq: u64,
-    /// Key of the publisher.
-    pub key: String,
-    /// Whether it is a kill.
+    /// Whose request, if it is one.
+    pub request_id: Option<RequestId>,
+    /// Whether it is a kill's record.
     pub is_kill: bool,
     /// The messages, in order.
     pub messages: Vec<Outgoing>,
@@ -85,7 +83,8 @@ impl Group {
         let mut messages = Vec::with_capacity(record.topics.len() + 3);
         messages.push(Outgoing {
             subject: subject::article(record.article_id),
-            headers: expecting(context.head_seq),
+            expected: Some(context.head_seq),
+            headers: Headers::default(),
             payload: record.encode(),
         });
         // Perf: one body for all copies; only the subject differs. The cursor is not known before
@@ -94,21 +93,12 @@ impl Group {
         let headers = copy_headers(record, context);
         messages.extend(record.topics.iter().map(|topic| Outgoing {
             subject: subject::news(topic),
+            expected: None,
             headers: headers.clone(),
             payload: copy.clone(),
         }));
-        let answer = Answer {
-            article_id: record.article_id,
-            revision: record.revision,
-            topics: record.topics.clone(),
-            seq: 0,
-            digest: context.digest,
-        };
-        messages.push(Outgoing {
-            subject: subject::request(&record.publisher_key_id, record.request_id),
-            headers: expecting(0),
-            payload: answer.encode(),
-        });
+        let outcome = Outcome::Revision(record.revision);
+        messages.push(answer(record, outcome, context.digest));
         if record.action == Action::Kill {
             let erase = EraseRecord {
                 article_id: Bytes::copy_from_slice(record.article_id.as_bytes()),
@@ -116,33 +106,113 @@ impl Group {
             };
             messages.push(Outgoing {
                 subject: subject::erase(record.article_id),
+                expected: None,
                 headers: Headers::default(),
                 payload: erase.encode_to_vec().into(),
             });
         }
-        let bytes = messages.iter().map(Outgoing::bytes).sum();
+        if record.draft_seq != 0 {
+            // Whoever moves or ends the draft at the same time wins, or loses.
+            messages.push(draft_end(record.article_id, record.draft_seq));
+        }
         Self {
-            article_id: record.article_id,
-            request_id: record.request_id,
-            head_seq: context.head_seq,
-            key: record.publisher_key_id.clone(),
+            request_id: Some(record.request_id),
             is_kill: record.action == Action::Kill,
+            ..Self::of(record.article_id, messages)
+        }
+    }
+
+    /// A draft as it was submitted, in the place of what its subject ends with.
+    pub fn draft(draft: &Draft, expected: u64) -> Self {
+        let record = &draft.record;
+        let answer = answer(record, Outcome::Draft(draft.until), draft.digest);
+        Self {
+            request_id: Some(record.request_id),
+            ..Self::of(record.article_id, vec![draft_at(draft, expected), answer])
+        }
+    }
+
+    /// A draft that the desk has changed.
+    pub fn changed_draft(draft: &Draft, expected: u64) -> Self {
+        let messages = vec![draft_at(draft, expected)];
+        Self::of(draft.record.article_id, messages)
+    }
+
+    /// The end of the draft at a sequence, by a kill of an article of which nothing was ever sent.
+    pub fn killed_draft(kill: &Record, draft_seq: u64, digest: [u8; 32]) -> Self {
+        let answer = answer(kill, Outcome::DraftErased, digest);
+        let messages = vec![draft_end(kill.article_id, draft_seq), answer];
+        Self {
+            request_id: Some(kill.request_id),
+            ..Self::of(kill.article_id, messages)
+        }
+    }
+
+    /// The end of the draft at a sequence.
+    pub fn ended_draft(article_id: ArticleId, draft_seq: u64) -> Self {
+        Self::of(article_id, vec![draft_end(article_id, draft_seq)])
+    }
+
+    fn of(article_id: ArticleId, messages: Vec<Outgoing>) -> Self {
+        Self {
+            article_id,
+            request_id: None,
+            is_kill: false,
+            bytes: messages.iter().map(Outgoing::bytes).sum(),
             messages,
-            bytes,
         }
     }
 }
 
+fn answer(record: &Record, outcome: Outcome, digest: [u8; 32]) -> Outgoing {
+    let answer = Answer {
+        article_id: record.article_id,
+        outcome,
+        topics: record.topics.clone(),
+        seq: 0,
+        digest,
+    };
+    Outgoing {
+        subject: subject::request(&record.publisher_key_id, record.request_id),
+        expected: Some(0),
+        headers: Headers::default(),
+        payload: answer.encode(),
+    }
+}
+
+fn draft_at(draft: &Draft, expected: u64) -> Outgoing {
+    Outgoing {
+        subject: subject::embargo(draft.record.article_id),
+        expected: Some(expected),
+        headers: Headers::default(),
+        payload: draft.encode(),
+    }
+}
+
+fn draft_end(article_id: ArticleId, draft_seq: u64) -> Outgoing {
+    Outgoing {
+        subject: subject::embargo(article_id),
+        expected: Some(draft_seq),
+        headers: Headers::default(),
+        payload: Bytes::new(),
+    }
+}
+
 impl Outgoing {
+    /// Its headers with its expectation, as the client takes them.
+    pub fn header_map(&self) -> HeaderMap {
+        let mut headers = self.headers.to_map();
+        if let Some(seq) = self.expected {
+            headers.insert(subject::EXPECTED_SEQUENCE, seq.to_string());
+        }
+        headers
+    }
+
     /// About what it takes in memory and on the wire.
     fn bytes(&self) -> usize {
         const HEADERS_BYTES: usize = 600;
         self.payload.len() + self.subject.len() + HEADERS_BYTES
     }
-}
-
-fn expecting(seq: u64) -> Headers {
-    Headers(Arc::from([(subject::EXPECTED_SEQUENCE, seq.to_string())]))
 }
 
 /// Headers of the copies: CloudEvents binary mode, and what a reader may want to choose by without

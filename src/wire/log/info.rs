@@ -1,18 +1,42 @@
 //! What the leader says of the stream, and no other server.
 
-use async_nats::jetstream::stream::{Info, InfoError};
+use async_nats::jetstream::{response::Response, stream::Info};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::wire::log::{Log, READ_PATIENCE, RETRY_PAUSE, ReadError, unavailable};
+use crate::wire::{
+    log::{Log, READ_PATIENCE, RETRY_PAUSE, ReadError, clock::Reading, unavailable},
+    subject,
+};
+
+/// The state of the stream, and when that was: the client passes over the second.
+#[derive(Deserialize)]
+struct Stamped {
+    ts: Timestamp,
+    #[serde(flatten)]
+    info: Info,
+}
 
 impl Log {
     /// The stream as its leader has it: last sequence, settings, replicas.
     pub(super) async fn info(&self) -> Result<Info, ReadError> {
         let deadline = Instant::now() + READ_PATIENCE;
         loop {
-            let info = self.0.connection.stream.get_info().await;
-            let info = info.map_err(|error: InfoError| unavailable(error))?;
+            let asked = Instant::now();
+            let subject = format!("STREAM.INFO.{}", subject::STREAM);
+            let answer = self.0.connection.context.request(subject, &json!({})).await;
+            let Stamped { ts, info } = match answer.map_err(unavailable)? {
+                Response::Ok(stamped) => stamped,
+                Response::Err { error } => return Err(unavailable(error)),
+            };
             if is_of_leader(&info) {
+                self.0.clock.set(Reading {
+                    asked,
+                    answered: Instant::now(),
+                    time_ns: ts.as_nanosecond(),
+                });
                 return Ok(info);
             }
             if Instant::now() + RETRY_PAUSE >= deadline {
@@ -31,7 +55,7 @@ impl Log {
 /// for the leader's word, such an answer is a loss of the log's newest part (measured: once in 21
 /// restarts under publishing). A server leaves itself out of the replicas that it lists; so the leader
 /// is the one whose list lacks the leader, and has the others.
-fn is_of_leader(info: &Info) -> bool {
+pub(super) fn is_of_leader(info: &Info) -> bool {
     if info.config.num_replicas <= 1 {
         return true;
     }

@@ -31,7 +31,9 @@ use crate::{
             Inner, Log, ReadError, audit,
             batch::{QUEUE_BYTES_MAX, QUEUE_LEN_MAX, Writer},
             cache::Caches,
+            clock::Clock,
             connect::{self, connect},
+            embargo::Embargoes,
             killed::Killed,
             page::PAGES_MAX,
             patiently,
@@ -66,6 +68,8 @@ pub struct Options {
 pub struct Connection {
     /// Commits and reads that decide.
     pub client: Client,
+    /// JetStream over that client.
+    pub context: jetstream::Context,
     /// The stream, over that client.
     pub stream: Stream,
     /// The stream, over the client for long reads.
@@ -226,6 +230,7 @@ impl Log {
             metrics,
             connection: Connection {
                 client,
+                context,
                 stream,
                 reader,
                 meta,
@@ -246,6 +251,8 @@ impl Log {
             erase_wake: Notify::new(),
             retained_from: AtomicU64::new(1),
             killed: Killed::default(),
+            clock: Clock::default(),
+            embargoes: Embargoes::default(),
             caches: Mutex::new(Caches::default()),
             pages: Semaphore::new(PAGES_MAX),
         };

@@ -42,7 +42,7 @@ impl Log {
                 () = sleep(every) => {}
             }
             let now = clock();
-            match self.take_lease(now, every * 2).await {
+            match self.take_lease(LEASE, now, every * 2).await {
                 Ok(false) => continue,
                 Ok(true) => {}
                 Err(error) => {
@@ -56,12 +56,17 @@ impl Log {
         }
     }
 
-    /// Takes or renews the right to sweep.
-    async fn take_lease(&self, now: SystemTime, life: Duration) -> Result<bool, ReadError> {
+    /// Takes or renews a lease: the right of one node at a time to do something.
+    pub(super) async fn take_lease(
+        &self,
+        lease: &str,
+        now: SystemTime,
+        life: Duration,
+    ) -> Result<bool, ReadError> {
         let info = self.0.connection.client.server_info();
         let me = format!("{}.{}", info.server_id, info.client_id);
         let now_ms = millis(now);
-        let entry = self.meta().entry(LEASE).await.map_err(unavailable)?;
+        let entry = self.meta().entry(lease).await.map_err(unavailable)?;
         let (revision, is_free) = match &entry {
             None => (0, true),
             Some(entry) => {
@@ -76,7 +81,7 @@ impl Log {
         Ok(is_free
             && self
                 .meta()
-                .update(LEASE, value.into(), revision)
+                .update(lease, value.into(), revision)
                 .await
                 .is_ok())
     }

@@ -9,6 +9,7 @@ use crate::{
     wire::{
         log::group::{Context, Group},
         proto::log::v1::EraseRecord,
+        record::draft::Draft,
     },
 };
 
@@ -53,13 +54,14 @@ fn full() -> Record {
         traceparent: "00-1-2-01".into(),
         owner: "mena".into(),
         trail: Trail::read(&steps(), 300, 3, 2, Urgencies::from_bits(0b10_0010)),
+        draft_seq: 299,
     }
 }
 
 fn answer() -> Answer {
     Answer {
         article_id: ArticleId::new(id(0)),
-        revision: Revision::new(2).unwrap(),
+        outcome: Outcome::Revision(Revision::new(2).unwrap()),
         topics: topics_of(&["ict", "a.b"]),
         seq: 40,
         digest: [0xab; 32],
@@ -100,6 +102,7 @@ fn an_article_record_is_these_bytes() {
         "92010107",                       // 18 earlier_steps
         "9a01020001",                     // 19 topic_steps
         "a201020108",                     // 20 urgency_steps
+        "a801ab02",                       // 21 draft_seq
     ]
     .concat();
     let record = full();
@@ -123,6 +126,82 @@ fn a_request_record_is_these_bytes() {
     assert_eq!(Answer::decode(answer.encode(), 43).unwrap(), answer);
 }
 
+/// Of a draft, and of the end of one: each stands right before its answer.
+#[test]
+fn answers_without_a_revision_are_these_bytes() {
+    let topics = "1a036963741a03612e62";
+    let digest = format!("2220{}", "ab".repeat(32));
+    let until = Time::new(1_000, 7).unwrap();
+    for (outcome, golden) in [
+        (
+            Outcome::Draft(until),
+            format!("0a10{ID}{topics}{digest}2a0508e8071007"),
+        ),
+        (Outcome::DraftErased, format!("0a10{ID}{topics}{digest}")),
+    ] {
+        let answer = Answer {
+            outcome,
+            ..answer()
+        };
+        assert_eq!(hex(&answer.encode()), golden);
+        assert_eq!(Answer::decode(answer.encode(), 41).unwrap(), answer);
+    }
+}
+
+#[test]
+fn a_draft_is_these_bytes() {
+    let draft = Draft {
+        record: full(),
+        until: Time::new(1_000, 7).unwrap(),
+        digest: [0xab; 32],
+    };
+    let record = hex(&full().encode());
+    let golden = format!(
+        "0a{:02x}01{record}120508e80710071a20{}",
+        (record.len() / 2) % 128 + 128,
+        "ab".repeat(32)
+    );
+    assert_eq!(hex(&draft.encode()), golden);
+    assert_eq!(Draft::decode(draft.encode()).unwrap().unwrap(), draft);
+    assert!(Draft::decode(Bytes::new()).unwrap().is_none());
+}
+
+/// A draft's release is another request, the same for every node and for ever, and its group ends with
+/// the draft's end.
+#[test]
+fn a_release_is_a_request_of_its_own() {
+    let draft = Draft {
+        record: full(),
+        until: Time::new(1_000, 0).unwrap(),
+        digest: [0; 32],
+    };
+    let at = Time::new(2_000, 0).unwrap();
+    let record = draft.clone().released(70, at);
+    assert_eq!(record.request_id, full().request_id.of_release());
+    assert_ne!(record.request_id, full().request_id);
+    assert_eq!((record.draft_seq, record.published_at), (70, at));
+    let context = Context {
+        head_seq: 300,
+        digest: [0; 32],
+        urgency: Urgency::DEFAULT,
+    };
+    let group = Group::new(&record, &context);
+    let expectations: Vec<_> = (group.messages.iter())
+        .map(|message| (message.subject.split('.').nth(1).unwrap(), message.expected))
+        .collect();
+    let expected = [
+        ("article", Some(300)),
+        ("news", None),
+        ("news", None),
+        ("request", Some(0)),
+        ("erase", None),
+        ("embargo", Some(70)),
+    ];
+    assert_eq!(expectations, expected);
+    assert!(group.messages.last().unwrap().payload.is_empty());
+    assert_eq!(record.group_len(), 6);
+}
+
 #[test]
 fn an_erase_record_is_these_bytes() {
     let context = Context {
@@ -130,7 +209,11 @@ fn an_erase_record_is_these_bytes() {
         digest: [0; 32],
         urgency: Urgency::DEFAULT,
     };
-    let group = Group::new(&full(), &context);
+    let record = Record {
+        draft_seq: 0,
+        ..full()
+    };
+    let group = Group::new(&record, &context);
     let mark = group.messages.last().unwrap();
     let golden = [
         &format!("0a10{ID}"), // 1 article_id
@@ -202,7 +285,7 @@ fn a_delivery_leaves_out_what_is_not_for_readers() {
     let holds = |part: &[u8]| delivery.windows(part.len()).any(|window| window == part);
     assert!(holds(b"a.b") && holds(b"abcdefgh-40"));
     assert!(!holds(b"inherited") && !holds(b"anon") && !holds(id(16).as_bytes()));
-    assert_eq!(full().group_len(), 5);
+    assert_eq!(full().group_len(), 6);
 }
 
 fn any_time() -> impl Strategy<Value = Time> {
@@ -239,6 +322,7 @@ prop_compose! {
         (urgencies, prior_revision_seq) in any::<(u32, u64)>(),
         routing in select(vec![Routing::Inferred, Routing::Stated]),
         earlier in vec(1..9u64, 0..4),
+        draft_seq in any::<u64>(),
     ) -> Record {
         let urgencies_ever = Urgencies::from_bits(urgencies);
         let steps = Steps { earlier, ..Steps::default() };
@@ -262,6 +346,7 @@ prop_compose! {
             traceparent,
             owner,
             trail,
+            draft_seq,
         }
     }
 }
@@ -281,15 +366,16 @@ proptest! {
         digest: [u8; 32],
     ) {
         let article_id = ArticleId::new(Uuid::from_bytes(article_id));
-        let revision = Revision::new(revision).unwrap();
+        let outcome = Outcome::Revision(Revision::new(revision).unwrap());
         let answer_seq = seq + u64::try_from(topics.len()).unwrap() + 1;
-        let answer = Answer { article_id, revision, topics, seq, digest };
+        let answer = Answer { article_id, outcome, topics, seq, digest };
         prop_assert_eq!(Answer::decode(answer.encode(), answer_seq).unwrap(), answer);
     }
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..100)) {
         let _refused = Record::decode(bytes.clone().into());
+        let _refused = Draft::decode(bytes.clone().into());
         let _refused = Answer::decode(bytes.into(), 1);
     }
 }
