@@ -182,16 +182,8 @@ impl Metrics {
                 "Publish requests by how they ended.",
                 "outcome",
             ),
-            embargoes: new.gauges(
-                "barid_embargoes",
-                "Drafts of articles under embargo, by state; blocked ones need the desk.",
-                "state",
-            ),
-            embargo_late_seconds: new.histogram(
-                "barid_embargo_late_seconds",
-                "How long after its time this node had each embargoed revision in the log.",
-                &LATE_BUCKETS,
-            ),
+            embargoes: new.embargoes(),
+            embargo_late_seconds: new.embargo_late(),
             clock_skew: new.seconds(
                 "barid_clock_skew_seconds",
                 "By how much this node's clock is ahead of that of NATS; negative = behind.",
@@ -315,6 +307,22 @@ impl New<'_> {
 
     fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
         self.register(IntGaugeVec::new(Opts::new(name, help), &[label]))
+    }
+
+    fn embargoes(&self) -> IntGaugeVec {
+        self.gauges(
+            "barid_embargoes",
+            "Drafts of articles under embargo, by state; blocked ones need the desk.",
+            "state",
+        )
+    }
+
+    fn embargo_late(&self) -> Histogram {
+        self.histogram(
+            "barid_embargo_late_seconds",
+            "How long after its time this node had each embargoed revision in the log.",
+            &LATE_BUCKETS,
+        )
     }
 
     fn protocols(&self) -> [Counts; 3] {
