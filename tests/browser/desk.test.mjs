@@ -211,6 +211,33 @@ test("a story is withheld and comes back, and is killed after a confirmation", a
   await context.close();
 });
 
+test("a story under embargo is a draft that the desk alone sees, and comes out at its time", async () => {
+  const { page, context } = await enter("/desk/new");
+  const wire = await context.newPage();
+  await wire.goto(node.url);
+  await live(wire);
+  await field(page, "headline").fill("Budget under embargo");
+  await field(page, "language").fill("en");
+  const time = (minutes) => new Date(Date.now() + minutes * 60_000).toISOString().slice(0, 16);
+  await field(page, "embargoed_until").fill(time(60));
+  await field(page, "expires").fill(time(600));
+  await send(page);
+  await done(page);
+  assert.match(page.url(), /\/desk\/embargoes/);
+  const draft = page.locator("tbody tr", { hasText: "Budget under embargo" });
+  assert.match(await draft.textContent(), /scheduled/);
+  await shot(page, "embargoes");
+  await assertAccessible(page, "drafts");
+  assert.equal(await row(wire, "Budget").count(), 0);
+  const list = await node.run("embargo", "list", "--server", node.grpc, "--key-file", node.keys, "--output", "json");
+  const id = /[0-9a-f]{8}-[0-9a-f-]{27}/.exec(list)[0];
+  await node.run("embargo", "release", id, "--server", node.grpc, "--key-file", node.keys);
+  await row(wire, "Budget under embargo").waitFor();
+  await page.reload();
+  assert.equal(await draft.count(), 0);
+  await context.close();
+});
+
 test("forms work without script", async () => {
   const { page, context } = await enter("/desk/new", { javaScriptEnabled: false });
   await field(page, "headline").fill("No script was needed");
@@ -265,15 +292,16 @@ test("axe finds nothing on the desk's pages, they fit, and they are light", asyn
     const { page, faults, context } = await enter("/", { reducedMotion: "reduce", ...options });
     await live(page);
     await shot(page, `desk-wire-${name}`);
-    for (const [what, path] of [["board", "/desk/status"], ["form", "/desk/new"]]) {
-      let bytes = 0;
-      page.on("response", async (response) => (bytes += (await response.body().catch(() => "")).length));
+    for (const [what, path] of [["board", "/desk/status"], ["form", "/desk/new"], ["drafts", "/desk/embargoes"]]) {
+      const bodies = [];
+      page.on("response", (response) => bodies.push(response.body().catch(() => "")));
       await page.goto(node.url + path);
       await page.locator("main h2").waitFor();
       if (what === "board") await page.locator("#chart-articles canvas").waitFor();
       await shot(page, `desk-${what}-${name}`);
       await assertAccessible(page, `${what}, ${name}`);
       await assertFits(page, `${what}, ${name}`);
+      const bytes = (await Promise.all(bodies)).reduce((sum, body) => sum + body.length, 0);
       assert.ok(bytes > 1000 && bytes < 200 * 1024, `${what}: ${bytes} bytes`);
       page.removeAllListeners("response");
     }

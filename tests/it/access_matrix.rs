@@ -56,7 +56,7 @@ const CALLS: [(&str, &str); 36] = [
     ("WebhookService/DropParked", "sd"),
 ];
 /// Who may get each path; `*` is everybody, also without a key.
-const PATHS: [(&str, &str); 17] = [
+const PATHS: [(&str, &str); 18] = [
     // A subscriber of the whole wire may, and this one is of ict.
     ("/", "d"),
     ("/v1/articles/{id}/related", "psd"),
@@ -72,6 +72,7 @@ const PATHS: [(&str, &str); 17] = [
     ("/v1/status", "dm"),
     // Pages of the desk alone.
     ("/desk/new", "d"),
+    ("/desk/embargoes", "d"),
     ("/desk/status", "d"),
     ("/desk/articles/{id}/correct", "d"),
     ("/healthz", "*"),

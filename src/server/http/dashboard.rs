@@ -49,6 +49,7 @@ pub mod entry;
 pub mod lanes;
 pub mod page;
 pub mod phrases;
+pub mod queue;
 pub mod story;
 pub mod visit;
 pub mod wish;
@@ -78,6 +79,7 @@ pub fn news() -> Router<Web> {
 fn desk() -> Router<Web> {
     Router::new()
         .route("/desk/status", get(board::get))
+        .route(queue::QUEUE, get(queue::get))
         .route("/desk/new", get(compose::new).post(compose::send_new))
         .route(
             "/desk/articles/{id}/{task}",

@@ -3,6 +3,8 @@
 // Milliseconds between two looks.
 const LOOK_EVERY = 5000;
 const HEIGHT = 130;
+// Seconds between two times on an axis.
+const MINUTES = [60, 120, 300, 600];
 
 const board = document.getElementById("board");
 const charts = new Map();
@@ -22,7 +24,7 @@ function options(width) {
     cursor: { show: false },
     scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.1, 1)] } },
     axes: [
-      { ...axis, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString(lang, clock)), space: 70, size: 26 },
+      { ...axis, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString(lang, clock)), space: 70, size: 26, incrs: MINUTES },
       { ...axis, size: 44, space: 24, values: (_, splits) => splits.map((value) => value.toLocaleString(lang)) },
     ],
     series: [{}, { stroke: colour("--link"), fill: colour("--fill"), width: 2, points: { show: false } }],

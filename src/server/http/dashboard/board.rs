@@ -110,7 +110,14 @@ fn chart(
 ) -> Markup {
     let newest = values.iter().rev().flatten().next();
     let highest = values.iter().flatten().copied().reduce(f64::max);
-    let number = |value: f64| html! { bdi { (format!("{value:.DIGITS$}")) " " (unit) } };
+    let number = |value: f64| {
+        html! {
+            bdi {
+                (format!("{value:.DIGITS$}"))
+                @if !unit.is_empty() { " " (unit) }
+            }
+        }
+    };
     html! {
         figure id={ "chart-" (id) } data-name=(name)
             data-at=(serde_json::to_string(at).expect("plain data"))
@@ -119,8 +126,8 @@ fn chart(
                 span { (name) } " "
                 @match (newest, highest) {
                     (Some(newest), Some(highest)) => {
-                        b { (number(*newest)) }
-                        small { " · " (phrases.highest) " " (number(highest)) }
+                        b { (number(*newest)) } " "
+                        small { "· " (phrases.highest) " " (number(highest)) }
                     }
                     _ => b { (phrases.counting) },
                 }
@@ -204,7 +211,7 @@ fn streams(phrases: &BoardPhrases, streams: &Streams) -> Markup {
     }
     let [open, behind] = phrases.counts;
     html! {
-        p { b { (streams.count) } " " (open) " · " b { (streams.behind) } " " (behind) }
+        p { (open) " " b { (streams.count) } " · " (behind) " " b { (streams.behind) } }
         @if streams.first.len() < streams.count { p class="hint" { (phrases.first) } }
         div class="wide" role="group" aria-label=(phrases.headings[2]) tabindex="0" {
             table {

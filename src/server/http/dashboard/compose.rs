@@ -32,6 +32,7 @@ use crate::{
                 draft::Draft,
                 sheet::{Sheet, Trouble},
             },
+            queue::QUEUE,
             story::Story,
             visit::Visit,
             wish::Wish,
@@ -344,7 +345,11 @@ fn go_to(id: &str, revision: u32, wish: &Wish) -> Response {
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::SEE_OTHER;
     let ui = wish.suffix().replace('?', "&");
-    let target = format!("/desk/articles/{id}?done={revision}{ui}");
+    let target = match revision {
+        // A draft: it has no page of its own until its time.
+        0 => format!("{QUEUE}?done=0{ui}"),
+        _ => format!("/desk/articles/{id}?done={revision}{ui}"),
+    };
     let target = HeaderValue::from_str(&target).expect("ids and numbers are ASCII");
     answer.headers_mut().insert(LOCATION, target);
     answer

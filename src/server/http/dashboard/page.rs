@@ -11,6 +11,7 @@ use crate::{
         entry,
         lanes::{self, Lanes},
         phrases::Tongue,
+        queue::QUEUE,
         story::{Story, View},
         wish::{LANES, Layout, Wish},
     },
@@ -90,7 +91,11 @@ fn desk_links(view: &View<'_>) -> Markup {
     let desk = view.tongue.desk();
     html! {
         @if view.is_desk {
-            @for (path, name) in [("/desk/new", desk.new), ("/desk/status", desk.board)] {
+            @for (path, name) in [
+                ("/desk/new", desk.new),
+                (QUEUE, desk.embargoes),
+                ("/desk/status", desk.board),
+            ] {
                 a href={ (path) (view.suffix) } aria-current=[(path == view.path).then_some("page")] {
                     (name)
                 }

@@ -1,14 +1,20 @@
 //! Draft: a revision as an editor writes it in a form, on its way to an article and back.
 
+use jiff::Timestamp;
+use prost_types::Timestamp as Stamp;
+
 use crate::{
     article::check::shown,
     fault::{Fault, Violation},
     server::http::form::Form,
-    wire::proto::v1::{Article, BodyType, Link, LinkRelation, Place},
+    wire::{
+        ninjs::{time_from_proto, time_to_proto},
+        proto::v1::{Article, BodyType, Link, LinkRelation, Place},
+    },
 };
 
 /// The fields of a form that are texts, by name. `topics` is beside them.
-pub const TEXTS: [&str; 16] = [
+pub const TEXTS: [&str; 18] = [
     "uri",
     "language",
     "headline",
@@ -25,6 +31,8 @@ pub const TEXTS: [&str; 16] = [
     "subjects",
     "places",
     "page",
+    "embargoed_until",
+    "expires",
 ];
 /// How a form says that its body is HTML.
 pub const HTML: &str = "html";
@@ -94,6 +102,11 @@ impl Draft {
                 "page",
                 page.map(|link| link.href.clone()).unwrap_or_default(),
             ),
+            (
+                "embargoed_until",
+                shown_time(article.embargoed_until.as_ref()),
+            ),
+            ("expires", shown_time(article.expires.as_ref())),
         ] {
             draft.set(name, text);
         }
@@ -186,8 +199,24 @@ impl Draft {
             version_created: None,
             id: base.id,
             first_created: base.first_created,
-            embargoed_until: base.embargoed_until,
-            expires: base.expires,
+            embargoed_until: self.time("embargoed_until", base.embargoed_until)?,
+            expires: self.time("expires", base.expires)?,
+        })
+    }
+
+    /// A time of the form, in UTC to the minute; one that is as it was stays exact.
+    fn time(&self, name: &str, base: Option<Stamp>) -> Result<Option<Stamp>, Fault> {
+        let text = self.text(name);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        if text == shown_time(base.as_ref()) {
+            return Ok(base);
+        }
+        let time: Result<Timestamp, _> = format!("{text}Z").parse();
+        time.map(|time| Some(time_to_proto(time))).map_err(|_| {
+            let message = format!("{} is not a time such as 2026-12-24T18:00", shown(text));
+            Fault::field("FIELD_INVALID", &format!("article.{name}"), message)
         })
     }
 
@@ -200,6 +229,14 @@ impl Draft {
             ..Article::default()
         }
     }
+}
+
+/// A time as a form has it: in UTC, without its seconds.
+fn shown_time(time: Option<&Stamp>) -> String {
+    let time = time_from_proto(time);
+    time.map_or_else(String::new, |time| {
+        time.strftime("%Y-%m-%dT%H:%M").to_string()
+    })
 }
 
 /// The field of a form at which a violation belongs; none if no field is to blame.

@@ -48,6 +48,8 @@ enum Kind {
     Line,
     /// One line, from left to right whatever the language.
     Code,
+    /// A time, in UTC.
+    Time,
     /// So many lines.
     Lines(u32),
 }
@@ -231,6 +233,7 @@ impl<'a> Sheet<'a> {
                 div class="row" { (line("slugline", Kind::Line)) (line("source", Kind::Line)) }
                 (line("usage_terms", Kind::Lines(2)))
                 (line("page", Kind::Code))
+                div class="row" { (line("embargoed_until", Kind::Time)) (line("expires", Kind::Time)) }
                 @if self.task == Task::New { (line("uri", Kind::Code)) }
             }
         }
@@ -247,7 +250,7 @@ impl<'a> Sheet<'a> {
         let value = self.draft.text(name);
         let is_bad = self.errors(name).next().is_some();
         let invalid = is_bad.then_some("true");
-        let direction = if matches!(kind, Kind::Code) {
+        let direction = if matches!(kind, Kind::Code | Kind::Time) {
             "ltr"
         } else {
             "auto"
@@ -266,7 +269,8 @@ impl<'a> Sheet<'a> {
                         "\n" (value)
                     }
                 } @else {
-                    input type="text" id={ "f-" (name) } name=(name) value=(value) dir=(direction)
+                    input type=(if matches!(kind, Kind::Time) { "datetime-local" } else { "text" })
+                        id={ "f-" (name) } name=(name) value=(value) dir=(direction)
                         list=[(name == "language").then_some("languages")] required[is_required] aria-invalid=[invalid] aria-describedby=(notes)
                         autocomplete="off";
                 }

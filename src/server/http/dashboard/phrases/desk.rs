@@ -9,6 +9,8 @@ pub struct DeskPhrases {
     pub wire: &'static str,
     /// Link to the form of a new story, and its heading.
     pub new: &'static str,
+    /// Link to the drafts under embargo, and their heading.
+    pub embargoes: &'static str,
     /// Link to the state of the node, and its heading.
     pub board: &'static str,
     /// What can be done with a story: heading, link and button of update, correct, withhold, kill,
@@ -39,9 +41,9 @@ pub struct DeskPhrases {
     /// What is said where it was not.
     pub unconfirmed: &'static str,
     /// Labels of the fields, by their names.
-    pub fields: [(&'static str, &'static str); 18],
+    pub fields: [(&'static str, &'static str); 20],
     /// Hints below some of them.
-    pub hints: [(&'static str, &'static str); 6],
+    pub hints: [(&'static str, &'static str); 8],
     /// Of each urgency that has a name.
     pub urgencies: [&'static str; 9],
     /// Forms of a body: text, HTML.
@@ -54,8 +56,27 @@ pub struct DeskPhrases {
     pub pick: &'static str,
     /// While a form is on its way.
     pub sending: &'static str,
+    /// The drafts under embargo.
+    pub queue: QueuePhrases,
     /// How the node is.
     pub board_texts: BoardPhrases,
+}
+
+/// What the drafts under embargo say.
+#[derive(Debug)]
+pub struct QueuePhrases {
+    /// After a draft was handed in.
+    pub done: &'static str,
+    /// Where there is none.
+    pub nothing: &'static str,
+    /// Where not all are shown.
+    pub first: &'static str,
+    /// What does more; the command's name follows.
+    pub hint: &'static str,
+    /// Columns: time, headline, state, urgency, topics, partner.
+    pub columns: [&'static str; 6],
+    /// States of a draft: scheduled, blocked.
+    pub states: [&'static str; 2],
 }
 
 /// What the state of the node says.
@@ -146,6 +167,7 @@ fn found(table: &[(&'static str, &'static str)], name: &str) -> Option<&'static 
 const ENGLISH: DeskPhrases = DeskPhrases {
     wire: "The wire",
     new: "New story",
+    embargoes: "Embargoes",
     board: "State of the node",
     tasks: ["Update", "Correct", "Withhold", "Kill", "Publish again"],
     publish: "Publish",
@@ -182,6 +204,8 @@ const ENGLISH: DeskPhrases = DeskPhrases {
         ("usage_terms", "Terms of use"),
         ("page", "Address of the story’s own page"),
         ("uri", "Stable identifier"),
+        ("embargoed_until", "Embargoed until (UTC)"),
+        ("expires", "Stops being news (UTC)"),
     ],
     hints: [
         (
@@ -196,6 +220,11 @@ const ENGLISH: DeskPhrases = DeskPhrases {
         ("places", "One on each line."),
         ("body", "An empty line begins a new paragraph."),
         ("uri", "Empty: Barid makes one."),
+        (
+            "embargoed_until",
+            "In the future: a draft that the desk alone sees until then.",
+        ),
+        ("expires", "From then on lists and feeds leave it out."),
     ],
     urgencies: [
         "1 · flash",
@@ -213,6 +242,16 @@ const ENGLISH: DeskPhrases = DeskPhrases {
     groups: ["The story", "Where it belongs", "About it"],
     pick: "Find a topic",
     sending: "Sending…",
+    queue: QueuePhrases {
+        done: "The draft is kept, and goes out at its time.",
+        nothing: "No story is under embargo.",
+        first: "The next two hundred are shown.",
+        hint: "To move, cancel or release one:",
+        columns: [
+            "Goes out", "Headline", "State", "Urgency", "Topics", "Partner",
+        ],
+        states: ["scheduled", "blocked by a newer revision"],
+    },
     board_texts: BoardPhrases {
         headings: ["Traffic", "NATS and the log", "Subscribers of this node"],
         charts: [
@@ -251,7 +290,7 @@ const ENGLISH: DeskPhrases = DeskPhrases {
         states: ["live", "behind"],
         anyone: "without a key",
         nobody: "Nobody subscribes to this node.",
-        counts: ["open streams", "of them behind"],
+        counts: ["Open streams:", "behind:"],
         first: "The hundred furthest behind are shown.",
         units: ["s", "ms"],
         stale: "The server does not answer: these numbers are old. Trying again…",
@@ -261,6 +300,7 @@ const ENGLISH: DeskPhrases = DeskPhrases {
 const ARABIC: DeskPhrases = DeskPhrases {
     wire: "نشرة الأخبار",
     new: "خبر جديد",
+    embargoes: "المؤجَّلة",
     board: "حالة العقدة",
     tasks: ["تحديث", "تصحيح", "حجب", "إلغاء", "إعادة النشر"],
     publish: "نشر",
@@ -296,6 +336,8 @@ const ARABIC: DeskPhrases = DeskPhrases {
         ("usage_terms", "شروط الاستخدام"),
         ("page", "عنوان صفحة الخبر"),
         ("uri", "المعرّف الثابت"),
+        ("embargoed_until", "مؤجَّل حتى (UTC)"),
+        ("expires", "ينتهي كخبر (UTC)"),
     ],
     hints: [
         ("language", "رمز مثل ar أو en-GB، ولا يتغيّر بعد ذلك."),
@@ -304,6 +346,11 @@ const ARABIC: DeskPhrases = DeskPhrases {
         ("places", "مكان في كل سطر."),
         ("body", "السطر الفارغ يبدأ فقرة جديدة."),
         ("uri", "إن تُرك فارغاً أنشأه بريد."),
+        (
+            "embargoed_until",
+            "إن كان في المستقبل بقي مسودة لا يراها حتى ذلك الحين إلا التحرير.",
+        ),
+        ("expires", "بعده لا تعرضه القوائم ولا الخلاصات."),
     ],
     urgencies: [
         "1 · عاجل",
@@ -321,6 +368,21 @@ const ARABIC: DeskPhrases = DeskPhrases {
     groups: ["الخبر", "أين يُصنَّف", "عن الخبر"],
     pick: "ابحثوا عن موضوع",
     sending: "جارٍ الإرسال…",
+    queue: QueuePhrases {
+        done: "حُفظت المسودة وستُنشر في وقتها.",
+        nothing: "لا خبر مؤجَّل.",
+        first: "تُعرض المئتان التالية.",
+        hint: "لتغيير الوقت أو الإلغاء أو النشر فوراً:",
+        columns: [
+            "يُنشر في",
+            "العنوان",
+            "الحالة",
+            "الأهمية",
+            "الموضوعات",
+            "الشريك",
+        ],
+        states: ["في موعده", "أوقفته مراجعة أحدث"],
+    },
     board_texts: BoardPhrases {
         headings: ["الحركة", "NATS والسجل", "مشتركو هذه العقدة"],
         charts: ["أخبار في الدقيقة", "تسليمات في الثانية", "الحفظ في السجل"],
@@ -362,7 +424,7 @@ const ARABIC: DeskPhrases = DeskPhrases {
         states: ["مباشر", "متأخر"],
         anyone: "بلا مفتاح",
         nobody: "لا مشتركين في هذه العقدة.",
-        counts: ["اتصالات مفتوحة", "منها متأخرة"],
+        counts: ["الاتصالات المفتوحة:", "المتأخرة منها:"],
         first: "تُعرض المئة الأكثر تأخراً.",
         units: ["ث", "م‌ث"],
         stale: "الخادم لا يجيب: هذه الأرقام قديمة. تجري المحاولة من جديد…",
