@@ -50,7 +50,7 @@ check: ## Check format, proto files, licences, deploy/, lints and docs
 
 # The cluster's tests one by one: they print how long a failover takes.
 soak: ## Run the model and webhooks over crashes for long, and measure failovers of a cluster
-	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it model
+	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it model -- --nocapture
 	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it webhook_schedules -- --nocapture
 	$(TEST_ENV) BARID_SOAK=1 $(CARGO) test --release --locked --test it cluster:: -- \
 		--skip bad_clusters --nocapture --test-threads=1

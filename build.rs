@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "barid/v1/articles.proto",
         "barid/v1/desk.proto",
         "barid/v1/webhook.proto",
+        "barid/v1/recipients.proto",
         "barid/log/v1/record.proto",
     ];
     println!("cargo:rerun-if-changed=proto");

@@ -32,6 +32,7 @@ pub mod publish;
 pub mod read;
 pub mod serve;
 pub mod settings;
+pub mod subscription;
 pub mod tail;
 pub mod wanted;
 pub mod webhook;
@@ -63,6 +64,9 @@ enum Command {
     Get(read::GetArgs),
     List(read::ListArgs),
     Tail(tail::TailArgs),
+    #[command(subcommand)]
+    Subscription(subscription::SubscriptionCommand),
+    Recall(subscription::RecallArgs),
     Topics(read::TopicsArgs),
     Explain(explain::ExplainArgs),
     Health(health::HealthArgs),
@@ -138,6 +142,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Get(args) => read::get(args).await,
             Command::List(args) => read::list(args).await,
             Command::Tail(args) => tail::run(args).await,
+            Command::Subscription(command) => subscription::run(command).await,
+            Command::Recall(args) => subscription::recall(args).await,
             Command::Topics(args) => read::topics(args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Health(args) => health::run(args).await,

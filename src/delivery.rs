@@ -9,7 +9,9 @@ use prost::Message as _;
 use crate::{
     article::{ArticleId, BodyType, Time, text},
     cursor::Cursor,
+    delivery::group::Wanted,
     filter::{Facets, Filter},
+    recipient::Revised,
     telemetry::Protocol,
     wire::{
         log::{Log, ReadError},
@@ -20,6 +22,7 @@ use crate::{
 
 pub mod articles;
 pub mod chunk;
+pub mod durable;
 pub mod explain;
 pub mod feeds;
 pub mod group;
@@ -30,6 +33,8 @@ pub mod index;
 pub mod pace;
 pub mod places;
 pub mod query;
+pub mod recalls;
+pub mod recipients;
 pub mod related;
 pub mod seats;
 pub mod sse;
@@ -109,6 +114,24 @@ impl Entry {
     /// Whether a filter wants it.
     pub fn matches(&self, filter: &Filter) -> bool {
         filter.matches(&self.facets(), || self.words())
+    }
+
+    /// Whether a subscriber wants it, or was sent what it takes back.
+    pub fn is_for(&self, wanted: &Wanted) -> bool {
+        self.matches(&wanted.filter)
+            || (wanted.strays.as_ref()).is_some_and(|strays| {
+                strays
+                    .past
+                    .calls_for(&self.revised(), Some(&strays.granted))
+            })
+    }
+
+    /// What recipients are judged by.
+    pub fn revised(&self) -> Revised<'_> {
+        Revised {
+            facets: self.facets(),
+            trail: self.stored.record.trail.as_ref(),
+        }
     }
 
     /// What delivers it over a protocol, made once.

@@ -203,6 +203,13 @@ impl Gate {
         book.holders.get(&id).cloned()
     }
 
+    /// What a partner's subscribers may read now; none = nothing, or there is no such partner.
+    pub fn scope(&self, name: &PartnerName) -> Option<Scope> {
+        let book = self.0.book.read().expect("no panic under this lock");
+        let partner = &book.partners.get(name)?.partner;
+        partner.subscribe.clone().filter(|_| !partner.is_suspended)
+    }
+
     /// When what is open ends by itself.
     fn ends(&self) -> &Arc<Ends> {
         &self.0.ends
@@ -220,10 +227,7 @@ impl Gate {
         let Some(name) = partner else {
             return (self.0.policy == Policy::Open).then(Arc::default);
         };
-        let book = self.0.book.read().expect("no panic under this lock");
-        let partner = &book.partners.get(name)?.partner;
-        let scope = partner.subscribe.clone().filter(|_| !partner.is_suspended);
-        scope.map(Arc::new)
+        self.scope(name).map(Arc::new)
     }
 
     /// Keys that may read from NATS itself now, by id: each with the topics that it may read.

@@ -21,8 +21,8 @@
 //! - [`gate`]: who a caller is and what it may do now; follows the partners in the log's bucket.
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
-//!   subscriptions by groups of one filter, gRPC frames and server-sent events, reads, feeds,
-//!   [`delivery::related`], [`delivery::webhooks`].
+//!   subscriptions by groups of one filter, [`delivery::durable`] ones that the log keeps, gRPC
+//!   frames and server-sent events, reads, feeds, [`delivery::related`], [`delivery::webhooks`].
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
 //! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side:

@@ -15,6 +15,7 @@ use crate::{
     recipient::trail::Trail,
 };
 
+pub mod subscription;
 pub mod trail;
 
 /// Most past intervals that are kept. With one more the two oldest become one that is wider than
@@ -139,10 +140,25 @@ impl Coverage {
         }
     }
 
-    /// Whether a recipient with this coverage gets a revision: its filter wants it, or what it was
-    /// sent before makes it follow. `is_wanted` says the first; the filter may need the text for it.
-    pub fn reaches(&self, revised: &Revised<'_>, granted: &Scope, is_wanted: bool) -> bool {
-        is_wanted || self.past.calls_for(revised, granted)
+    /// What was sent before, under filters that are not that of now: only they make a revision
+    /// follow that the filter of now does not want.
+    pub fn strays(&self) -> Past {
+        let past = self.past.0.iter();
+        let others = past.filter(|interval| interval.filter != self.filter);
+        Past(others.cloned().collect())
+    }
+
+    /// Whether a recall, which lies at this sequence, was or will be sent to the recipient, who may
+    /// read so much now; none = nothing.
+    pub fn reaches(&self, seq: u64, recall: &Revised<'_>, granted: Option<&Scope>) -> bool {
+        let follows = || self.past.calls_for(recall, granted);
+        if seq > self.after.seq {
+            // Words hold no recall back.
+            return granted.is_some() && self.filter.matches_facets(&recall.facets) || follows();
+        }
+        let past = self.past.0.iter();
+        let mut there = past.filter(|interval| interval.after < seq && seq <= interval.end);
+        there.any(|interval| interval.filter.matches_facets(&recall.facets)) || follows()
     }
 }
 
@@ -153,13 +169,16 @@ impl Past {
     }
 
     /// Whether a revision goes to a recipient whose filter of now does not want it: it corrects or
-    /// takes back what the recipient was sent. A correction carries text: beyond the grant it follows
-    /// only what was surely sent. Notices carry none, and follow what may have been.
-    pub fn calls_for(&self, revised: &Revised<'_>, granted: &Scope) -> bool {
+    /// takes back what the recipient was sent. A correction carries text: beyond the grant (none = nothing is
+    /// granted) it follows only what was surely sent. Notices carry none, and follow what may have been.
+    pub fn calls_for(&self, revised: &Revised<'_>, granted: Option<&Scope>) -> bool {
         let facets = &revised.facets;
+        let opens = |granted: Option<&Scope>| {
+            granted.is_some_and(|granted| granted.opens(facets.topics, facets.language))
+        };
         let needed = match facets.action {
             Action::Publish | Action::Update => return false,
-            Action::Correct if !granted.opens(facets.topics, facets.language) => Had::Yes,
+            Action::Correct if !opens(granted) => Had::Yes,
             Action::Correct | Action::Withhold | Action::Kill => Had::Maybe,
         };
         self.had(revised) >= needed

@@ -24,6 +24,8 @@ use crate::{
         articles::Articles,
         grpc::Subscriber,
         hub::{self, Hub},
+        recalls::Recalls,
+        recipients::Recipients,
         webhooks::{self, Webhooks},
     },
     desk::Desk,
@@ -45,6 +47,7 @@ use crate::{
             DESCRIPTORS, OpenStream, article_service_server::ArticleServiceServer,
             desk_service_server::DeskServiceServer,
             publisher_service_server::PublisherServiceServer,
+            recipient_service_server::RecipientServiceServer,
             webhook_service_server::WebhookServiceServer,
         },
     },
@@ -291,6 +294,7 @@ impl Node {
             patience: options.patience,
             drain: options.drain,
             clock,
+            node: name(options.grpc_listen.port()),
         };
         let hub = Hub::new(log.clone(), hub_options, end_streams.clone());
         let ingest = Ingest::new(
@@ -385,6 +389,7 @@ impl Node {
             .add_service(Subscriber::new(self.hub.clone()))
             .add_service(ArticleServiceServer::new(Articles::new(self.hub.clone())))
             .add_service(WebhookServiceServer::new(self.webhooks.clone()))
+            .add_service(RecipientServiceServer::new(self.recipients()))
             .add_service(DeskServiceServer::new(self.desk()));
         let (connections, end_connections) = (TaskTracker::new(), CancellationToken::new());
         let server = Grpc {
@@ -469,6 +474,11 @@ impl Node {
         )
     }
 
+    fn recipients(&self) -> Recipients {
+        let recalls = Recalls::new(self.hub.clone(), self.gate.clone());
+        Recipients::new(self.hub.clone(), recalls, self.webhooks.clone(), clock)
+    }
+
     fn start_web(
         &self,
         (listener, entrance): (TcpListener, Entrance),
@@ -538,6 +548,12 @@ impl Node {
             }
         }
     }
+}
+
+/// How a node that listens there is called: by its machine, and its port for gRPC.
+fn name(port: u16) -> String {
+    let system = rustix::system::uname();
+    format!("{}:{port}", system.nodename().to_string_lossy())
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

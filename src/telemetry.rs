@@ -10,9 +10,12 @@ use prometheus::{
     core::{Collector, GenericGauge},
 };
 
-use crate::telemetry::{connections::Connections, series::Sample, webhooks::Webhooks};
+use crate::telemetry::{
+    connections::Connections, recipients::Recipients, series::Sample, webhooks::Webhooks,
+};
 
 pub mod connections;
+pub mod recipients;
 pub mod series;
 pub mod trace;
 pub mod webhooks;
@@ -88,6 +91,8 @@ pub struct Handles {
     pub connections: Connections,
     /// Webhooks that this node works.
     pub webhooks: Webhooks,
+    /// Recipients that have a name.
+    pub recipients: Recipients,
     /// Revisions that came from the log while the node served.
     pub revisions: IntCounter,
     /// Reads that the ring answered.
@@ -156,6 +161,7 @@ impl Metrics {
             protocols: new.protocols(),
             connections: Connections::new(&new),
             webhooks: Webhooks::new(&new),
+            recipients: Recipients::new(&new),
             revisions: new.counter(
                 "barid_revisions_total",
                 "Revisions that came from the log, of whatever node, while this one served.",

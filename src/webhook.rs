@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::partner::PartnerName,
     article::{Action, ArticleId},
-    cursor::{Cursor, LETTERS, letters},
+    cursor::{Cursor, Epochs, LETTERS, letters},
     filter::Filter,
+    recipient::{Coverage, Turn},
     target::Target,
     webhook::signing::SigningKey,
 };
@@ -168,6 +169,9 @@ pub struct Progress {
     pub fence: u64,
     /// Everything up to here is done.
     pub at: Cursor,
+    /// What it was sent, by the filters that counted; none = nothing yet.
+    #[serde(default)]
+    pub coverage: Option<Coverage>,
     /// Up to which wishes were followed: [`Replay::number`], [`Webhook::wakes`],
     /// [`Webhook::parked_asks`].
     #[serde(default)]
@@ -243,6 +247,7 @@ impl Progress {
             node: String::new(),
             fence: 0,
             at: webhook.begin,
+            coverage: None,
             followed: [0; 3],
             failing: None,
             parked_in_row: 0,
@@ -256,6 +261,44 @@ impl Progress {
         self.failing
             .as_ref()
             .filter(|failing| failing.cursor == cursor)
+    }
+
+    /// Another filter counts from now on; returns whether it is another one. Nothing that is parked
+    /// from `unsent` on was surely sent.
+    pub fn turn(&mut self, filter: &Filter, unsent: Option<u64>, epochs: &Epochs) -> bool {
+        let turn = self.end_of_filter(unsent, self.at);
+        match &mut self.coverage {
+            None => self.coverage = Some(Coverage::new(filter.clone(), self.at)),
+            Some(coverage) => {
+                coverage.clip(epochs);
+                if coverage.filter() == filter {
+                    return false;
+                }
+                coverage.turn(filter.clone(), turn);
+            }
+        }
+        true
+    }
+
+    /// It goes on after another place: what lies between is not what it was sent.
+    pub fn jump(&mut self, after: Cursor, unsent: Option<u64>) {
+        let turn = self.end_of_filter(unsent, after);
+        if let Some(coverage) = &mut self.coverage {
+            let filter = coverage.filter().clone();
+            coverage.turn(filter, turn);
+        }
+        self.done(after);
+    }
+
+    fn end_of_filter(&self, unsent: Option<u64>, after: Cursor) -> Turn {
+        let sent = self.at.seq;
+        // What is tried may have been taken without an answer.
+        let tried = self.failing.as_ref().map(|failing| failing.cursor);
+        Turn {
+            sent: unsent.map_or(sent, |seq| sent.min(seq.saturating_sub(1))),
+            end: tried.filter(|tried| tried.seq > sent).unwrap_or(self.at),
+            after,
+        }
     }
 
     /// A delivery is done: taken, or nobody's any more.
@@ -305,6 +348,11 @@ impl ParkedList {
     /// Whether there is room for one more.
     pub fn is_full(&self) -> bool {
         self.0.len() >= PARKED_MAX
+    }
+
+    /// The first place that something is parked at.
+    pub fn first(&self) -> Option<u64> {
+        self.0.iter().map(|one| one.cursor.seq).min()
     }
 
     /// How many recalls there are.

@@ -18,6 +18,7 @@ pub mod node;
 pub mod publish;
 pub mod route;
 pub mod start;
+pub mod subscriptions;
 
 /// Measure this machine: ratios to what NATS alone does, in one run
 #[derive(Debug, Subcommand)]
@@ -45,6 +46,12 @@ pub enum BenchCommand {
                             --filters 100 --output json"
     )]
     Fanout(Box<fanout::FanoutArgs>),
+    /// Durable subscriptions: what ten thousand of them take, and what an acknowledgement costs
+    #[command(
+        after_help = "Examples:\n  barid bench subscriptions\n  barid bench subscriptions \
+                            --subscriptions 1000 --articles 20 --output json"
+    )]
+    Subscriptions(subscriptions::SubscriptionsArgs),
     /// Embargoes: how late embargoed articles reach a subscriber on an idle node
     #[command(
         after_help = "Examples:\n  barid bench embargo\n  barid bench embargo --drafts 2000 \
@@ -66,6 +73,7 @@ pub async fn run(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Route(args) => route::run(&args),
         BenchCommand::Start(args) => start::run(args).await,
         BenchCommand::Fanout(args) => fanout::run(*args).await,
+        BenchCommand::Subscriptions(args) => subscriptions::run(args).await,
         BenchCommand::Embargo(args) => embargo::run(args).await,
         BenchCommand::FanoutFloor(args) => fanout::run_floor(args).await,
     }

@@ -36,6 +36,7 @@ use crate::{
     wire::proto::v1::{
         article_service_client::ArticleServiceClient, desk_service_client::DeskServiceClient,
         publisher_service_client::PublisherServiceClient,
+        recipient_service_client::RecipientServiceClient,
         subscriber_service_client::SubscriberServiceClient,
         webhook_service_client::WebhookServiceClient,
     },
@@ -162,6 +163,12 @@ impl Client {
     /// Where single stories are read.
     pub fn articles(&self) -> ArticleServiceClient<Channel> {
         ArticleServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    /// Recipients that have a name.
+    pub fn recipients(&self) -> RecipientServiceClient<Channel> {
+        RecipientServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
     /// Whether the node serves.

@@ -22,6 +22,7 @@ use crate::{
         line::{self, TimeForm, View},
         out::{self, OutputClosed},
         printable::{cell, printable, width_of, wrapped},
+        tail::place::Place,
         wanted::WantedArgs,
     },
     config::value::{Output, Span},
@@ -32,6 +33,8 @@ use crate::{
         proto::v1::{self as proto, start::From, subscribe_response::Frame},
     },
 };
+
+mod place;
 
 /// The longest wait before a new try.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -47,7 +50,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(50);
 #[command(
     after_help = "Examples:\n  barid tail --topics ict,economy.trade --languages ar,en\n  \
                         barid tail --from last:20 --urgency 3 --time absolute\n  \
-                        barid tail --from earliest --until-caught-up --output json"
+                        barid tail --from earliest --until-caught-up --output json\n  \
+                        barid tail --subscription night-desk"
 )]
 pub struct TailArgs {
     /// now, earliest, last:N, a time such as 2026-07-01T08:00:00Z, or a cursor
@@ -57,6 +61,10 @@ pub struct TailArgs {
     /// for longer than --timeout is then a failure
     #[arg(long)]
     until_caught_up: bool,
+    /// Go on where the durable subscription of this name was, and acknowledge what has been printed;
+    /// --from counts only for a new one
+    #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
+    subscription: Option<String>,
     /// How times are shown [default: relative on a terminal, absolute in a pipe]
     #[arg(long, value_name = "FORM")]
     time: Option<TimeForm>,
@@ -79,6 +87,9 @@ enum FrameJson<'a> {
         routed_at: Option<Timestamp>,
         article: Box<Ninjs>,
     },
+    Opened {
+        token: &'a str,
+    },
     CaughtUp {
         cursor: &'a str,
     },
@@ -97,6 +108,8 @@ struct Tail {
     /// Where the next subscription begins.
     from: From,
     filter: proto::Filter,
+    /// Of a durable subscription.
+    place: Option<Place>,
     server: String,
     output: Output,
     time: Option<TimeForm>,
@@ -128,6 +141,7 @@ pub async fn run(args: TailArgs) -> anyhow::Result<()> {
     let mut tail = Tail {
         from: args.from.0,
         filter: args.wanted.filter(),
+        place: args.subscription.map(Place::new),
         server: args.client.server,
         output: args.client.output,
         time: args.time,
@@ -141,8 +155,12 @@ pub async fn run(args: TailArgs) -> anyhow::Result<()> {
         biased;
         // Nothing is lost: what was printed is all that was promised.
         stop = tokio::signal::ctrl_c() => stop.context("can't wait for Ctrl-C")?,
-        ended = tail.follow(&client, args.client.timeout.0) => return ended,
+        ended = tail.follow(&client, args.client.timeout.0) => {
+            tail.finish(&client).await;
+            return ended;
+        }
     }
+    tail.finish(&client).await;
     tail.say_where();
     Ok(())
 }
@@ -169,6 +187,12 @@ impl Tail {
             let wait = backoff(self.failed_count, BACKOFF_MAX).max(hint.unwrap_or_default());
             self.failed_count = self.failed_count.saturating_add(1);
             time::sleep(wait.min(BACKOFF_MAX)).await;
+        }
+    }
+
+    async fn finish(&mut self, client: &Client) {
+        if let Some(place) = &mut self.place {
+            place.finish(client).await;
         }
     }
 
@@ -203,6 +227,7 @@ impl Tail {
     /// Where to go on, for people who have just stopped.
     fn say_where(&self) {
         if let From::After(cursor) = &self.from
+            && self.place.is_none()
             && io::stderr().is_terminal()
         {
             let cursor = printable(cursor);
@@ -220,45 +245,83 @@ impl Tail {
             start: Some(proto::Start {
                 from: Some(self.from.clone()),
             }),
-            subscription: String::new(),
+            subscription: self.place.as_ref().map(Place::name).unwrap_or_default(),
         });
         let mut subscriber = client.subscriber();
         let opened = time::timeout(SILENCE_MAX, subscriber.subscribe(request)).await;
         let mut frames = match opened {
             Ok(Ok(answer)) => answer.into_inner(),
-            Ok(Err(status)) => return lost_or_refused(status.into()),
+            Ok(Err(status)) => return self.ended(status.into()),
             Err(_) => return Ok(End::Lost("no answer".to_owned(), None)),
         };
-        self.read(&mut frames).await
+        self.read(client, &mut frames).await
     }
 
     async fn read(
         &mut self,
+        client: &Client,
         frames: &mut Streaming<proto::SubscribeResponse>,
     ) -> anyhow::Result<End> {
         loop {
-            let frame = match time::timeout(SILENCE_MAX, frames.message()).await {
+            let next = time::timeout(SILENCE_MAX, frames.message());
+            let next = match &mut self.place {
+                None => next.await,
+                Some(place) => tokio::select! {
+                    biased;
+                    next = next => next,
+                    // What is under way stays so when a frame comes first.
+                    error = place.acknowledge(client) => return self.ended(error),
+                },
+            };
+            let frame = match next {
                 Ok(Ok(Some(response))) => response.frame,
                 Ok(Ok(None)) => return Ok(End::Lost("it ended the stream".to_owned(), None)),
-                Ok(Err(status)) => return lost_or_refused(status.into()),
+                Ok(Err(status)) => return self.ended(status.into()),
                 Err(_) => return Ok(End::Lost("no heartbeat".to_owned(), None)),
             };
             self.say_back();
             let Some(frame) = frame else {
                 continue;
             };
-            self.print(&frame)?;
-            // Only now: what could not be printed is not behind us.
-            self.from = From::After(match &frame {
+            let cursor = match &frame {
                 Frame::Delivery(delivery) => delivery.cursor.clone(),
                 Frame::CaughtUp(caught_up) => caught_up.cursor.clone(),
                 Frame::Heartbeat(heartbeat) => heartbeat.cursor.clone(),
                 Frame::Gap(gap) => gap.to.clone(),
-            });
+                Frame::Opened(opened) => {
+                    if let Some(place) = &mut self.place {
+                        place.opens(opened.token.clone());
+                    }
+                    self.print(&frame)?;
+                    continue;
+                }
+            };
+            let is_known = |place: &Place| place.has_printed(&cursor);
+            let is_again = self.place.as_ref().is_some_and(is_known);
+            if !(is_again && matches!(frame, Frame::Delivery(_))) {
+                self.print(&frame)?;
+            }
+            // Only now: what could not be printed is not behind us.
+            if let Some(place) = &mut self.place {
+                place.prints(&cursor);
+            }
+            self.from = From::After(cursor);
             if self.ends_when_caught_up && matches!(frame, Frame::CaughtUp(_)) {
                 return Ok(End::Done);
             }
         }
+    }
+
+    fn ended(&mut self, error: CallError) -> anyhow::Result<End> {
+        let is_reset = error.reason() == "SUBSCRIPTION_RESET";
+        if let Some(place) = self.place.as_mut().filter(|_| is_reset) {
+            // What it has printed may be wanted again.
+            place.forget();
+        }
+        if is_reset {
+            return Ok(End::Lost(error.loss(), None));
+        }
+        lost_or_refused(error)
     }
 
     fn print(&mut self, frame: &Frame) -> anyhow::Result<()> {
@@ -283,7 +346,7 @@ impl Tail {
             Frame::CaughtUp(_) | Frame::Heartbeat(_) if out::is_closed() => {
                 Err(OutputClosed.into())
             }
-            Frame::CaughtUp(_) | Frame::Heartbeat(_) => Ok(()),
+            Frame::CaughtUp(_) | Frame::Heartbeat(_) | Frame::Opened(_) => Ok(()),
             Frame::Gap(gap) => out::line(&gap_text(gap, view.columns)),
         }
     }
@@ -308,6 +371,7 @@ fn frame_json(frame: &Frame) -> anyhow::Result<FrameJson<'_>> {
             routed_at: ninjs::time_from_proto(delivery.routed_at.as_ref()),
             article: Box::new(Ninjs::from_delivery(delivery)?),
         },
+        Frame::Opened(proto::Opened { token }) => FrameJson::Opened { token },
         Frame::CaughtUp(proto::CaughtUp { cursor }) => FrameJson::CaughtUp { cursor },
         Frame::Heartbeat(proto::Heartbeat { cursor }) => FrameJson::Heartbeat { cursor },
         Frame::Gap(gap) => FrameJson::Gap {

@@ -7,20 +7,50 @@ use std::{
 };
 
 use crate::{
+    access::scope::Scope,
     delivery::{
         chunk::{Chunk, mask},
         seats::Seats,
     },
     filter::Filter,
+    recipient::Past,
 };
 
 /// Chunks whose verdicts a group remembers; the oldest is judged again if it is asked for.
 const VERDICTS_MAX: usize = 8;
 
+/// What a subscriber is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// What it wants.
+    pub filter: Filter,
+    /// What it was sent under other filters, if it has a name and they have changed.
+    pub strays: Option<Strays>,
+}
+
+/// What a subscriber was sent under other filters than that of now: what takes that back follows it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Strays {
+    /// What that was.
+    pub past: Past,
+    /// What it may read now.
+    pub granted: Arc<Scope>,
+}
+
+impl Wanted {
+    /// Only what a filter wants.
+    pub fn by(filter: Filter) -> Self {
+        Self {
+            filter,
+            strays: None,
+        }
+    }
+}
+
 /// Subscribers with one filter.
 #[derive(Debug)]
 pub struct Group {
-    filter: Filter,
+    wanted: Wanted,
     /// The whole wire: nothing to judge.
     takes_all: bool,
     verdicts: Mutex<VecDeque<Verdict>>,
@@ -37,10 +67,10 @@ struct Verdict {
 }
 
 impl Group {
-    fn new(filter: Filter) -> Self {
+    fn new(wanted: Wanted) -> Self {
         Self {
-            takes_all: filter == Filter::default(),
-            filter,
+            takes_all: wanted.filter == Filter::default(),
+            wanted,
             verdicts: Mutex::default(),
             seats: Seats::default(),
         }
@@ -48,7 +78,7 @@ impl Group {
 
     /// What they want.
     pub fn filter(&self) -> &Filter {
-        &self.filter
+        &self.wanted.filter
     }
 
     /// Where they wait.
@@ -72,7 +102,7 @@ impl Group {
         let (judged, before) = known.map_or((0, 0), |verdict| (verdict.len, verdict.mask));
         let judged = judged.min(len);
         let rest = chunk.entries().iter().skip(judged);
-        let rest = mask(rest.map(|entry| entry.matches(&self.filter)));
+        let rest = mask(rest.map(|entry| entry.is_for(&self.wanted)));
         let verdict = Verdict {
             chunk_id: chunk.id(),
             len,
@@ -111,17 +141,17 @@ impl Group {
 
 /// All groups of a node.
 #[derive(Debug, Default)]
-pub struct Groups(Mutex<HashMap<Filter, Arc<Group>>>);
+pub struct Groups(Mutex<HashMap<Wanted, Arc<Group>>>);
 
 impl Groups {
-    /// The group of a filter.
-    pub fn of(&self, filter: &Filter) -> Arc<Group> {
+    /// The group of what is wanted.
+    pub fn of(&self, wanted: &Wanted) -> Arc<Group> {
         let mut groups = self.0.lock().expect("no panic under this lock");
-        if let Some(group) = groups.get(filter) {
+        if let Some(group) = groups.get(wanted) {
             return Arc::clone(group);
         }
-        let group = Arc::new(Group::new(filter.clone()));
-        groups.insert(filter.clone(), Arc::clone(&group));
+        let group = Arc::new(Group::new(wanted.clone()));
+        groups.insert(wanted.clone(), Arc::clone(&group));
         group
     }
 
@@ -130,7 +160,7 @@ impl Groups {
         let mut groups = self.0.lock().expect("no panic under this lock");
         // The map's own and the last member's; nobody gets another without the lock.
         if Arc::strong_count(group) <= 2 {
-            groups.remove(&group.filter);
+            groups.remove(&group.wanted);
         }
     }
 

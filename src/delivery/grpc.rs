@@ -10,32 +10,39 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::Frame as BodyFrame;
-use prost::Message as _;
+use prost::Message;
 use tonic::{Status, body::Body, codec::Streaming, server::NamedService};
 use tower_service::Service;
 
 use crate::{
+    article::check::shown,
+    cursor::Cursor,
     delivery::{
+        durable::open::Wish,
         hub::Hub,
+        recipients,
         start::Beyond,
         subscription::{Gap, GapReason, Output, Subscription, Way},
     },
-    fault::{Fault, Kind},
+    fault::Fault,
     gate::caller::{self, Caller},
+    recipient::subscription::SubscriptionId,
     telemetry::Protocol,
     wire::{
         codec::StrictDecoder,
         convert,
         proto::v1::{
-            self as proto, CaughtUp, Heartbeat, SubscribeRequest, SubscribeResponse,
-            subscribe_response::Frame,
+            self as proto, AcknowledgeRequest, AcknowledgeResponse, CaughtUp, Heartbeat, Opened,
+            SubscribeRequest, SubscribeResponse, subscribe_response::Frame,
         },
         status::status,
     },
 };
 
-/// Path of the one method.
+/// Path of the method that streams.
 const SUBSCRIBE: &str = "/barid.v1.SubscriberService/Subscribe";
+/// Path of the other.
+const ACKNOWLEDGE: &str = "/barid.v1.SubscriberService/Acknowledge";
 /// Bytes before each message: whether it is compressed, and its length.
 const PREFIX_LEN: usize = 5;
 
@@ -65,12 +72,6 @@ impl Subscriber {
     ) -> Result<Subscription, Fault> {
         // First: what is asked for is nobody's business who may not ask.
         let permit = caller.stream()?;
-        if !request.subscription.is_empty() {
-            let message = "subscription: durable subscriptions are not kept by this release; leave \
-                           the name empty and resume by cursor";
-            return Err(Fault::new(Kind::Unsupported, "NOT_YET_SUPPORTED", message)
-                .with("field", "subscription"));
-        }
         let filter = convert::filter(request.filter)?;
         let start = convert::start(request.start)?;
         let beyond = beyond(request.beyond_grant)?;
@@ -80,9 +81,51 @@ impl Subscriber {
             connection: None,
             permit,
         };
-        let subscription = self.hub.subscribe(filter, start, beyond, way).await;
+        let subscription = if request.subscription.is_empty() {
+            self.hub.subscribe(filter, start, beyond, way).await
+        } else {
+            let id = id(caller, &request.subscription)?;
+            let wish = Wish {
+                id,
+                filter,
+                start,
+                beyond,
+            };
+            self.hub.subscribe_as(wish, way).await
+        };
         subscription.map_err(|error| error.fault())
     }
+
+    async fn acknowledge(&self, request: Request<Body>) -> Result<AcknowledgeResponse, Status> {
+        let caller = caller::of(request.extensions());
+        let request: AcknowledgeRequest = decode(request).await?;
+        let stored = self.acknowledged(request, &caller).await;
+        let cursor = stored.map_err(|fault| status(&fault))?.to_string();
+        Ok(AcknowledgeResponse { cursor })
+    }
+
+    async fn acknowledged(
+        &self,
+        request: AcknowledgeRequest,
+        caller: &Caller,
+    ) -> Result<Cursor, Fault> {
+        let id = id(caller, &request.subscription)?;
+        let cursor = request.cursor.parse().map_err(|error| {
+            let message = format!("{} is not a cursor: {error}", shown(&request.cursor));
+            Fault::field("CURSOR_UNREADABLE", "cursor", message)
+        })?;
+        let durables = self.hub.durables();
+        let stored = durables.acknowledge(&id, &request.token, cursor).await;
+        stored.map_err(|error| error.fault())
+    }
+}
+
+/// Which of the caller's subscriptions a name means.
+fn id(caller: &Caller, name: &str) -> Result<SubscriptionId, Fault> {
+    Ok(SubscriptionId {
+        partner: caller.recipient()?,
+        name: recipients::name("subscription", name)?,
+    })
 }
 
 fn beyond(number: i32) -> Result<Beyond, Fault> {
@@ -97,7 +140,7 @@ fn beyond(number: i32) -> Result<Beyond, Fault> {
 }
 
 /// The one message of the request.
-async fn decode(request: Request<Body>) -> Result<SubscribeRequest, Status> {
+async fn decode<T: Message + Default + 'static>(request: Request<Body>) -> Result<T, Status> {
     if let Some(encoding) = request.headers().get("grpc-encoding")
         && encoding != "identity"
     {
@@ -108,7 +151,7 @@ async fn decode(request: Request<Body>) -> Result<SubscribeRequest, Status> {
             .insert("grpc-accept-encoding", identity);
         return Err(status);
     }
-    let decoder = StrictDecoder::<SubscribeRequest>::default();
+    let decoder = StrictDecoder::<T>::default();
     let body = request.into_body();
     let mut messages = Streaming::new_request(decoder, body, None, None);
     let message = messages.message().await?;
@@ -132,22 +175,28 @@ impl Service<Request<Body>> for Subscriber {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            if request.uri().path() != SUBSCRIBE {
-                return Ok(Status::unimplemented("no such method").into_http());
-            }
-            Ok(match service.subscribe(request).await {
-                Ok(subscription) => response(subscription),
-                Err(status) => status.into_http(),
+            Ok(match request.uri().path() {
+                SUBSCRIBE => match service.subscribe(request).await {
+                    Ok(subscription) => response(Frames {
+                        subscription: Some(subscription),
+                    }),
+                    Err(status) => status.into_http(),
+                },
+                ACKNOWLEDGE => match service.acknowledge(request).await {
+                    Ok(answer) => response(Answer::Message(answer)),
+                    Err(status) => status.into_http(),
+                },
+                _ => Status::unimplemented("no such method").into_http(),
             })
         })
     }
 }
 
-fn response(subscription: Subscription) -> Response<Body> {
-    let frames = Frames {
-        subscription: Some(subscription),
-    };
-    let mut response = Response::new(Body::new(frames));
+fn response<B>(body: B) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let mut response = Response::new(Body::new(body));
     let kind = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
@@ -175,6 +224,9 @@ impl http_body::Body for Frames {
             return Poll::Pending;
         };
         let frame = match output {
+            Output::Opened(token) => control(Frame::Opened(Opened {
+                token: token.as_str().to_owned(),
+            })),
             Output::Deliveries(run) => BodyFrame::data(run.bytes),
             Output::CaughtUp(cursor) => control(Frame::CaughtUp(CaughtUp {
                 cursor: cursor.to_string(),
@@ -193,6 +245,39 @@ impl http_body::Body for Frames {
 
     fn is_end_stream(&self) -> bool {
         self.subscription.is_none()
+    }
+}
+
+/// The body of an acknowledgement's answer: its message, then the trailers.
+#[derive(Debug)]
+enum Answer {
+    Message(AcknowledgeResponse),
+    Trailers,
+    End,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        let frame = match &*self {
+            Self::Message(answer) => BodyFrame::data(framed(answer)),
+            Self::Trailers => BodyFrame::trailers(trailers(&Status::ok(""))),
+            Self::End => return Poll::Ready(None),
+        };
+        *self = match &*self {
+            Self::Message(_) => Self::Trailers,
+            Self::Trailers | Self::End => Self::End,
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::End)
     }
 }
 
@@ -225,12 +310,15 @@ fn trailers(status: &Status) -> HeaderMap {
 /// A `SubscribeResponse` as gRPC sends it: prefix and message (gRPC over HTTP/2,
 /// "Length-Prefixed-Message").
 pub fn frame(frame: Frame) -> Bytes {
-    let response = SubscribeResponse { frame: Some(frame) };
-    let len = response.encoded_len();
+    framed(&SubscribeResponse { frame: Some(frame) })
+}
+
+fn framed(message: &impl Message) -> Bytes {
+    let len = message.encoded_len();
     let mut bytes = Vec::with_capacity(PREFIX_LEN + len);
     bytes.push(0);
     bytes.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
-    response
+    message
         .encode(&mut bytes)
         .expect("a vector takes as much as it is given");
     bytes.into()

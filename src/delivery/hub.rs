@@ -24,6 +24,7 @@ use crate::{
     delivery::{
         Entry,
         chunk::{Ask, Chunk, Found},
+        durable::Durables,
         explain::DryRuns,
         group::{Group, Groups},
         history::History,
@@ -72,8 +73,10 @@ pub struct Options {
     pub patience: Duration,
     /// Over how long streams end when the process stops.
     pub drain: Duration,
-    /// The time of day.
+    /// Tells the time.
     pub clock: fn() -> SystemTime,
+    /// How this node is called.
+    pub node: String,
 }
 
 /// The reading side of a node; clones share everything.
@@ -98,6 +101,7 @@ struct Inner {
     restless: Seats,
     places: Places,
     dry_runs: DryRuns,
+    durables: Durables,
 }
 
 #[derive(Debug)]
@@ -131,6 +135,7 @@ impl Hub {
         };
         Self(Arc::new(Inner {
             history: Arc::new(History::new(log.clone())),
+            durables: Durables::new(log.clone(), options.clock, options.node.clone()),
             log,
             options,
             stop,
@@ -168,6 +173,11 @@ impl Hub {
     /// After how long without any progress a stream is ended.
     pub fn patience(&self) -> Duration {
         self.0.options.patience
+    }
+
+    /// Durable subscriptions.
+    pub fn durables(&self) -> &Durables {
+        &self.0.durables
     }
 
     /// Where dry runs of routing take their turns.

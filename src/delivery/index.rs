@@ -31,6 +31,17 @@ pub struct Item {
     expires: Option<Time>,
 }
 
+/// What a subscriber has before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many revisions.
+    pub count: u32,
+    /// Whether there may be more.
+    pub is_least: bool,
+    /// The sequence of the first that is known.
+    pub first: Option<u64>,
+}
+
 impl Item {
     /// Whether lists leave it out.
     pub fn is_expired(&self, now: Time) -> bool {
@@ -168,6 +179,23 @@ impl Index {
         let is_new = new.any(|(_, (item, _))| filter.matches_facets(&item.facets()));
         let last = self.items.last_key_value().map_or(0, |(seq, _)| *seq);
         (self.after <= after && !is_new).then_some(last.max(after))
+    }
+
+    /// What comes after a sequence and has facets that match; at most `count_max` are counted.
+    pub fn waiting(&self, after: u64, filter: &Filter, count_max: u32) -> Waiting {
+        let new = self.items.range(after.saturating_add(1)..);
+        let wanted = new.filter(|(_, (item, _))| filter.matches_facets(&item.facets()));
+        let mut wanted = wanted.map(|(seq, _)| *seq);
+        let first = wanted.next();
+        let mut count = u32::from(first.is_some());
+        while count < count_max && wanted.next().is_some() {
+            count += 1;
+        }
+        Waiting {
+            count,
+            is_least: self.after > after || count >= count_max,
+            first,
+        }
     }
 
     /// By topic: how many articles stood in it or beneath it when [`Index::expire`] was last called.

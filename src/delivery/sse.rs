@@ -138,6 +138,8 @@ impl http_body::Body for Events {
         };
         let bytes = match output {
             Output::Deliveries(run) => run.bytes,
+            // Of durable subscriptions alone, which are taken over gRPC.
+            Output::Opened(_) => Bytes::new(),
             Output::CaughtUp(cursor) => {
                 let cursor_text = cursor.to_string();
                 event(

@@ -6,6 +6,8 @@ use crate::{
     access::scope::Scope,
     cursor::{Cursor, Epochs, Place},
     delivery::{
+        durable::DurableError,
+        group::Wanted,
         hub::{Hub, WINDOWS_MAX},
         subscription::{Beginning, Gap, GapReason, Subscription, Way},
     },
@@ -46,6 +48,9 @@ pub enum SubscribeError {
     /// Its key may not, or no more.
     #[error("not granted: {}", .0.reason)]
     Access(Fault),
+    /// Its durable subscription can't be had, or is another stream's.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
     /// The process is stopping.
     #[error("the process is stopping")]
     Draining,
@@ -125,6 +130,7 @@ impl SubscribeError {
             .with("topic", unknown.to_string())
             .with("nearest", nearest.to_string()),
             Self::Access(fault) => fault.clone(),
+            Self::Durable(error) => error.fault(),
             Self::Draining => Fault::unavailable(
                 "DRAINING",
                 "this node is stopping; subscribe again after the last cursor",
@@ -179,52 +185,51 @@ impl Hub {
         if self.stop().is_cancelled() {
             return Err(SubscribeError::Draining);
         }
-        let log = self.log();
-        // Everything that was accepted before this call is history.
-        let history_end = log.confirm().await?;
-        let filter = self.known(filter).await?;
-        let filter = granted(&filter, way.permit.scope(), beyond)?;
-        let epochs = log.epochs();
-        let (at, gap) = self.begin(start, &filter, &epochs, history_end).await?;
-        let begin = Beginning {
-            at,
-            epochs,
-            history_end,
-            gap,
-        };
-        Ok(Subscription::new(self.clone(), &filter, begin, way))
+        let (history_end, filter) = self.judged(filter, beyond, &way).await?;
+        let begin = self.beginning(start, &filter, history_end).await?;
+        let wanted = Wanted::by(filter);
+        Ok(Subscription::new(self.clone(), &wanted, begin, way, None))
     }
 
-    /// The place of a beginning, for whoever keeps it.
+    /// The log's end, and the part of a filter that this way's key may read.
     ///
     /// # Errors
     /// [`SubscribeError`].
-    pub async fn place(&self, start: Start, filter: &Filter) -> Result<Cursor, SubscribeError> {
-        let end = self.log().confirm().await?;
-        let epochs = self.log().epochs();
-        let (at, _) = self.begin(start, filter, &epochs, end).await?;
-        Ok(at)
+    pub async fn judged(
+        &self,
+        filter: Filter,
+        beyond: Beyond,
+        way: &Way,
+    ) -> Result<(u64, Filter), SubscribeError> {
+        // Everything that was accepted before this call is history.
+        let history_end = self.log().confirm().await?;
+        let filter = self.known(filter).await?;
+        let filter = granted(&filter, way.permit.scope(), beyond)?;
+        Ok((history_end, filter))
     }
 
-    /// Where a stream begins in a log that ends there, and what it can't have.
-    async fn begin(
+    /// Where a stream begins that is to begin there.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub async fn beginning(
         &self,
         start: Start,
         filter: &Filter,
-        epochs: &Epochs,
         history_end: u64,
-    ) -> Result<(Cursor, Option<Gap>), SubscribeError> {
+    ) -> Result<Beginning, SubscribeError> {
         let log = self.log();
+        let epochs = log.epochs();
         let oldest = epochs.cursor(log.retained_from() - 1);
         let retention = |from: Cursor| Gap {
             from,
             to: oldest,
             reason: GapReason::Retention,
         };
-        Ok(match start {
+        let (at, gap) = match start {
             Start::Now => (epochs.cursor(history_end), None),
             Start::Earliest => (oldest, None),
-            Start::After(cursor) => self.after(cursor, epochs, history_end)?,
+            Start::After(cursor) => self.after(cursor, &epochs, history_end)?,
             Start::Since(time) => {
                 let after = log.seq_at(time.unix_nanos()).await? - 1;
                 // What retention took may have been of that time.
@@ -236,7 +241,22 @@ impl Hub {
                 let after = self.before_last(filter, count, history_end).await?;
                 (epochs.cursor(after), None)
             }
+        };
+        Ok(Beginning {
+            at,
+            epochs,
+            history_end,
+            gap,
         })
+    }
+
+    /// The place of a beginning, for whoever keeps it.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub async fn place(&self, start: Start, filter: &Filter) -> Result<Cursor, SubscribeError> {
+        let end = self.log().confirm().await?;
+        Ok(self.beginning(start, filter, end).await?.at)
     }
 
     /// Where a stream after a cursor begins, and what it can't have.

@@ -22,14 +22,15 @@ use crate::{
     cursor::{Cursor, Epochs, Place as CursorPlace},
     delivery::{
         chunk::{Ask, Found, Run},
-        group::Group,
+        durable::open::Claim,
+        group::{Group, Wanted},
         history::{History, Lookup, Reading},
         hub::{Hub, Read},
         places::Place,
         start::SubscribeError,
     },
-    filter::Filter,
     gate::permit::Permit,
+    recipient::subscription::Token,
     telemetry::Protocol,
 };
 
@@ -41,6 +42,8 @@ const STEPS_MAX: usize = 64;
 /// What a subscriber gets next.
 #[derive(Debug)]
 pub enum Output {
+    /// A durable subscription's stream begins; acknowledgements show this token.
+    Opened(Token),
     /// Revisions that match.
     Deliveries(Run),
     /// History has ended.
@@ -123,6 +126,10 @@ pub struct Subscription {
     place_number: u64,
     protocol: Protocol,
     permit: Permit,
+    /// Of a durable subscription.
+    claim: Option<Claim>,
+    /// Whether its subscriber has its token.
+    is_opened: bool,
     /// The highest place judged.
     at: Cursor,
     epochs: Arc<Epochs>,
@@ -143,9 +150,15 @@ pub struct Subscription {
 
 impl Subscription {
     /// A subscription that begins there.
-    pub fn new(hub: Hub, filter: &Filter, begin: Beginning, way: Way) -> Self {
+    pub fn new(
+        hub: Hub,
+        wanted: &Wanted,
+        begin: Beginning,
+        way: Way,
+        claim: Option<Claim>,
+    ) -> Self {
         let now = Instant::now();
-        let group = hub.groups().of(filter);
+        let group = hub.groups().of(wanted);
         let place = Arc::new(Place::new(begin.at.seq, &way, now));
         let Beginning {
             at,
@@ -169,6 +182,8 @@ impl Subscription {
             place,
             protocol: way.protocol,
             permit: way.permit,
+            is_opened: claim.is_none(),
+            claim,
             at,
             epochs,
             epochs_watch,
@@ -198,13 +213,24 @@ impl Subscription {
             Poll::Ready(output) => {
                 self.heartbeat_at = now + HEARTBEAT;
                 self.place.sends(self.at.seq, now);
+                if let Some(claim) = &self.claim {
+                    claim.sends(self.at.seq);
+                }
                 if let Output::Deliveries(run) = output {
                     let counts = self.hub.counts(self.protocol);
                     counts.deliveries.inc_by(run.count);
                     counts.bytes.inc_by(byte_count(run));
                 }
             }
-            Poll::Pending => self.place.waits(),
+            Poll::Pending => {
+                self.place.waits();
+                if let Some(claim) = &self.claim {
+                    claim.wait(context.waker());
+                    if claim.stands().is_err() {
+                        context.waker().wake_by_ref();
+                    }
+                }
+            }
         }
         output
     }
@@ -219,6 +245,14 @@ impl Subscription {
             }
             if let Err(fault) = self.permit.stands() {
                 return Poll::Ready(Output::End(SubscribeError::Access(fault)));
+            }
+            if let Some(claim) = &self.claim {
+                if let Err(error) = claim.stands() {
+                    return Poll::Ready(Output::End(error.into()));
+                }
+                if !std::mem::replace(&mut self.is_opened, true) {
+                    return Poll::Ready(Output::Opened(claim.token().clone()));
+                }
             }
             if let Some(gap) = self.next_gap() {
                 return Poll::Ready(Output::Gap(gap));

@@ -48,6 +48,7 @@ pub mod lanes;
 pub mod nodes;
 pub mod owners;
 mod parked;
+pub mod recalls;
 mod sending;
 mod worker;
 

@@ -154,6 +154,16 @@ impl Caller {
         }
     }
 
+    /// Whose durable subscriptions it uses: a partner's, or nobody's where no keys are asked for.
+    ///
+    /// # Errors
+    /// Unauthenticated `KEY_MISSING`; forbidden `ROLE_MISSING`.
+    pub fn recipient(&self) -> Result<Option<PartnerName>, Fault> {
+        self.needs(&[Role::Subscriber, Role::Desk])?;
+        let known = self.known();
+        Ok(known.map(|known| known.state.partner.name.clone()))
+    }
+
     /// The session that it is made in, if it is.
     pub fn session(&self) -> Option<&Session> {
         match self.known().map(|known| &known.proof) {

@@ -320,12 +320,12 @@ fn a_correction_beyond_the_grant_follows_only_what_was_sent() {
         let trail = Some(&log[1].trail);
         let revised = Revised { facets, trail };
         assert_eq!(
-            coverage.reaches(&revised, &granted, false),
+            coverage.past().calls_for(&revised, Some(&granted)),
             expected,
             "{action:?} after {sent}"
         );
         assert_eq!(
-            coverage.reaches(&revised, &Scope::default(), false),
+            coverage.past().calls_for(&revised, Some(&Scope::default())),
             !matches!(action, Action::Update | Action::Publish),
             "granted: {action:?} after {sent}"
         );

@@ -1,6 +1,7 @@
 //! What runs in a node beside its listeners.
 
 use crate::{
+    delivery::recalls::Recalls,
     server::{Node, Options, Services, clock, keys, reload::Reload},
     wire::log::batch::Writer,
 };
@@ -29,6 +30,17 @@ impl Node {
             webhooks.run(end).await;
             ended.cancelled().await;
             Ok("webhooks")
+        });
+        let (durables, end) = (self.hub.durables().clone(), stop.clone());
+        services.spawn(async move {
+            durables.run(end).await;
+            Ok("subscriptions")
+        });
+        let recalls = Recalls::new(self.hub.clone(), self.gate.clone());
+        let end = stop.clone();
+        services.spawn(async move {
+            recalls.run(end).await;
+            Ok("recalls")
         });
         let (gate, log, end) = (self.gate.clone(), self.log.clone(), stop.clone());
         services.spawn(async move {

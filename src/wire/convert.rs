@@ -533,6 +533,18 @@ pub fn filter(filter: Option<proto::Filter>) -> Result<Filter, Fault> {
     Ok(parsed)
 }
 
+/// A filter as protobuf.
+pub fn filter_to_proto(filter: &Filter) -> proto::Filter {
+    proto::Filter {
+        topics: filter.topics.iter().map(ToString::to_string).collect(),
+        languages: (filter.languages.iter())
+            .map(|range| range.as_str().to_owned())
+            .collect(),
+        urgency: filter.urgency.map_or(0, |least| least.get().into()),
+        words: filter.words.iter().cloned().collect(),
+    }
+}
+
 /// Reads where a stream begins.
 ///
 /// # Errors

@@ -61,6 +61,7 @@ pub mod pulse;
 pub mod retain;
 pub mod servers;
 pub mod sessions;
+pub mod subscriptions;
 pub mod tail;
 pub mod webhooks;
 
@@ -345,6 +346,10 @@ impl Log {
 
     fn meta(&self) -> &kv::Store {
         &self.0.connection.meta
+    }
+
+    fn subscriptions(&self) -> &kv::Store {
+        &self.0.connection.subscriptions
     }
 
     fn partners(&self) -> &kv::Store {

@@ -18,6 +18,8 @@ pub const META_BUCKET: &str = "barid-meta";
 pub const PARTNERS_BUCKET: &str = "barid-partners";
 /// The bucket of webhooks and how far they have come.
 pub const WEBHOOKS_BUCKET: &str = "barid-webhooks";
+/// The bucket of durable subscriptions.
+pub const SUBSCRIPTIONS_BUCKET: &str = "barid-subscriptions";
 /// All history records.
 pub const ARTICLES: &str = "log.article.>";
 /// All copies for native readers.

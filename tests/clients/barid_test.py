@@ -41,6 +41,7 @@ from barid.v1 import (  # noqa: E402
     desk_pb2_grpc,
     publisher_pb2,
     publisher_pb2_grpc,
+    recipients_pb2_grpc,
     subscriber_pb2_grpc,
 )
 
@@ -57,6 +58,7 @@ class Barid:
         self.subscriber = subscriber_pb2_grpc.SubscriberServiceStub(self.channel)
         self.articles = articles_pb2_grpc.ArticleServiceStub(self.channel)
         self.desk = desk_pb2_grpc.DeskServiceStub(self.channel)
+        self.recipients = recipients_pb2_grpc.RecipientServiceStub(self.channel)
 
     def publish(self, article, action=article_pb2.ACTION_PUBLISH, metadata=None):
         """Publishes with a new request id; returns the answer."""

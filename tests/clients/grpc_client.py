@@ -1,4 +1,5 @@
-"""Other people's gRPC against a node: publish, subscribe, resume, read, errors, health, reflection.
+"""Other people's gRPC against a node: publish, subscribe, resume, keep a place, read, errors, health,
+reflection.
 
     grpc_client.py <gRPC address>
 """
@@ -17,12 +18,21 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
 
-from barid.v1 import article_pb2, articles_pb2, delivery_pb2, desk_pb2, publisher_pb2, subscriber_pb2
+from barid.v1 import (
+    article_pb2,
+    articles_pb2,
+    delivery_pb2,
+    desk_pb2,
+    publisher_pb2,
+    recipients_pb2,
+    subscriber_pb2,
+)
 
 SERVICES = {
     "barid.v1.ArticleService",
     "barid.v1.DeskService",
     "barid.v1.PublisherService",
+    "barid.v1.RecipientService",
     "barid.v1.SubscriberService",
 }
 PIPELINED = 40
@@ -38,6 +48,7 @@ def main(address):
     pipelined = check_publish_stream(barid)
     wanted = check_subscribe(barid, [first, *pipelined])
     check_resume(barid, wanted)
+    check_durable(barid, wanted)
     check_errors(barid)
     check_reads(barid, wanted)
 
@@ -50,7 +61,7 @@ def check_health(barid):
 
 
 def check_reflection(barid):
-    """Both versions list the four services, and describe them as proto/ does."""
+    """Both versions list the five services, and describe them as proto/ does."""
     for version in ("v1", "v1alpha"):
         # v1 has the messages of v1alpha under another name.
         ask = barid.channel.stream_stream(
@@ -158,6 +169,40 @@ def check_resume(barid, wanted):
         check_deliveries(f"after {seen}", rest, wanted[seen:])
         check("frame after the rest", next(frames).WhichOneof("frame"), "caught_up")
         frames.cancel()
+
+
+def check_durable(barid, wanted):
+    """A bot that keeps no state: it goes on after what it acknowledged, and never twice at once."""
+    def open_bot():
+        request = subscriber_pb2.SubscribeRequest(
+            subscription="bot",
+            filter=delivery_pb2.Filter(topics=["ict"]),
+            start=subscriber_pb2.Start(earliest=empty_pb2.Empty()),
+        )
+        frames = barid.subscriber.Subscribe(request, timeout=LIMIT)
+        return next(frames).opened.token, frames
+
+    def acknowledge(token, cursor):
+        request = subscriber_pb2.AcknowledgeRequest(subscription="bot", token=token, cursor=cursor)
+        return barid.subscriber.Acknowledge(request, timeout=LIMIT)
+
+    token, frames = open_bot()
+    deliveries = [next(frames).delivery for _ in wanted]
+    check_deliveries("what a new bot gets", deliveries, wanted)
+    done = deliveries[0].cursor
+    check("what is stored", acknowledge(token, done).cursor, done)
+    new_token, new_frames = open_bot()
+    check_deliveries("what comes again", [next(new_frames).delivery for _ in wanted[1:]], wanted[1:])
+    status = refused(grpc.StatusCode.ABORTED, lambda: list(frames))
+    check_details(status, "SUBSCRIPTION_TAKEN_OVER", [])
+    status = refused(grpc.StatusCode.ABORTED, lambda: acknowledge(token, deliveries[1].cursor))
+    check_details(status, "SUBSCRIPTION_TAKEN_OVER", [])
+    last = deliveries[-1].cursor
+    check("what is stored at last", acknowledge(new_token, last).cursor, last)
+    new_frames.cancel()
+    request = recipients_pb2.GetSubscriptionRequest(name="bot")
+    kept = barid.recipients.GetSubscription(request, timeout=LIMIT).subscription
+    check("its place", (kept.cursor, kept.lag_articles, list(kept.filter.topics)), (last, 0, ["ict"]))
 
 
 def check_errors(barid):

@@ -38,6 +38,32 @@ impl Caller {
         }
     }
 
+    pub fn at(channel: Channel, key: &str) -> Self {
+        Self {
+            channel,
+            key: key.to_owned(),
+        }
+    }
+
+    /// Changes what a partner may read.
+    pub async fn try_grant(&self, name: &str, topics: &Vec<String>) -> Result<(), Status> {
+        let request = self.request(GetPartnerRequest {
+            name: name.to_owned(),
+        });
+        let got = self.admin().get_partner(request).await?.into_inner();
+        let mut partner = got.partner.unwrap();
+        partner
+            .subscribe
+            .as_mut()
+            .unwrap()
+            .topics
+            .clone_from(topics);
+        let request = self.request(UpdatePartnerRequest {
+            partner: Some(partner),
+        });
+        self.admin().update_partner(request).await.map(drop)
+    }
+
     pub fn desk(node: &Node) -> Self {
         Self::new(node, &node.key("desk"))
     }

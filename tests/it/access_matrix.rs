@@ -17,10 +17,16 @@ use crate::{
 };
 
 /// Who may make each call of ours: initials of publisher, subscriber, desk, monitor.
-const CALLS: [(&str, &str); 36] = [
+const CALLS: [(&str, &str); 42] = [
     ("PublisherService/Publish", "pd"),
     ("PublisherService/PublishStream", "pd"),
     ("SubscriberService/Subscribe", "sd"),
+    ("SubscriberService/Acknowledge", "sd"),
+    ("RecipientService/ListSubscriptions", "sd"),
+    ("RecipientService/GetSubscription", "sd"),
+    ("RecipientService/ResetSubscription", "sd"),
+    ("RecipientService/DeleteSubscription", "sd"),
+    ("RecipientService/GetRecall", "d"),
     ("ArticleService/GetArticle", "psd"),
     ("ArticleService/ListArticles", "sd"),
     ("ArticleService/ListRevisions", "psd"),

@@ -23,6 +23,8 @@ mod cluster;
 mod command_line;
 mod dashboard;
 mod deploy;
+mod durable;
+mod durable_model;
 mod embargoes;
 mod epochs;
 mod expiring;

@@ -1001,6 +1001,7 @@ impl Client {
                 false
             }
             Frame::Gap(gap) => panic!("nothing is lost here: {gap:?}"),
+            Frame::Opened(opened) => panic!("it has no name: {opened:?}"),
         }
     }
 

@@ -10,7 +10,7 @@ use barid::{
         proto::v1::{
             Action, Article, Delivery, GetArticleRequest, ListArticlesRequest,
             ListRevisionsRequest, PublishRequest, PublishResponse, PublishStreamRequest,
-            PublishStreamResponse, SubscribeRequest, publish_stream_response::Result as Answer,
+            PublishStreamResponse, publish_stream_response::Result as Answer,
             publisher_service_client::PublisherServiceClient,
         },
         record::Record,
@@ -843,10 +843,9 @@ async fn an_article_has_at_most_64_topics() {
     assert_eq!((response.revision, response.topics.len()), (3, 64));
 }
 
-/// Proves that what this release does not do is refused as such, and that an embargo in the past
-/// is none.
+/// Proves that an embargo in the past is none.
 #[tokio::test]
-async fn durable_names_are_not_yet_supported() {
+async fn an_embargo_in_the_past_is_none() {
     let node = Node::start();
     let past = Article {
         embargoed_until: Some(Timestamp {
@@ -858,15 +857,6 @@ async fn durable_names_are_not_yet_supported() {
     let published = node.publish(Action::Publish, past).await.unwrap();
     assert_eq!((published.revision, published.embargoed_until), (1, None));
     assert_eq!(replay(&node).await.len(), 1);
-
-    let request = SubscribeRequest {
-        subscription: "desk-1".to_owned(),
-        ..everything()
-    };
-    let expected = (Code::Unimplemented, "NOT_YET_SUPPORTED".to_owned());
-    let status = node.subscribe(request).await.err().unwrap();
-    assert_eq!(refusal(&status), expected);
-    assert_eq!(metadata(&status, "field").as_deref(), Some("subscription"));
 }
 
 /// Proves invariants 2 and 3 for callers that go away, by dropping the call or by a deadline that

@@ -2,10 +2,12 @@
 
 use barid::wire::proto::v1::{
     Action, CreateWebhookRequest, CreateWebhookResponse, DeleteWebhookRequest, DropParkedRequest,
-    Filter, GetWebhookRequest, ListParkedRequest, ListWebhooksRequest, ParkedRevision,
-    PauseWebhookRequest, ReplayWebhookRequest, ResumeWebhookRequest, RetryParkedRequest, Role,
-    RotateWebhookRequest, Start, TestWebhookRequest, UpdateWebhookRequest, Webhook, WebhookFormat,
-    WebhookState, start::From as StartFrom, webhook_service_client::WebhookServiceClient,
+    Filter, GetRecallRequest, GetWebhookRequest, ListParkedRequest, ListWebhooksRequest,
+    ParkedRevision, PauseWebhookRequest, RecallState, RecipientKind, ReplayWebhookRequest,
+    ResumeWebhookRequest, RetryParkedRequest, Role, RotateWebhookRequest, Start,
+    TestWebhookRequest, UpdateWebhookRequest, Webhook, WebhookFormat, WebhookState,
+    recipient_service_client::RecipientServiceClient, start::From as StartFrom,
+    webhook_service_client::WebhookServiceClient,
 };
 use tonic::{Code, Request, Status, transport::Channel};
 
@@ -498,6 +500,97 @@ async fn partners_and_grants() {
         barid::wire::proto::v1::desk_service_client::DeskServiceClient::new(node.channel());
     admin.delete_partner(desk.request(remove)).await.unwrap();
     assert_eq!(refusal(&all.get(&hook.id).await.unwrap_err()), missing);
+}
+
+/// A correction and a kill follow whoever was sent the story, though its grant has changed since and
+/// nothing of its filter is granted any more; nothing else does. The desk sees who has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn recalls_follow() {
+    let node = Node::start_with_keys(&CALLS);
+    let receiver = Receiver::start();
+    let desk = Caller::desk(&node);
+    desk.partner(gazette()).await;
+    let hooks = Hooks::keyed(&node, &node.key("desk"));
+    let webhook = Webhook {
+        partner: "gazette".to_owned(),
+        ..wanting(filter(&["ict"]))
+    };
+    eventually("the partner is known", async || {
+        desk.partners().await.len() == 2
+    })
+    .await;
+    let hook = hooks.add(&receiver, "hook", webhook).await;
+    let publish = async |action: Action, uri: &str| {
+        let mut message = story(uri, &["ict"]);
+        message.action = action.into();
+        message.article.as_mut().unwrap().edition_note = "a reason".to_owned();
+        desk.publish(message).await.unwrap()
+    };
+    let id = publish(Action::Publish, "test:had").await;
+    taken(&receiver, "hook", 1).await;
+    let grants = async |topics: &[&str]| {
+        let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let change = |partner: &mut barid::wire::proto::v1::Partner| {
+            partner.subscribe.as_mut().unwrap().topics = topics.clone();
+        };
+        desk.update("gazette", change).await;
+        eventually("the node knows the grant", async || {
+            let partners = desk.partners().await;
+            let known = partners.iter().find(|one| one.name == "gazette").unwrap();
+            known.subscribe.as_ref().unwrap().topics == topics
+        })
+        .await;
+    };
+    grants(&["economy"]).await;
+    publish(Action::Publish, "test:never-had").await;
+    publish(Action::Correct, "test:had").await;
+    publish(Action::Kill, "test:never-had").await;
+    publish(Action::Kill, "test:had").await;
+    taken(&receiver, "hook", 3).await;
+    grants(&["ict"]).await;
+    publish(Action::Publish, "test:end").await;
+    let all = once(&taken(&receiver, "hook", 4).await);
+    receiver.assert_content();
+    let got: Vec<_> = all
+        .iter()
+        .map(|one| (one.r#type.as_str(), one.uri.as_deref().unwrap()))
+        .collect();
+    assert_eq!(
+        got,
+        [
+            ("article.publish", "test:had"),
+            ("article.correct", "test:had"),
+            ("article.kill", "test:had"),
+            ("article.publish", "test:end"),
+        ]
+    );
+    let mut recipients = RecipientServiceClient::new(node.channel());
+    let mut page_token = String::new();
+    let mut found = Vec::new();
+    loop {
+        let message = desk.request(GetRecallRequest {
+            article_id: id.clone(),
+            page_token,
+            ..GetRecallRequest::default()
+        });
+        let page = recipients.get_recall(message).await.unwrap().into_inner();
+        found.extend(page.recipients);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let [recipient] = &found[..] else {
+        panic!("not one: {found:?}")
+    };
+    assert_eq!(
+        (recipient.name.as_str(), recipient.partner.as_str()),
+        (hook.id.as_str(), "gazette")
+    );
+    assert_eq!(
+        (recipient.kind(), recipient.state()),
+        (RecipientKind::Webhook, RecallState::Acknowledged)
+    );
 }
 
 /// Without its flags a node calls nobody inside, nor anybody without TLS; bad fields are named.

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     article::{Action, ArticleId, RequestId, Revision, Routing, Time, Urgencies, Urgency},
     cursor::{Cursor, Epoch},
-    delivery::group::Groups,
+    delivery::group::{Groups, Wanted},
     filter::Filter,
     wire::{
         proto::v1 as proto,
@@ -138,7 +138,7 @@ proptest! {
                 killed.insert(id(*article), 10_000);
             }
             let filter = &filters[filter];
-            let group = groups.of(filter);
+            let group = groups.of(&Wanted::by(filter.clone()));
             let ask = Ask { after, up_to, group: &group, protocol: Protocol::ALL[protocol] };
             let (bytes, count, _) = read(&chunks, ask, &killed);
             let chosen = entries.iter().filter(|entry| {
@@ -182,7 +182,7 @@ fn readers_share_one_buffer() {
         ..Filter::default()
     };
     let run = |filter: &Filter, after| {
-        let group = groups.of(filter);
+        let group = groups.of(&Wanted::by(filter.clone()));
         let ask = Ask {
             after,
             up_to: u64::MAX,
@@ -216,7 +216,7 @@ fn a_loss_is_forgotten() {
         topics: "ict".parse().into_iter().collect(),
         ..Filter::default()
     };
-    let group = groups.of(&ict);
+    let group = groups.of(&Wanted::by(ict.clone()));
     let ask = Ask {
         after: 0,
         up_to: u64::MAX,

@@ -114,10 +114,18 @@ impl Worker {
         let has_text = !matches!(record.action, Action::Withhold | Action::Kill);
         let facets = entry.facets();
         let gate = &self.webhooks.0.parts.gate;
-        let opens = gate
-            .subscribing(webhook.partner.as_ref())
+        let granted = gate.subscribing(webhook.partner.as_ref());
+        let opens = granted
+            .as_ref()
             .is_some_and(|scope| scope.opens(facets.topics, facets.language));
-        if has_text && !opens {
+        // A correction follows what it corrects.
+        let coverage = self.progress.value.coverage.as_ref();
+        let follows = coverage.is_some_and(|coverage| {
+            coverage
+                .past()
+                .calls_for(&entry.revised(), granted.as_deref())
+        });
+        if has_text && !opens && !follows {
             return Ok(Fate::Stay("its partner may not read it any more"));
         }
         Ok(Fate::Send)

@@ -14,11 +14,14 @@ use crate::{
     access::scope::Scope,
     cursor::Cursor,
     delivery::{
-        start::Beyond,
+        group::{Strays, Wanted},
+        start::{Beyond, SubscribeError},
         subscription::{Gap, Output, Subscription, Way},
         webhooks::{Webhooks, keeping::Seen, sending::Message},
     },
+    filter::Filter,
     gate::permit::Permit,
+    recipient::Coverage,
     telemetry::{Protocol, webhooks::Outcome},
     webhook::{
         Failing, ParkedList, Progress, Webhook,
@@ -233,7 +236,8 @@ impl Worker {
         if followed[0] != wishes[0]
             && let Some(after) = webhook.replay.after
         {
-            self.progress.value.done(after);
+            let unsent = self.parked.value.first();
+            self.progress.value.jump(after, unsent);
         }
         if followed[1] != wishes[1] {
             // As if it had never failed.
@@ -254,15 +258,8 @@ impl Worker {
             connection: None,
             permit: Permit::over(Arc::clone(scope)),
         };
-        let start = Start::After(self.progress.value.at);
         let hub = self.webhooks.0.parts.hub.clone();
-        let begun = tokio::select! {
-            biased;
-            halt = self.halted() => return Err(halt),
-            // Nothing has begun that is missed.
-            begun = hub.subscribe(webhook.filter.clone(), start, Beyond::Cut, way) => begun,
-        };
-        let mut subscription = match begun {
+        let mut subscription = match self.subscribe(webhook, scope, way).await? {
             Ok(subscription) => subscription,
             Err(error) => {
                 tracing::debug!(webhook = %webhook.id, %error, "a webhook has to wait");
@@ -279,6 +276,8 @@ impl Worker {
                     self.pass(cursor).await?;
                     Next::Done
                 }
+                // No durable subscription is claimed.
+                Output::Opened(_) => Next::Done,
                 Output::Gap(gap) => self.tell_gap(webhook, scope, gap).await?,
                 Output::End(error) => {
                     tracing::debug!(webhook = %webhook.id, %error, "a webhook begins anew");
@@ -290,6 +289,54 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Begins where it is: with what its filter wants of what is granted, and what takes back what it
+    /// was sent under another.
+    async fn subscribe(
+        &mut self,
+        webhook: &Webhook,
+        scope: &Arc<Scope>,
+        way: Way,
+    ) -> Result<Result<Subscription, SubscribeError>, Halt> {
+        let hub = self.webhooks.0.parts.hub.clone();
+        let judged = tokio::select! {
+            biased;
+            halt = self.halted() => return Err(halt),
+            // Nothing has begun that is missed.
+            judged = hub.judged(webhook.filter.clone(), Beyond::Cut, &way) => judged,
+        };
+        let (history_end, filter) = match judged {
+            Ok(judged) => judged,
+            // Recalls follow what it was sent before.
+            Err(SubscribeError::Access(_)) if self.progress.value.coverage.is_some() => {
+                match hub.log().confirm().await {
+                    Ok(end) => (end, nothing()),
+                    Err(error) => return Ok(Err(error.into())),
+                }
+            }
+            Err(error) => return Ok(Err(error)),
+        };
+        let unsent = self.parked.value.first();
+        let epochs = hub.log().epochs();
+        if self.progress.value.turn(&filter, unsent, &epochs) {
+            self.save().await?;
+        }
+        let start = Start::After(self.progress.value.at);
+        let begin = match hub.beginning(start, &filter, history_end).await {
+            Ok(begin) => begin,
+            Err(error) => return Ok(Err(error)),
+        };
+        let coverage = self.progress.value.coverage.as_ref();
+        let past = coverage.map(Coverage::strays).unwrap_or_default();
+        let wanted = Wanted {
+            filter,
+            strays: (!past.is_empty()).then(|| Strays {
+                past,
+                granted: Arc::clone(scope),
+            }),
+        };
+        Ok(Ok(Subscription::new(hub, &wanted, begin, way, None)))
     }
 
     /// What comes next; none when something has changed.
@@ -506,6 +553,17 @@ fn outcome(verdict: Verdict) -> Outcome {
         Verdict::Again { .. } => Outcome::Again,
         Verdict::Park => Outcome::Parked,
         Verdict::Gone => Outcome::Gone,
+    }
+}
+
+/// What no article is: what is left of a filter of which nothing is granted any more.
+fn nothing() -> Filter {
+    let topic = "nothing-is-granted".parse().expect("a good topic");
+    let language = "zxx-nothing".parse().expect("a good range");
+    Filter {
+        topics: [topic].into(),
+        languages: [language].into(),
+        ..Filter::default()
     }
 }
 

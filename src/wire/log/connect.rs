@@ -25,6 +25,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// By how much the pause before each further address grows, and what it grows to.
 const RECONNECT_STEP: Duration = Duration::from_millis(25);
 const RECONNECT_STEPS_MAX: u32 = 20;
+/// How long one of many writes to a bucket may take before it is looked at again.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Oldest nats-server with what the log needs.
 const SERVER_MIN: (i64, i64, i64) = (2, 14, 0);
 
@@ -106,6 +108,14 @@ fn check_version(client: &Client) -> Result<(), OpenError> {
         server: info.server_name,
         version: info.version,
     })
+}
+
+/// The same, for a bucket that many write at once: one disk serves them one after the other.
+pub(super) fn patient_context(client: Client) -> jetstream::Context {
+    jetstream::context::ContextBuilder::new()
+        .timeout(API_TIMEOUT)
+        .ack_timeout(WRITE_TIMEOUT)
+        .build(client)
 }
 
 /// JetStream over a client.

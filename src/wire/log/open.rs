@@ -80,6 +80,8 @@ pub struct Connection {
     pub partners: kv::Store,
     /// Webhooks and how far they have come.
     pub webhooks: kv::Store,
+    /// Durable subscriptions.
+    pub subscriptions: kv::Store,
     /// Counts connections of the client of commits: what was sent on an earlier one and not
     /// answered never will be.
     pub generation: watch::Receiver<u64>,
@@ -222,6 +224,10 @@ impl Log {
         let partners = bucket(&context, options, (name, "partners"), deadline).await?;
         let name = subject::WEBHOOKS_BUCKET;
         let webhooks = bucket(&context, options, (name, "webhooks"), deadline).await?;
+        let name = subject::SUBSCRIPTIONS_BUCKET;
+        let what = (name, "durable subscriptions");
+        let patient = connect::patient_context(client.clone());
+        let subscriptions = bucket(&patient, options, what, deadline).await?;
         audit_stream(&context, options, deadline).await?;
         let reader = self::stream(&reader, &connect::context(reader.clone()), options).await?;
 
@@ -236,6 +242,7 @@ impl Log {
                 meta,
                 partners,
                 webhooks,
+                subscriptions,
                 generation,
                 reader_generation,
             },

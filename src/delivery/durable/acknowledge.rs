@@ -1,0 +1,298 @@
+//! Acknowledgements: written together, each subscription's latest for all before it, and answered
+//! once they are stored.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::{
+    sync::oneshot,
+    time::{Duration, Instant, sleep},
+};
+
+use crate::{
+    cursor::{Cursor, Place},
+    delivery::durable::{DurableError, Durables, PAUSE, USED_EVERY, is_unused, owner::Owner},
+    recipient::subscription::{SubscriptionId, Token, is_ahead},
+    wire::log::{ReadError, subscriptions::KeptSubscription},
+};
+
+/// Subscriptions that are written at a time: each write waits for the disk, and one disk serves them
+/// together.
+const WRITES_MAX: usize = 64;
+/// Acknowledgements of one subscription that may wait for one write; more are told to come back.
+const WAITERS_MAX: usize = 1024;
+/// How long one subscription's write is tried.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How an acknowledgement ends: the place that is stored, or why it is not.
+type Stored = Result<Cursor, MoveError>;
+
+/// Why a place is not written, for all who wait for it.
+#[derive(Clone, Copy, Debug)]
+enum MoveError {
+    TakenOver,
+    Unknown,
+    Unavailable,
+}
+
+/// How far a subscription is to be moved.
+#[derive(Debug)]
+struct Move {
+    token: Token,
+    /// The place to acknowledge, if any.
+    cursor: Option<Cursor>,
+    /// Up to where its stream has sent, if that is known.
+    sent: Option<Cursor>,
+    /// Whether its stream has ended.
+    is_over: bool,
+    waiters: Vec<oneshot::Sender<Stored>>,
+}
+
+/// What is to be written: at most one move for each subscription.
+#[derive(Debug, Default)]
+pub struct Moves {
+    moves: HashMap<SubscriptionId, Move>,
+    /// Those that nobody writes, first come first served.
+    waiting: VecDeque<SubscriptionId>,
+    being_written: HashSet<SubscriptionId>,
+}
+
+impl Moves {
+    /// A stream has ended, having sent everything up to a place.
+    pub fn end(&mut self, owner: &Owner, sent: Cursor) {
+        let to_move = self.of(owner.id(), owner.token());
+        to_move.sent = Some(sent);
+        to_move.is_over = true;
+    }
+
+    /// Up to where a stream of a subscription has sent that ended and was not written yet.
+    pub fn sent(&self, id: &SubscriptionId) -> Option<Cursor> {
+        self.moves.get(id)?.sent
+    }
+
+    /// A stream goes on.
+    pub fn touch(&mut self, owner: &Owner, sent: Cursor) {
+        self.of(owner.id(), owner.token()).sent = Some(sent);
+    }
+
+    /// The move of a subscription under this token.
+    fn of(&mut self, id: &SubscriptionId, token: &Token) -> &mut Move {
+        let new = || Move {
+            token: token.clone(),
+            cursor: None,
+            sent: None,
+            is_over: false,
+            waiters: Vec::new(),
+        };
+        if !self.moves.contains_key(id) && !self.being_written.contains(id) {
+            self.waiting.push_back(id.clone());
+        }
+        let known = self.moves.entry(id.clone()).or_insert_with(new);
+        if known.token != *token {
+            // The later token is the one that counts.
+            let former = std::mem::replace(known, new());
+            former.answer(Err(MoveError::TakenOver));
+        }
+        known
+    }
+
+    /// The next to write.
+    fn next(&mut self) -> Option<(SubscriptionId, Move)> {
+        let id = self.waiting.pop_front()?;
+        let to_move = self.moves.remove(&id)?;
+        self.being_written.insert(id.clone());
+        Some((id, to_move))
+    }
+
+    /// Nobody writes any more: what was being written, and has more to come, waits again.
+    pub fn begin_again(&mut self) {
+        self.being_written.clear();
+        self.waiting = self.moves.keys().cloned().collect();
+    }
+
+    /// One is written.
+    fn written(&mut self, id: &SubscriptionId) {
+        self.being_written.remove(id);
+        if self.moves.contains_key(id) {
+            self.waiting.push_back(id.clone());
+        }
+    }
+}
+
+impl Move {
+    fn answer(self, stored: Stored) {
+        for waiter in self.waiters {
+            // Whoever has gone does not want to know.
+            let _gone = waiter.send(stored);
+        }
+    }
+}
+
+impl Durables {
+    /// Acknowledges everything up to a place, for the stream of a token. Returns the place that is
+    /// stored, which may be further.
+    ///
+    /// # Errors
+    /// [`DurableError`].
+    pub async fn acknowledge(
+        &self,
+        id: &SubscriptionId,
+        token: &str,
+        cursor: Cursor,
+    ) -> Result<Cursor, DurableError> {
+        let log = &self.0.log;
+        let epochs = log.epochs();
+        let cursor = match epochs.place(cursor) {
+            Place::Known(seq) => {
+                if seq > log.read_up_to() {
+                    let end = log.confirm().await?;
+                    if seq > end {
+                        let last = log.cursor(end);
+                        return Err(DurableError::Future { cursor, last });
+                    }
+                }
+                cursor
+            }
+            // What came after it is lost with it.
+            Place::Lost(to) => to,
+            Place::Foreign => return Err(DurableError::Foreign(cursor)),
+        };
+        let mut kept = self.get(id);
+        if !(kept.as_ref()).is_some_and(|kept| kept.subscription.token.is(token)) {
+            // It may have been opened a moment ago on another node.
+            let read = self.read(id).await?;
+            self.note(read.clone());
+            kept = Some(read);
+        }
+        let subscription = match kept.map(|kept| kept.subscription) {
+            Some(subscription) if subscription.token.is(token) => subscription,
+            Some(_) => return Err(DurableError::TakenOver(id.clone())),
+            None => return Err(DurableError::Unknown(id.clone())),
+        };
+        if !is_ahead(cursor, subscription.cursor, &epochs) {
+            return Ok(subscription.cursor);
+        }
+        let stored = {
+            let mut book = self.book();
+            let to_move = book.moves.of(id, &subscription.token);
+            if to_move.waiters.len() >= WAITERS_MAX {
+                return Err(DurableError::Busy(id.clone()));
+            }
+            let known = to_move.cursor.get_or_insert(cursor);
+            if is_ahead(cursor, *known, &epochs) {
+                *known = cursor;
+            }
+            let (waiter, stored) = oneshot::channel();
+            to_move.waiters.push(waiter);
+            stored
+        };
+        self.0.to_write.notify_one();
+        match stored.await {
+            Ok(Ok(cursor)) => {
+                log.metrics().recipients.acknowledgements.inc();
+                Ok(cursor)
+            }
+            Ok(Err(MoveError::TakenOver)) => Err(DurableError::TakenOver(id.clone())),
+            Ok(Err(MoveError::Unknown)) => Err(DurableError::Unknown(id.clone())),
+            // The writer has ended with the process.
+            Ok(Err(MoveError::Unavailable)) | Err(_) => Err(ReadError::Unavailable(None).into()),
+        }
+    }
+
+    /// Writes what is to be written, for ever.
+    pub(super) async fn write_all(&self) {
+        loop {
+            self.write_waiting().await;
+            self.0.to_write.notified().await;
+        }
+    }
+
+    /// Writes what is to be written until nothing is.
+    pub(super) async fn write_waiting(&self) {
+        let mut writes = FuturesUnordered::new();
+        loop {
+            while writes.len() < WRITES_MAX
+                && let Some((id, to_move)) = self.next_move()
+            {
+                writes.push(self.write(id, to_move));
+            }
+            tokio::select! {
+                biased;
+                written = writes.next() => match written {
+                    Some(id) => self.book().moves.written(&id),
+                    None => return,
+                },
+                // A permit that is dropped with the others' ends is taken in the next round.
+                () = self.0.to_write.notified(), if writes.len() < WRITES_MAX => {}
+            }
+        }
+    }
+
+    fn next_move(&self) -> Option<(SubscriptionId, Move)> {
+        self.book().moves.next()
+    }
+
+    async fn write(&self, id: SubscriptionId, to_move: Move) -> SubscriptionId {
+        let stored = self.try_write(&id, &to_move).await;
+        to_move.answer(stored);
+        id
+    }
+
+    async fn try_write(&self, id: &SubscriptionId, to_move: &Move) -> Stored {
+        let log = &self.0.log;
+        let deadline = Instant::now() + PATIENCE;
+        let mut known = self.get(id);
+        loop {
+            let is_its = |kept: &KeptSubscription| kept.subscription.token == to_move.token;
+            let mut kept = match known.take().filter(is_its) {
+                Some(kept) => kept,
+                None => match log.subscription(id).await {
+                    Ok(Some(kept)) if is_its(&kept) => kept,
+                    Ok(Some(kept)) => {
+                        self.note(kept);
+                        return Err(MoveError::TakenOver);
+                    }
+                    Ok(None) => return Err(MoveError::Unknown),
+                    Err(error) => {
+                        late(&error, deadline)?;
+                        sleep(PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            let subscription = &mut kept.subscription;
+            let epochs = log.epochs();
+            let cursor = to_move.cursor.unwrap_or(subscription.cursor);
+            let here = self.sent_here(id).map(|seq| epochs.cursor(seq));
+            let sent = to_move.sent.or(here).unwrap_or(cursor);
+            let has_moved = subscription.advance(cursor, sent, &epochs);
+            let (now, place) = (self.now(), subscription.cursor);
+            let is_left = to_move.is_over && !subscription.node.is_empty();
+            if !has_moved && !is_left && !is_unused(subscription, now, USED_EVERY) {
+                // Written already, if nobody said so.
+                return Ok(place);
+            }
+            if is_left {
+                subscription.node.clear();
+            }
+            subscription.used = now;
+            match self.put(kept).await {
+                Ok(Some(_)) => return Ok(place),
+                // Somebody has changed it: look at it anew.
+                Ok(None) => {}
+                Err(error) => {
+                    late(&error, deadline)?;
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+fn late(error: &ReadError, deadline: Instant) -> Result<(), MoveError> {
+    if Instant::now() >= deadline {
+        tracing::warn!(%error, "the place of a subscription can't be written");
+        return Err(MoveError::Unavailable);
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! Recalls: whom the corrections, withholdings and kills have reached.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use tokio::{
+    task::yield_now,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::scope::Scope,
+    article::{Action, ArticleId},
+    delivery::{Entry, hub::Hub},
+    gate::Gate,
+    recipient::subscription::known,
+    wire::log::{ReadError, subscriptions::KeptSubscription},
+};
+
+/// Stories whose last recall is looked at; the oldest recall is forgotten first.
+const RECALLS_MAX: usize = 1024;
+/// Time between two looks.
+const LOOK: Duration = Duration::from_secs(5);
+/// Recipients that are judged in one look: with more, what is counted is a lower bound.
+const JUDGED_MAX: usize = 200_000;
+/// Recipients that are judged before others get a turn.
+const JUDGED_AT_ONCE: usize = 2_000;
+/// Entries that are taken from the ring at a time.
+const ENTRIES: usize = 256;
+/// Revisions of a story that are looked at for its last recall.
+const STEPS_MAX: usize = 1000;
+
+/// What a recipient has of a recall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing, and it gets nothing: it was not sent the story.
+    NeverHad,
+    /// Nothing yet.
+    Outstanding,
+    /// It was sent the recall.
+    Sent,
+    /// It has acknowledged the recall.
+    Acknowledged,
+}
+
+/// Whether a revision takes something back.
+pub fn is_recall(action: Action) -> bool {
+    match action {
+        Action::Correct | Action::Withhold | Action::Kill => true,
+        Action::Publish | Action::Update => false,
+    }
+}
+
+/// Judges recipients.
+#[derive(Clone, Debug)]
+pub struct Recalls {
+    hub: Hub,
+    gate: Gate,
+}
+
+impl Recalls {
+    /// Those of a node; the gate tells what a partner may read now.
+    pub fn new(hub: Hub, gate: Gate) -> Self {
+        Self { hub, gate }
+    }
+
+    /// The last recall of a story, if it has one; none if there is no such story.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn last(&self, id: ArticleId) -> Result<Option<Option<Arc<Entry>>>, ReadError> {
+        let Some(mut entry) = self.hub.head(id).await? else {
+            return Ok(None);
+        };
+        for _ in 0..STEPS_MAX {
+            if is_recall(entry.stored.record.action) {
+                return Ok(Some(Some(entry)));
+            }
+            match entry.stored.record.prior_revision_seq {
+                0 => break,
+                prior => match self.hub.entry_at(prior).await? {
+                    Some(before) => entry = before,
+                    None => break,
+                },
+            }
+        }
+        Ok(Some(None))
+    }
+
+    /// What a recipient has of a recall.
+    pub fn state(&self, kept: &KeptSubscription, recall: &Entry) -> State {
+        let epochs = self.hub.log().epochs();
+        let subscription = &kept.subscription;
+        let mut coverage = subscription.coverage.clone();
+        coverage.clip(&epochs);
+        // Where no keys are asked for, everything may be read; whose grant is gone may read nothing.
+        let granted = match &kept.id.partner {
+            None => Some(Scope::default()),
+            Some(name) => self.gate.scope(name),
+        };
+        if !coverage.reaches(recall.seq(), &recall.revised(), granted.as_ref()) {
+            return State::NeverHad;
+        }
+        let is_at = |seq: Option<u64>| seq.is_some_and(|seq| seq >= recall.seq());
+        if is_at(known(subscription.cursor, &epochs)) {
+            return State::Acknowledged;
+        }
+        let here = self.hub.durables().sent_here(&kept.id);
+        if is_at(known(subscription.sent, &epochs)) || is_at(here) {
+            State::Sent
+        } else {
+            State::Outstanding
+        }
+    }
+
+    /// Counts recalls that somebody has not acknowledged, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut recalls: VecDeque<Arc<Entry>> = VecDeque::new();
+        let mut at = 0;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                // A tick that is dropped comes again.
+                _ = look.tick() => {}
+            }
+            at = self.follow(at, &mut recalls);
+            let open = self.count_open(&recalls).await;
+            let open = i64::try_from(open).unwrap_or(i64::MAX);
+            self.hub.log().metrics().recipients.open_recalls.set(open);
+        }
+    }
+
+    /// Takes new recalls from the ring; of a story the last one counts.
+    fn follow(&self, mut at: u64, recalls: &mut VecDeque<Arc<Entry>>) -> u64 {
+        // What a loss has taken is no recall any more.
+        let end = self.hub.log().read_up_to();
+        recalls.retain(|recall| recall.seq() <= end);
+        at = at.min(end);
+        loop {
+            let new = self.hub.ring_after(at, ENTRIES);
+            let Some(last) = new.last() else { return at };
+            at = last.seq();
+            for entry in new {
+                if is_recall(entry.stored.record.action) {
+                    recalls.retain(|known| known.article_id() != entry.article_id());
+                    recalls.push_back(entry);
+                }
+            }
+            while recalls.len() > RECALLS_MAX {
+                recalls.pop_front();
+            }
+        }
+    }
+
+    async fn count_open(&self, recalls: &VecDeque<Arc<Entry>>) -> usize {
+        let kept = self.hub.durables().list(None, None, usize::MAX);
+        let (mut open_count, mut judged) = (0, 0);
+        for recall in recalls.iter().rev() {
+            for one in &kept {
+                if one.subscription.cursor.seq >= recall.seq() {
+                    continue;
+                }
+                judged += 1;
+                if judged >= JUDGED_MAX {
+                    return open_count;
+                }
+                if judged % JUDGED_AT_ONCE == 0 {
+                    yield_now().await;
+                }
+                match self.state(one, recall) {
+                    State::Outstanding | State::Sent => {
+                        open_count += 1;
+                        break;
+                    }
+                    State::NeverHad | State::Acknowledged => {}
+                }
+            }
+        }
+        open_count
+    }
+}

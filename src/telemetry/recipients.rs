@@ -1,0 +1,42 @@
+//! What is measured of recipients that have a name.
+
+use prometheus::{IntCounter, IntGauge};
+
+use crate::telemetry::New;
+
+/// Handles on what is measured of them.
+#[derive(Debug)]
+pub struct Recipients {
+    /// Durable subscriptions.
+    pub subscriptions: IntGauge,
+    /// Acknowledgements that were stored.
+    pub acknowledgements: IntCounter,
+    /// Subscriptions that another stream took over.
+    pub take_overs: IntCounter,
+    /// Recalls that somebody has not acknowledged.
+    pub open_recalls: IntGauge,
+}
+
+impl Recipients {
+    pub(super) fn new(new: &New<'_>) -> Self {
+        Self {
+            subscriptions: new.gauge(
+                "barid_subscriptions",
+                "Durable subscriptions that the log keeps the place of.",
+            ),
+            acknowledgements: new.counter(
+                "barid_acknowledgements_total",
+                "Acknowledgements of durable subscriptions that this node stored.",
+            ),
+            take_overs: new.counter(
+                "barid_subscription_openings_total",
+                "Streams on this node that took up a durable subscription that was there.",
+            ),
+            open_recalls: new.gauge(
+                "barid_recalls_open",
+                "Corrections, withholdings and kills, among the newest 1,024 stories with one, that \
+                 some durable subscription is to get and has not acknowledged.",
+            ),
+        }
+    }
+}
