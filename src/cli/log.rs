@@ -140,7 +140,7 @@ pub async fn run(command: LogCommand, variables: &[(String, String)]) -> anyhow:
 
 async fn act(options: &open::Options, task: Task, output: Output) -> anyhow::Result<()> {
     // Its writer is not run: nothing is published here.
-    let (log, _writer) = Log::open(options, Metrics::new()).await?;
+    let (log, _writer) = Box::pin(Log::open(options, Metrics::new())).await?;
     match task {
         Task::Status => {}
         Task::NewEpoch => log.new_epoch().await?,
