@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{StreamExt as _, stream};
 use tokio::{task::JoinSet, time::sleep};
-use tonic::{Code, Streaming, transport::Channel};
+use tonic::{Code, Streaming};
 use uuid::Uuid;
 
 use crate::{
@@ -53,7 +53,7 @@ pub struct SubscriptionsArgs {
 struct Bot {
     name: String,
     token: String,
-    channel: Channel,
+    channel: load::Connection,
     frames: Streaming<SubscribeResponse>,
 }
 
@@ -63,17 +63,17 @@ struct Bot {
 /// What the node says; a delivery that does not come.
 pub async fn run(args: SubscriptionsArgs) -> anyhow::Result<()> {
     let folder = node::folder()?;
-    let node = Node::start(folder.path(), args.node.nats_server.as_ref()).await?;
+    let node = Node::start(folder.path(), &args.node).await?;
     let pid = node.pid()?;
     let nats_pid = std::fs::read_to_string(folder.path().join("nats-server.pid"))?;
     let nats_pid: u32 = nats_pid.trim().parse().context("the process of NATS")?;
     let count = f64::from(args.subscriptions);
     let before = memory_kib(pid)?;
     let began = node::now();
-    let bots = open_all(&node.grpc, args.subscriptions).await?;
+    let bots = open_all(&node, args.subscriptions).await?;
     let open_time = began.elapsed();
     let after = memory_kib(pid)?;
-    let mut publisher = PublisherServiceClient::new(load::connect(&node.grpc).await?);
+    let mut publisher = PublisherServiceClient::new(load::connect(&node).await?);
     for _ in 0..args.articles {
         let request = PublishRequest {
             request_id: Uuid::new_v4().to_string(),
@@ -128,11 +128,11 @@ fn grown(before: u64, after: u64) -> f64 {
 }
 
 /// Opens all streams, on connections that they share.
-async fn open_all(grpc: &str, count: u32) -> anyhow::Result<Vec<Bot>> {
+async fn open_all(node: &Node, count: u32) -> anyhow::Result<Vec<Bot>> {
     let names: Vec<String> = (0..count).map(|number| format!("bot-{number}")).collect();
     let mut bots = Vec::with_capacity(names.len());
     for some in names.chunks(STREAMS_EACH) {
-        let channel = load::connect(grpc).await?;
+        let channel = load::connect(node).await?;
         let opened = stream::iter(some.to_vec())
             .map(|name| open(channel.clone(), name))
             .buffer_unordered(OPENED_AT_ONCE);
@@ -144,7 +144,7 @@ async fn open_all(grpc: &str, count: u32) -> anyhow::Result<Vec<Bot>> {
     Ok(bots)
 }
 
-async fn open(channel: Channel, name: String) -> anyhow::Result<Bot> {
+async fn open(channel: load::Connection, name: String) -> anyhow::Result<Bot> {
     let request = SubscribeRequest {
         subscription: name.clone(),
         ..SubscribeRequest::default()
