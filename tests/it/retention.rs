@@ -33,7 +33,7 @@ impl Sweeper {
             replicas: 1,
             bytes_max: None,
         };
-        let (log, _) = Log::open(&options, Metrics::new()).await.unwrap();
+        let (log, _) = Box::pin(Log::open(&options, Metrics::new())).await.unwrap();
         let stop = CancellationToken::new();
         let end = stop.clone();
         let task = tokio::spawn(async move {
