@@ -210,6 +210,11 @@ impl Log {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(options: &Options, metrics: Metrics) -> Result<(Self, Writer), OpenError> {
+        // Boxed: it is large, and runs once.
+        Box::pin(Self::opened(options, metrics)).await
+    }
+
+    async fn opened(options: &Options, metrics: Metrics) -> Result<(Self, Writer), OpenError> {
         let (client, generation) = connect(&options.url, "barid").await?;
         let (reader, reader_generation) = connect(&options.url, "barid reader").await?;
         let context = connect::context(client.clone());
