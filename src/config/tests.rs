@@ -224,14 +224,17 @@ fn example() {
         keys.push(key);
         let mut used = lines.clone();
         used[index] = line.strip_prefix('#').unwrap();
-        if key.starts_with("tls_") {
-            // None of them goes alone.
-            used.extend(
-                ["tls_cert = 'c.pem'", "tls_key = 'k.pem'"]
-                    .iter()
-                    .filter(|line| !line.starts_with(key)),
-            );
-        }
+        // None of these goes alone.
+        let together: &[&str] = match key.split_once('_') {
+            Some(("tls", _)) => &["tls_cert = 'c.pem'", "tls_key = 'k.pem'"],
+            Some(("jwt", _)) => &[
+                "jwt_jwks = 'https://id.example/keys'",
+                "jwt_issuer = 'https://id.example/'",
+                "jwt_audience = 'barid'",
+            ],
+            Some(_) | None => &[],
+        };
+        used.extend(together.iter().filter(|line| !line.starts_with(key)));
         let settings = check(&[], &[], &used.join("\n"));
         let settings = settings.unwrap_or_else(|error| panic!("{line}: {error}"));
         assert_eq!(origin(&settings, key), "file", "{key}");
