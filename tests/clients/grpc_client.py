@@ -34,6 +34,7 @@ SERVICES = {
     "barid.v1.PublisherService",
     "barid.v1.RecipientService",
     "barid.v1.SubscriberService",
+    "barid.v1.WebhookService",
 }
 PIPELINED = 40
 BAD = 17
