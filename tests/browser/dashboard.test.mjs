@@ -104,7 +104,7 @@ test("a kill reaches what stands beside an opened article, and one that the filt
 test("a server that has gone silent is noticed", async () => {
   const { page, context } = await visit();
   await live(page);
-  node.freeze();
+  await node.freeze();
   await page.evaluate(() => dispatchEvent(new Event("online")));
   await page.locator("#state[data-state=offline]").waitFor();
   node.thaw();

@@ -278,7 +278,7 @@ test("the state of the node: charts, NATS, subscribers with their partners, and 
   await page.locator("#chart-articles canvas").waitFor();
   assert.equal(await page.locator("figure canvas").count(), 3);
   await shot(page, "board");
-  node.freeze();
+  await node.freeze();
   await page.locator("#board-state").getByText("does not answer").waitFor();
   node.thaw();
   await page.locator("#board-state .good").waitFor();

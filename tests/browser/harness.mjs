@@ -86,8 +86,11 @@ export class Node {
   }
 
   // Alive, and answers nothing.
-  freeze() {
+  // Waits until it stands: before, it may still answer once.
+  async freeze() {
     this.#child.kill("SIGSTOP");
+    const state = async () => (await readFile(`/proc/${this.#child.pid}/stat`, "utf8")).split(") ").at(-1)[0];
+    while ((await state()) !== "T");
   }
 
   thaw() {
