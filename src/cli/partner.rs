@@ -112,7 +112,7 @@ pub struct ChangeArgs {
     /// Bytes that each key may take a day (UTC) from one node, such as 10GiB
     #[arg(long, value_name = "SIZE")]
     bytes_per_day: Option<Size>,
-    /// Sites whose pages may ask over HTTP with its keys, such as https://desk.example; `none`
+    /// Sites whose pages may ask over HTTP with its keys, such as `https://desk.example`; `none`
     #[arg(long, value_name = "ORIGINS", value_delimiter = ',', value_hint = ValueHint::Other)]
     origins: Option<Vec<String>>,
     #[command(flatten)]
