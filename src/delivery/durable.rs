@@ -336,16 +336,9 @@ impl Durables {
     }
 
     async fn follow(&self) {
-        let mut connections = self.0.log.connections_watch();
         loop {
-            connections.mark_unchanged();
-            tokio::select! {
-                biased;
-                followed = self.follow_once() => if let Err(error) = followed {
-                    tracing::warn!(%error, "subscriptions can't be followed; trying again");
-                },
-                // All is looked at anew: a take-over must not wait for the watch to miss its server.
-                _ = connections.changed() => {}
+            if let Err(error) = self.follow_once().await {
+                tracing::warn!(%error, "subscriptions can't be followed; trying again");
             }
             sleep(PAUSE).await;
         }
@@ -358,7 +351,6 @@ impl Durables {
             match change? {
                 SubscriptionChange::Put(kept) => self.note(*kept),
                 SubscriptionChange::Removed(id, revision) => self.forget(&id, revision),
-                SubscriptionChange::CaughtUp => {}
             }
         }
         Ok(())

@@ -45,6 +45,7 @@ use crate::{
 pub mod admin;
 pub mod audit;
 pub mod batch;
+mod bucket;
 pub mod cache;
 pub mod clock;
 mod connect;

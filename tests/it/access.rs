@@ -425,6 +425,37 @@ async fn open_streams_follow_their_grants() {
     }
 }
 
+/// A loss of NATS makes no node deaf to what becomes of keys: a revocation just after it ends open
+/// streams as soon as any.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_revoked_after_a_loss_of_nats() {
+    let one = Node::start_with_keys(&[]);
+    let other = Node::start_with_keys(&["--nats-url", &one.nats_url()]);
+    let desk = Caller::desk(&one);
+    desk.partner(gazette()).await;
+    let (id, key) = desk.key("gazette", Role::Subscriber, None).await;
+    let mut readers = Vec::new();
+    for node in [&one, &other] {
+        let caller = Caller::new(node, &key);
+        caller.is_known().await;
+        let mut reader = caller.subscribe(everything()).await.unwrap();
+        reader.caught_up().await;
+        readers.push(reader);
+    }
+    one.kill_nats();
+    // Waits for NATS, and shows that both nodes read its log again.
+    desk.publish(story("test:1", &["ict"])).await.unwrap();
+    for reader in &mut readers {
+        reader.delivery().await;
+    }
+    desk.revoke(&id).await;
+    let since = Instant::now();
+    for reader in &mut readers {
+        let expected = (Code::Unauthenticated, "KEY_INVALID".to_owned());
+        assert_eq!(ended(reader, since).await, expected);
+    }
+}
+
 /// Expiry, suspension and rotation end what stands on them.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_come_to_their_end() {

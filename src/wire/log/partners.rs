@@ -1,11 +1,15 @@
 //! Partners in the bucket `barid-partners`: one entry each, by name, as JSON. Every node follows it.
 
-use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, UpdateErrorKind};
+use async_nats::jetstream::kv::{self, Operation};
 use futures_util::{Stream, StreamExt as _, future};
 
 use crate::{
     access::partner::{Partner, PartnerName},
-    wire::log::{Log, ReadError, unavailable},
+    wire::log::{
+        Log, ReadError,
+        bucket::{self, Followed},
+        unavailable,
+    },
 };
 
 /// A partner and the version of its entry.
@@ -59,19 +63,13 @@ impl Log {
         revision: u64,
     ) -> Result<Option<u64>, ReadError> {
         let text = serde_json::to_vec(partner).expect("plain data");
-        let name = partner.name.as_str();
-        if revision == 0 {
-            return match self.partners().create(name, text.into()).await {
-                Ok(revision) => Ok(Some(revision)),
-                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => Ok(None),
-                Err(error) => Err(unavailable(error)),
-            };
-        }
-        match self.partners().update(name, text.into(), revision).await {
-            Ok(revision) => Ok(Some(revision)),
-            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(None),
-            Err(error) => Err(unavailable(error)),
-        }
+        bucket::put(
+            self.partners(),
+            partner.name.as_str(),
+            text.into(),
+            revision,
+        )
+        .await
     }
 
     /// Removes a partner with all that was kept of it; returns whether it was still that version.
@@ -83,14 +81,7 @@ impl Log {
         name: &PartnerName,
         revision: u64,
     ) -> Result<bool, ReadError> {
-        let removed = self
-            .partners()
-            .purge_expect_revision(name.as_str(), Some(revision));
-        match removed.await {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == kv::PurgeErrorKind::WrongLastRevision => Ok(false),
-            Err(error) => Err(unavailable(error)),
-        }
+        bucket::remove(self.partners(), name.as_str(), revision).await
     }
 
     /// All partners, and then every change, each by its newest state. An entry that can't be read
@@ -101,28 +92,14 @@ impl Log {
     pub async fn follow_partners(
         &self,
     ) -> Result<impl Stream<Item = Result<PartnerChange, ReadError>> + use<>, ReadError> {
-        let watch = self.partners().watch_with_history(">").await;
-        let watch = watch.map_err(unavailable)?;
-        let is_empty = !self.has_partners().await?;
-        let mut is_caught_up = false;
-        let changes = watch.flat_map(move |entry| {
-            let mut changes = Vec::with_capacity(2);
-            match entry {
-                Ok(entry) => {
-                    changes.extend(change(&entry).map(Ok));
-                    if entry.seen_current && !is_caught_up {
-                        is_caught_up = true;
-                        changes.push(Ok(PartnerChange::CaughtUp));
-                    }
-                }
-                Err(error) => changes.push(Err(unavailable(error))),
-            }
-            futures_util::stream::iter(changes)
-        });
-        // An empty bucket has no entry to say that it was the last.
-        let empty = is_empty.then_some(Ok(PartnerChange::CaughtUp));
-        let empty = futures_util::stream::once(future::ready(empty));
-        Ok(empty.filter_map(future::ready).chain(changes))
+        let entries = self.follow_bucket(self.partners(), &[">"]).await?;
+        Ok(entries.filter_map(|entry| {
+            future::ready(match entry {
+                Ok(Followed::Entry(entry)) => change(&entry).map(Ok),
+                Ok(Followed::CaughtUp) => Some(Ok(PartnerChange::CaughtUp)),
+                Err(error) => Some(Err(error)),
+            })
+        }))
     }
 }
 

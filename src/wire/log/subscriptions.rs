@@ -2,18 +2,19 @@
 //! follows it; what decides is read from its leader.
 
 use async_nats::jetstream::{
-    kv::{self, CreateErrorKind, Operation, PurgeErrorKind, UpdateErrorKind},
+    kv::{self, Operation},
     stream::RawMessageErrorKind,
 };
 use futures_util::{Stream, StreamExt as _, future};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     recipient::subscription::{Subscription, SubscriptionId},
-    wire::log::{Log, READ_PATIENCE, RETRY_PAUSE, ReadError, unavailable},
+    wire::log::{
+        Log, READ_PATIENCE, RETRY_PAUSE, ReadError,
+        bucket::{self, Followed},
+        unavailable,
+    },
 };
 
 /// What marks an entry as removed (ADR-8).
@@ -38,17 +39,9 @@ pub enum SubscriptionChange {
     Put(Box<KeptSubscription>),
     /// It is gone since this revision.
     Removed(SubscriptionId, u64),
-    /// All that there was has been seen.
-    CaughtUp,
 }
 
 impl Log {
-    /// Counts connections to NATS: what follows a bucket on an earlier one may have lost its
-    /// consumer, and would learn of that only by the silence.
-    pub fn connections_watch(&self) -> watch::Receiver<u64> {
-        self.0.connection.generation.clone()
-    }
-
     /// A subscription, as the leader has it.
     ///
     /// # Errors
@@ -94,19 +87,7 @@ impl Log {
         revision: u64,
     ) -> Result<Option<u64>, ReadError> {
         let text = serde_json::to_vec(subscription).expect("plain data");
-        let (store, key) = (self.subscriptions(), id.to_string());
-        if revision == 0 {
-            return match store.create(key, text.into()).await {
-                Ok(revision) => Ok(Some(revision)),
-                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => Ok(None),
-                Err(error) => Err(unavailable(error)),
-            };
-        }
-        match store.update(key, text.into(), revision).await {
-            Ok(revision) => Ok(Some(revision)),
-            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(None),
-            Err(error) => Err(unavailable(error)),
-        }
+        bucket::put(self.subscriptions(), &id.to_string(), text.into(), revision).await
     }
 
     /// Removes a subscription; returns whether it was still that version.
@@ -118,13 +99,7 @@ impl Log {
         id: &SubscriptionId,
         revision: u64,
     ) -> Result<bool, ReadError> {
-        let store = self.subscriptions();
-        let removed = store.purge_expect_revision(id.to_string(), Some(revision));
-        match removed.await {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == PurgeErrorKind::WrongLastRevision => Ok(false),
-            Err(error) => Err(unavailable(error)),
-        }
+        bucket::remove(self.subscriptions(), &id.to_string(), revision).await
     }
 
     /// All subscriptions, and then every change, each by its newest state. An entry that can't be
@@ -135,29 +110,14 @@ impl Log {
     pub async fn follow_subscriptions(
         &self,
     ) -> Result<impl Stream<Item = Result<SubscriptionChange, ReadError>> + use<>, ReadError> {
-        let store = self.subscriptions();
-        let watch = store.watch_with_history(">").await.map_err(unavailable)?;
-        let info = store.stream.get_info().await.map_err(unavailable)?;
-        let is_empty = info.state.messages == 0;
-        let mut is_caught_up = false;
-        let changes = watch.flat_map(move |entry| {
-            let mut changes = Vec::with_capacity(2);
-            match entry {
-                Ok(entry) => {
-                    changes.extend(change(&entry).map(Ok));
-                    if entry.seen_current && !is_caught_up {
-                        is_caught_up = true;
-                        changes.push(Ok(SubscriptionChange::CaughtUp));
-                    }
-                }
-                Err(error) => changes.push(Err(unavailable(error))),
-            }
-            futures_util::stream::iter(changes)
-        });
-        // An empty bucket has no entry to say that it was the last.
-        let empty = is_empty.then_some(Ok(SubscriptionChange::CaughtUp));
-        let empty = futures_util::stream::once(future::ready(empty));
-        Ok(empty.filter_map(future::ready).chain(changes))
+        let entries = self.follow_bucket(self.subscriptions(), &[">"]).await?;
+        Ok(entries.filter_map(|entry| {
+            future::ready(match entry {
+                Ok(Followed::Entry(entry)) => change(&entry).map(Ok),
+                Ok(Followed::CaughtUp) => None,
+                Err(error) => Some(Err(error)),
+            })
+        }))
     }
 }
 

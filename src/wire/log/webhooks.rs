@@ -2,16 +2,18 @@
 //! come (`progress.<id>`), what is parked (`parked.<id>`), and which nodes work them
 //! (`node.<name>`). All as JSON, and no news in any of it.
 
-use async_nats::jetstream::kv::{
-    self, CreateErrorKind, Operation, PurgeErrorKind, UpdateErrorKind,
-};
-use futures_util::{Stream, StreamExt as _};
+use async_nats::jetstream::kv::{self, Operation};
+use futures_util::{Stream, StreamExt as _, future};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     access::partner::PartnerName,
     webhook::{ParkedList, Progress, Webhook, WebhookId},
-    wire::log::{Log, ReadError, unavailable},
+    wire::log::{
+        Log, ReadError,
+        bucket::{self, Followed},
+        unavailable,
+    },
 };
 
 /// A value and the version of its entry: what the next change builds on.
@@ -183,15 +185,14 @@ impl Log {
     pub async fn follow_webhooks(
         &self,
     ) -> Result<impl Stream<Item = Result<WebhookChange, ReadError>> + use<>, ReadError> {
-        let webhooks = &self.0.connection.webhooks;
-        let watch = webhooks.watch_many_with_history(["hook.>", "node.>"]).await;
-        let watch = watch.map_err(unavailable)?;
-        Ok(watch.filter_map(|entry| {
-            let change = match entry {
-                Ok(entry) => change(&entry).map(Ok),
-                Err(error) => Some(Err(unavailable(error))),
-            };
-            std::future::ready(change)
+        let store = &self.0.connection.webhooks;
+        let entries = self.follow_bucket(store, &["hook.>", "node.>"]).await?;
+        Ok(entries.filter_map(|entry| {
+            future::ready(match entry {
+                Ok(Followed::Entry(entry)) => change(&entry).map(Ok),
+                Ok(Followed::CaughtUp) => None,
+                Err(error) => Some(Err(error)),
+            })
         }))
     }
 
@@ -208,19 +209,7 @@ impl Log {
         revision: u64,
     ) -> Result<Option<u64>, ReadError> {
         let text = serde_json::to_vec(value).expect("plain data");
-        let store = &self.0.connection.webhooks;
-        if revision == 0 {
-            return match store.create(key, text.into()).await {
-                Ok(revision) => Ok(Some(revision)),
-                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => Ok(None),
-                Err(error) => Err(unavailable(error)),
-            };
-        }
-        match store.update(key, text.into(), revision).await {
-            Ok(revision) => Ok(Some(revision)),
-            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Ok(None),
-            Err(error) => Err(unavailable(error)),
-        }
+        bucket::put(&self.0.connection.webhooks, key, text.into(), revision).await
     }
 
     /// Forgets a node that is dead, unless it has come back.
@@ -233,13 +222,9 @@ impl Log {
         let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put) else {
             return Ok(());
         };
-        let purged = store.purge_expect_revision(node_key(node), Some(entry.revision));
-        match purged.await {
-            Err(error) if error.kind() != PurgeErrorKind::WrongLastRevision => {
-                Err(unavailable(error))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        bucket::remove(store, &node_key(node), entry.revision)
+            .await
+            .map(drop)
     }
 }
 
