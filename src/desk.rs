@@ -1,11 +1,6 @@
 //! `barid.v1.DeskService`: administration.
 
-use std::{
-    fmt,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, pin::Pin, sync::Arc, time::SystemTime};
 
 use futures_util::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +15,7 @@ use crate::{
     article::{ArticleId, check::shown},
     desk::{
         embargoes::Embargoes,
-        partners::{NewKey, OVERLAP_MAX, Partners},
+        partners::{NewKey, Partners},
     },
     fault::Fault,
     gate::{
@@ -30,7 +25,7 @@ use crate::{
     routing::taxonomy::LiveTaxonomy,
     topic,
     wire::{
-        convert::{embargo, partner as convert, since},
+        convert::{embargo, field, partner as convert, since},
         log::{Log, partners::KeptPartner},
         proto::v1::{
             self as proto, CancelEmbargoRequest, CancelEmbargoResponse, CreateKeyRequest,
@@ -49,9 +44,6 @@ use crate::{
 
 pub mod embargoes;
 pub mod partners;
-
-/// How long a rotated key's former secret stays good, if nobody says.
-const OVERLAP: Duration = Duration::from_secs(86_400);
 
 /// Tells the open streams of this node that need a key, each with its key.
 pub type Streams = Arc<dyn Fn() -> Vec<OpenStream> + Send + Sync>;
@@ -276,7 +268,7 @@ impl DeskService for Desk {
         let caller = desk(&request)?;
         let request = request.into_inner();
         let id = key_id(&request.key_id)?;
-        let overlap = overlap(request.overlap)?;
+        let overlap = field::overlap(request.overlap).map_err(|fault| status(&fault))?;
         let certificate = convert::certificate(&request.certificate);
         let certificate = certificate.map_err(|fault| status(&fault))?;
         let by = self.record(&caller, "key.rotate", id.as_str()).await?;
@@ -420,17 +412,4 @@ fn key_id(text: &str) -> Result<KeyId, Status> {
         let message = format!("{}: {error}", shown(text));
         status(&Fault::field("FIELD_INVALID", "key_id", message))
     })
-}
-
-fn overlap(given: Option<prost_types::Duration>) -> Result<Duration, Status> {
-    let Some(given) = given else {
-        return Ok(OVERLAP);
-    };
-    let overlap = Duration::try_from(given).ok();
-    overlap
-        .filter(|overlap| *overlap <= OVERLAP_MAX)
-        .ok_or_else(|| {
-            let message = "is negative, or longer than 90 days";
-            status(&Fault::field("FIELD_INVALID", "overlap", message))
-        })
 }

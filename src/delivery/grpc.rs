@@ -15,7 +15,6 @@ use tonic::{Status, body::Body, codec::Streaming, server::NamedService};
 use tower_service::Service;
 
 use crate::{
-    article::check::shown,
     cursor::Cursor,
     delivery::{
         durable::open::Wish,
@@ -30,7 +29,7 @@ use crate::{
     telemetry::Protocol,
     wire::{
         codec::StrictDecoder,
-        convert,
+        convert::{self, field},
         proto::v1::{
             self as proto, AcknowledgeRequest, AcknowledgeResponse, CaughtUp, Heartbeat, Opened,
             SubscribeRequest, SubscribeResponse, subscribe_response::Frame,
@@ -110,10 +109,7 @@ impl Subscriber {
         caller: &Caller,
     ) -> Result<Cursor, Fault> {
         let id = id(caller, &request.subscription)?;
-        let cursor = request.cursor.parse().map_err(|error| {
-            let message = format!("{} is not a cursor: {error}", shown(&request.cursor));
-            Fault::field("CURSOR_UNREADABLE", "cursor", message)
-        })?;
+        let cursor = field::cursor("cursor", &request.cursor)?;
         let durables = self.hub.durables();
         let stored = durables.acknowledge(&id, &request.token, cursor).await;
         stored.map_err(|error| error.fault())

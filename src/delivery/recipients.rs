@@ -20,7 +20,7 @@ use crate::{
     recipient::subscription::{Subscription, SubscriptionId, SubscriptionName, known},
     webhook::WebhookId,
     wire::{
-        convert,
+        convert::{self, field},
         log::subscriptions::KeptSubscription,
         proto::v1::{
             self as proto, DeleteSubscriptionRequest, DeleteSubscriptionResponse, GetRecallRequest,
@@ -117,10 +117,7 @@ impl Recipients {
         let to = match request.to {
             Some(To::Now(())) => log.cursor(end),
             Some(To::Earliest(())) => log.cursor(oldest),
-            Some(To::After(text)) => text.parse().map_err(|error| {
-                let message = format!("{} is not a cursor: {error}", shown(&text));
-                Fault::field("CURSOR_UNREADABLE", "after", message)
-            })?,
+            Some(To::After(text)) => field::cursor("after", &text)?,
             Some(To::Since(time)) => {
                 let since = convert::since(Some(&time))?.unwrap_or_default();
                 let first = log.seq_at(since).await.map_err(|error| error.fault())?;

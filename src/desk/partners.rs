@@ -20,8 +20,6 @@ use crate::{
 const RACES_MAX: usize = 8;
 /// How long a node may take to know of a key that was just made.
 const MADE: Duration = Duration::from_millis(500);
-/// The longest overlap of two secrets.
-pub const OVERLAP_MAX: Duration = Duration::from_secs(90 * 86_400);
 
 /// A key to make.
 #[derive(Clone, Debug)]

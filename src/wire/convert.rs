@@ -20,6 +20,7 @@ use crate::{
 };
 
 pub mod embargo;
+pub mod field;
 pub mod partner;
 pub mod routing;
 pub mod webhook;
@@ -557,10 +558,7 @@ pub fn start(start: Option<proto::Start>) -> Result<Start, Fault> {
     match from {
         From::Now(()) => Ok(Start::Now),
         From::Earliest(()) => Ok(Start::Earliest),
-        From::After(text) => text.parse().map(Start::After).map_err(|error| {
-            let message = format!("{} is not a cursor: {error}", shown(&text));
-            Fault::field("CURSOR_UNREADABLE", "start.after", message)
-        }),
+        From::After(text) => field::cursor("start.after", &text).map(Start::After),
         From::Since(timestamp) => time(Some(&timestamp)).map(Start::Since).ok_or_else(|| {
             let seconds = timestamp.seconds;
             let message = format!("{seconds} s from 1970 is not a time of 1900 to 9999");

@@ -1,22 +1,17 @@
 //! `barid.v1.WebhookService`: webhooks, for their owners and the desk.
 
-use std::time::Duration;
-
 use tonic::{Request, Response, Status};
 
 use crate::{
-    article::check::{Checker, shown},
+    article::check::Checker,
     cursor::Cursor,
-    delivery::webhooks::{
-        Webhooks,
-        owners::{OVERLAP_MAX, Shown},
-    },
+    delivery::webhooks::{Webhooks, owners::Shown},
     fault::Fault,
     gate::caller::{self, Caller},
     webhook::WebhookId,
     wire::{
         convert::{
-            self,
+            self, field,
             webhook::{self as form, Given},
         },
         proto::v1::{
@@ -33,8 +28,6 @@ use crate::{
     },
 };
 
-/// How long rotated secrets sign on, if nobody says.
-const OVERLAP: Duration = Duration::from_secs(86_400);
 /// Most cursors of one request.
 const CURSORS_MAX: usize = 500;
 
@@ -163,7 +156,10 @@ impl WebhookService for Webhooks {
     ) -> Result<Response<RotateWebhookResponse>, Status> {
         let caller = admitted(&request)?;
         let request = request.into_inner();
-        let (id, overlap) = (id(&request.id)?, overlap(request.overlap)?);
+        let (id, overlap) = (
+            id(&request.id)?,
+            field::overlap(request.overlap).map_err(refused)?,
+        );
         let secret = some(&request.secret);
         let rotated = self.rotate(&caller, id, overlap, secret).await;
         let (shown, secret) = rotated.map_err(refused)?;
@@ -196,7 +192,7 @@ impl WebhookService for Webhooks {
         let cursors: Result<Vec<Cursor>, Status> = request
             .cursors
             .iter()
-            .map(|text| cursor("cursors", text))
+            .map(|text| field::cursor("cursors", text).map_err(refused))
             .collect();
         let count = Webhooks::retry_parked(self, &caller, id, &cursors?).await;
         let count = count.map_err(refused)?;
@@ -209,7 +205,10 @@ impl WebhookService for Webhooks {
     ) -> Result<Response<DropParkedResponse>, Status> {
         let caller = admitted(&request)?;
         let request = request.into_inner();
-        let (id, cursor) = (id(&request.id)?, cursor("cursor", &request.cursor)?);
+        let (id, cursor) = (
+            id(&request.id)?,
+            field::cursor("cursor", &request.cursor).map_err(refused)?,
+        );
         let dropped = Webhooks::drop_parked(self, &caller, id, cursor).await;
         dropped.map_err(refused)?;
         Ok(Response::new(DropParkedResponse {}))
@@ -243,26 +242,6 @@ fn given(webhook: Option<proto::Webhook>) -> Result<Given, Status> {
 
 fn id(text: &str) -> Result<WebhookId, Status> {
     form::id(text).map_err(refused)
-}
-
-fn cursor(field: &str, text: &str) -> Result<Cursor, Status> {
-    text.parse().map_err(|error| {
-        let message = format!("{} is not a cursor: {error}", shown(text));
-        refused(Fault::field("CURSOR_UNREADABLE", field, message))
-    })
-}
-
-fn overlap(given: Option<prost_types::Duration>) -> Result<Duration, Status> {
-    let Some(given) = given else {
-        return Ok(OVERLAP);
-    };
-    let overlap = Duration::try_from(given).ok();
-    overlap
-        .filter(|overlap| *overlap <= OVERLAP_MAX)
-        .ok_or_else(|| {
-            let message = "is negative, or longer than 90 days";
-            refused(Fault::field("FIELD_INVALID", "overlap", message))
-        })
 }
 
 fn some(text: &str) -> Option<&str> {

@@ -27,8 +27,6 @@ use crate::{
 
 /// How often a change that somebody else crossed is tried anew.
 const RACES_MAX: usize = 8;
-/// The longest overlap of two secrets.
-pub const OVERLAP_MAX: Duration = Duration::from_secs(90 * 86_400);
 /// Most characters of an answer that are shown.
 const SHOWN_CHARS_MAX: usize = 1000;
 
