@@ -30,6 +30,7 @@ pub mod grpc;
 pub mod history;
 pub mod hub;
 pub mod index;
+pub mod lag;
 pub mod pace;
 pub mod places;
 pub mod query;

@@ -8,11 +8,10 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     access::{
-        audit::ASKED,
         key::KeyId,
         partner::{Key, PartnerName},
     },
-    article::{ArticleId, check::shown},
+    article::check::shown,
     desk::{
         embargoes::Embargoes,
         partners::{NewKey, Partners},
@@ -25,7 +24,7 @@ use crate::{
     routing::taxonomy::LiveTaxonomy,
     topic,
     wire::{
-        convert::{embargo, field, partner as convert, since},
+        convert::{field, partner as convert, since},
         log::{Log, partners::KeptPartner},
         proto::v1::{
             self as proto, CancelEmbargoRequest, CancelEmbargoResponse, CreateKeyRequest,
@@ -86,12 +85,10 @@ impl Desk {
         }
     }
 
-    /// Records a change before it is made: what can't be recorded is not done. Returns who makes it.
+    /// Records a change before it is made. Returns who makes it.
     async fn record(&self, caller: &Caller, action: &str, target: &str) -> Result<String, Status> {
-        if let Some(entry) = caller.entry(action, target, ASKED) {
-            let kept = self.log.audit(&entry).await;
-            kept.map_err(|error| status(&error.fault()))?;
-        }
+        let kept = caller.record(&self.log, action, target).await;
+        kept.map_err(|fault| status(&fault))?;
         Ok(caller.name())
     }
 
@@ -112,6 +109,11 @@ impl Desk {
     /// Partners and keys.
     pub fn partners(&self) -> &Partners {
         &self.partners
+    }
+
+    /// Drafts under embargo.
+    pub fn embargoes(&self) -> &Embargoes {
+        &self.embargoes
     }
 
     /// The taxonomy of now.
@@ -321,8 +323,8 @@ impl DeskService for Desk {
         &self,
         request: Request<ListEmbargoesRequest>,
     ) -> Result<Response<ListEmbargoesResponse>, Status> {
-        desk(&request)?;
-        let page = self.embargoes.list(request.get_ref());
+        let caller = caller::of(request.extensions());
+        let page = self.embargoes.list(&caller, request.get_ref());
         page.map(Response::new).map_err(|fault| status(&fault))
     }
 
@@ -330,9 +332,8 @@ impl DeskService for Desk {
         &self,
         request: Request<GetEmbargoRequest>,
     ) -> Result<Response<GetEmbargoResponse>, Status> {
-        desk(&request)?;
-        let id = draft_of(&request.get_ref().article_id)?;
-        let draft = self.embargoes.get(id).await;
+        let caller = caller::of(request.extensions());
+        let draft = self.embargoes.get(&caller, request.get_ref()).await;
         draft.map(Response::new).map_err(|fault| status(&fault))
     }
 
@@ -340,15 +341,9 @@ impl DeskService for Desk {
         &self,
         request: Request<MoveEmbargoRequest>,
     ) -> Result<Response<MoveEmbargoResponse>, Status> {
-        let caller = desk(&request)?;
-        let id = draft_of(&request.get_ref().article_id)?;
-        let by = self
-            .record(&caller, "embargo.move", &id.to_string())
-            .await?;
-        let moved = self.embargoes.move_to(id, request.get_ref()).await;
-        let moved = moved.map_err(|fault| status(&fault))?;
-        tracing::info!(by, article = %id, "moved an embargo");
-        let embargo = Some(moved);
+        let caller = caller::of(request.extensions());
+        let moved = self.embargoes.move_to(&caller, request.get_ref()).await;
+        let embargo = Some(moved.map_err(|fault| status(&fault))?);
         Ok(Response::new(MoveEmbargoResponse { embargo }))
     }
 
@@ -356,15 +351,9 @@ impl DeskService for Desk {
         &self,
         request: Request<CancelEmbargoRequest>,
     ) -> Result<Response<CancelEmbargoResponse>, Status> {
-        let caller = desk(&request)?;
-        let request = request.into_inner();
-        let id = draft_of(&request.article_id)?;
-        let by = self
-            .record(&caller, "embargo.cancel", &id.to_string())
-            .await?;
-        let ended = self.embargoes.cancel(id, request.expected_version).await;
+        let caller = caller::of(request.extensions());
+        let ended = self.embargoes.cancel(&caller, request.get_ref()).await;
         ended.map_err(|fault| status(&fault))?;
-        tracing::info!(by, article = %id, "erased a draft");
         Ok(Response::new(CancelEmbargoResponse {}))
     }
 
@@ -372,16 +361,9 @@ impl DeskService for Desk {
         &self,
         request: Request<ReleaseEmbargoRequest>,
     ) -> Result<Response<ReleaseEmbargoResponse>, Status> {
-        let caller = desk(&request)?;
-        let request = request.into_inner();
-        let id = draft_of(&request.article_id)?;
-        let by = self
-            .record(&caller, "embargo.release", &id.to_string())
-            .await?;
-        let released = self.embargoes.release(id, request.expected_version);
-        let released = released.await.map_err(|fault| status(&fault))?;
-        tracing::info!(by, article = %id, "released a draft before its time");
-        Ok(Response::new(released))
+        let caller = caller::of(request.extensions());
+        let released = self.embargoes.release(&caller, request.get_ref()).await;
+        released.map(Response::new).map_err(|fault| status(&fault))
     }
 }
 
@@ -401,10 +383,6 @@ fn name(field: &str, text: &str) -> Result<PartnerName, Status> {
         let message = format!("{}: {error}", shown(text));
         status(&Fault::field("FIELD_INVALID", field, message))
     })
-}
-
-fn draft_of(text: &str) -> Result<ArticleId, Status> {
-    embargo::article_id(text).map_err(|fault| status(&fault))
 }
 
 fn key_id(text: &str) -> Result<KeyId, Status> {

@@ -495,6 +495,8 @@ impl Node {
             hub: self.hub.clone(),
             publisher: Publisher::new(self.ingest.clone()),
             desk: self.desk(),
+            recipients: self.recipients(),
+            webhooks: self.webhooks.clone(),
             clock,
             phase: self.phase.subscribe(),
             gate: self.gate.clone(),

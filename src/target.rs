@@ -9,6 +9,8 @@ pub mod address;
 
 /// Longest address.
 pub const TARGET_LEN_MAX: usize = 2048;
+/// Characters of a path's part that are shown: names are short, and secrets are not.
+const PART_CHARS_MAX: usize = 12;
 /// The first port that needs no privilege: beneath it only those of the web are called.
 const PORT_FREE: u16 = 1024;
 /// Ports from [`PORT_FREE`] on at which no web server listens, and others do who take lines of text
@@ -76,6 +78,23 @@ impl Target {
     /// Scheme, host and port, for logs: the path may hold a secret.
     pub fn origin(&self) -> String {
         self.0.origin().ascii_serialization()
+    }
+
+    /// For screens: without its query, and of each long part of its path only the beginning, since
+    /// either may be a secret.
+    pub fn hint(&self) -> String {
+        let mut hint = self.origin();
+        for part in self.0.path_segments().into_iter().flatten() {
+            hint.push('/');
+            hint.extend(part.chars().take(PART_CHARS_MAX));
+            if part.chars().count() > PART_CHARS_MAX {
+                hint.push('…');
+            }
+        }
+        if self.0.query().is_some() {
+            hint.push_str("?…");
+        }
+        hint
     }
 
     /// The whole of it.

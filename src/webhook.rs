@@ -319,9 +319,24 @@ impl Progress {
 impl Parked {
     /// Whether it takes something back or puts it right: such are never dropped.
     pub fn is_recall(&self) -> bool {
-        [Action::Correct, Action::Withhold, Action::Kill]
-            .iter()
-            .any(|action| action.as_str() == self.action)
+        match self.action() {
+            Some(Action::Correct | Action::Withhold | Action::Kill) => true,
+            Some(Action::Publish | Action::Update) | None => false,
+        }
+    }
+
+    /// What it does to the story, if this release knows that.
+    pub fn action(&self) -> Option<Action> {
+        let known = [
+            Action::Publish,
+            Action::Update,
+            Action::Correct,
+            Action::Withhold,
+            Action::Kill,
+        ];
+        known
+            .into_iter()
+            .find(|action| action.as_str() == self.action)
     }
 
     /// The story, if its name can be read.

@@ -1,12 +1,12 @@
 //! `barid.v1.RecipientService`: durable subscriptions as their owners and the desk see them, and whom
 //! a recall has reached.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{audit::ASKED, partner::PartnerName},
+    access::partner::PartnerName,
     article::{ArticleId, check::shown},
     delivery::{
         Entry,
@@ -37,8 +37,6 @@ use crate::{
 const PAGE_SIZE_MAX: u32 = 100;
 /// Most recipients of a page of a recall.
 const RECALL_PAGE_SIZE_MAX: u32 = 1000;
-/// Revisions that are counted of what a subscription has before it.
-const LAG_MAX: u32 = 10_000;
 /// What page tokens of a recall's webhooks begin with; no subscription's does.
 const WEBHOOKS: &str = "webhooks:";
 /// What stands for the subscriptions of a node that asks for no keys.
@@ -64,7 +62,11 @@ impl Recipients {
         }
     }
 
-    async fn list(
+    /// A page of durable subscriptions: the caller's own, or for the desk anybody's.
+    ///
+    /// # Errors
+    /// Unauthenticated; forbidden `ROLE_MISSING`; a field that can't be read; unavailable.
+    pub async fn list(
         &self,
         request: ListSubscriptionsRequest,
         caller: &Caller,
@@ -128,7 +130,9 @@ impl Recipients {
                 return Err(Fault::field("FIELD_INVALID", "to", message));
             }
         };
-        self.record(caller, "subscription.reset", &id).await?;
+        caller
+            .record(log, "subscription.reset", &id.to_string())
+            .await?;
         let kept = self.hub.durables().reset(&id, to).await;
         let kept = kept.map_err(|error| error.fault())?;
         tracing::info!(by = caller.name(), %id, %to, "reset a subscription");
@@ -141,14 +145,22 @@ impl Recipients {
         caller: &Caller,
     ) -> Result<(), Fault> {
         let id = id(caller, &request.partner, &request.name)?;
-        self.record(caller, "subscription.delete", &id).await?;
+        let log = self.hub.log();
+        caller
+            .record(log, "subscription.delete", &id.to_string())
+            .await?;
         let removed = self.hub.durables().remove(&id).await;
         removed.map_err(|error| error.fault())?;
         tracing::info!(by = caller.name(), %id, "removed a subscription");
         Ok(())
     }
 
-    async fn recall(
+    /// Whom the last correction, withholding or kill of a story has reached, for the desk.
+    ///
+    /// # Errors
+    /// Unauthenticated; forbidden `ROLE_MISSING`; a field that can't be read; missing
+    /// `ARTICLE_UNKNOWN`; precondition `NOT_RECALLED`; unavailable.
+    pub async fn recall(
         &self,
         request: GetRecallRequest,
         caller: &Caller,
@@ -233,20 +245,6 @@ impl Recipients {
         Ok((recipients.collect(), next.unwrap_or_default()))
     }
 
-    /// Records what the desk does to somebody's subscription before it is done.
-    async fn record(
-        &self,
-        caller: &Caller,
-        action: &str,
-        id: &SubscriptionId,
-    ) -> Result<(), Fault> {
-        if let Some(entry) = caller.entry(action, &id.to_string(), ASKED) {
-            let kept = self.hub.log().audit(&entry).await;
-            kept.map_err(|error| error.fault())?;
-        }
-        Ok(())
-    }
-
     /// A subscription with how far it is behind.
     async fn shown(&self, kept: KeptSubscription) -> Result<proto::Subscription, Fault> {
         let KeptSubscription {
@@ -255,21 +253,8 @@ impl Recipients {
         let epochs = self.hub.log().epochs();
         let cursor = known(subscription.cursor, &epochs).unwrap_or(0);
         let filter = subscription.coverage.filter();
-        let waiting = self.hub.waiting(cursor, filter, LAG_MAX);
-        let oldest = match waiting.first {
-            Some(seq) => self
-                .hub
-                .entry_at(seq)
-                .await
-                .map_err(|error| error.fault())?,
-            None => None,
-        };
-        let lag = oldest.map_or(Duration::ZERO, |entry| {
-            let since = (self.clock)().duration_since(SystemTime::UNIX_EPOCH);
-            let now_ns = since.map_or(0, |since| since.as_nanos());
-            let behind = i128::try_from(now_ns).unwrap_or(0) - entry.stored.time_ns;
-            Duration::from_nanos(u64::try_from(behind).unwrap_or(0))
-        });
+        let lag = self.hub.lag_after(cursor, filter, (self.clock)()).await;
+        let lag = lag.map_err(|error| error.fault())?;
         let here = self.hub.durables().sent_here(&id);
         let sent = known(subscription.sent, &epochs).max(here).unwrap_or(0);
         let time = |seconds| prost_types::Timestamp { seconds, nanos: 0 };
@@ -285,9 +270,9 @@ impl Recipients {
             name: id.name.to_string(),
             cursor: subscription.cursor.to_string(),
             sent: epochs.cursor(sent.max(cursor)).to_string(),
-            lag_articles: waiting.count,
-            lag_is_least: waiting.is_least,
-            lag: prost_types::Duration::try_from(lag).ok(),
+            lag_articles: lag.articles,
+            lag_is_least: lag.is_least,
+            lag: prost_types::Duration::try_from(lag.time).ok(),
             connected_to: node,
             filter: Some(convert::filter_to_proto(subscription.coverage.filter())),
             version,

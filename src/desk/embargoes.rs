@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     article::ArticleId,
     fault::{Fault, Kind},
+    gate::caller::Caller,
     wire::{
         convert::embargo as convert,
         log::{
@@ -19,8 +20,9 @@ use crate::{
             patiently,
         },
         proto::v1::{
-            Embargo, GetEmbargoResponse, ListEmbargoesRequest, ListEmbargoesResponse,
-            MoveEmbargoRequest, ReleaseEmbargoResponse,
+            CancelEmbargoRequest, Embargo, GetEmbargoRequest, GetEmbargoResponse,
+            ListEmbargoesRequest, ListEmbargoesResponse, MoveEmbargoRequest, ReleaseEmbargoRequest,
+            ReleaseEmbargoResponse,
         },
         record::{draft::Draft, texts, time_of},
     },
@@ -45,8 +47,13 @@ impl Embargoes {
     /// A page of drafts, as this node knows them.
     ///
     /// # Errors
-    /// The page is none.
-    pub fn list(&self, request: &ListEmbargoesRequest) -> Result<ListEmbargoesResponse, Fault> {
+    /// The caller is not of the desk, or the page is none.
+    pub fn list(
+        &self,
+        caller: &Caller,
+        request: &ListEmbargoesRequest,
+    ) -> Result<ListEmbargoesResponse, Fault> {
+        caller.desk()?;
         let size = convert::page_size(request.page_size)?;
         let place = convert::page_place(&request.page_token)?;
         let mut cards = self.log.embargoes().after(place, size + 1);
@@ -64,8 +71,14 @@ impl Embargoes {
     /// A draft with its text.
     ///
     /// # Errors
-    /// There is none, or the log can't be read.
-    pub async fn get(&self, id: ArticleId) -> Result<GetEmbargoResponse, Fault> {
+    /// The caller is not of the desk; there is none, or the log can't be read.
+    pub async fn get(
+        &self,
+        caller: &Caller,
+        request: &GetEmbargoRequest,
+    ) -> Result<GetEmbargoResponse, Fault> {
+        caller.desk()?;
+        let id = convert::article_id(&request.article_id)?;
         let (draft, seq) = self.draft(id, 0, Instant::now() + PATIENCE).await?;
         Ok(GetEmbargoResponse {
             embargo: Some(self.shown(&draft, seq)?),
@@ -76,12 +89,22 @@ impl Embargoes {
     /// Gives a draft another time.
     ///
     /// # Errors
-    /// There is none of this version, the time does not lie ahead, or the log does not take it.
+    /// The caller is not of the desk; there is none of this version, the time does not lie ahead, or
+    /// the log does not take it.
     pub async fn move_to(
         &self,
-        id: ArticleId,
+        caller: &Caller,
         request: &MoveEmbargoRequest,
     ) -> Result<Embargo, Fault> {
+        let id = self
+            .begin(caller, "embargo.move", &request.article_id)
+            .await?;
+        let moved = self.moved(id, request).await?;
+        tracing::info!(by = caller.name(), article = %id, "moved an embargo");
+        Ok(moved)
+    }
+
+    async fn moved(&self, id: ArticleId, request: &MoveEmbargoRequest) -> Result<Embargo, Fault> {
         let until = convert::until(request.embargoed_until.as_ref())?;
         let left = self.log.embargo_left(until, (self.clock)());
         if left.is_zero() || left > AHEAD_MAX {
@@ -108,8 +131,21 @@ impl Embargoes {
     /// Erases a draft.
     ///
     /// # Errors
-    /// There is none of this version, or the log does not take it.
-    pub async fn cancel(&self, id: ArticleId, version: u64) -> Result<(), Fault> {
+    /// The caller is not of the desk; there is none of this version, or the log does not take it.
+    pub async fn cancel(
+        &self,
+        caller: &Caller,
+        request: &CancelEmbargoRequest,
+    ) -> Result<(), Fault> {
+        let id = self
+            .begin(caller, "embargo.cancel", &request.article_id)
+            .await?;
+        self.ended(id, request.expected_version).await?;
+        tracing::info!(by = caller.name(), article = %id, "erased a draft");
+        Ok(())
+    }
+
+    async fn ended(&self, id: ArticleId, version: u64) -> Result<(), Fault> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let (_, seq) = self.draft(id, version, deadline).await?;
@@ -123,14 +159,18 @@ impl Embargoes {
     /// Releases a draft now.
     ///
     /// # Errors
-    /// There is none of this version, its article has moved on, or the log does not take it.
+    /// The caller is not of the desk; there is none of this version, its article has moved on, or the
+    /// log does not take it.
     pub async fn release(
         &self,
-        id: ArticleId,
-        version: u64,
+        caller: &Caller,
+        request: &ReleaseEmbargoRequest,
     ) -> Result<ReleaseEmbargoResponse, Fault> {
+        let id = self
+            .begin(caller, "embargo.release", &request.article_id)
+            .await?;
         let deadline = Instant::now() + PATIENCE;
-        let (draft, seq) = self.draft(id, version, deadline).await?;
+        let (draft, seq) = self.draft(id, request.expected_version, deadline).await?;
         let now = time_of((self.clock)());
         // Whoever reads it must not take it for one that is still held back.
         let draft = if draft.until > now {
@@ -142,12 +182,21 @@ impl Embargoes {
         let released = self.log.release(draft, seq, now, deadline).await;
         let (Released::Now(stored) | Released::Before(stored)) =
             released.map_err(|error| error.fault())?;
+        tracing::info!(by = caller.name(), article = %id, "released a draft before its time");
         Ok(ReleaseEmbargoResponse {
             article_id: id.to_string(),
             revision: stored.record.revision.get(),
             topics: texts(&stored.record.topics),
             cursor: self.log.cursor(stored.seq).to_string(),
         })
+    }
+
+    /// Which draft a caller means to change: of the desk, and recorded before anything is done.
+    async fn begin(&self, caller: &Caller, action: &str, id: &str) -> Result<ArticleId, Fault> {
+        caller.desk()?;
+        let id = convert::article_id(id)?;
+        caller.record(&self.log, action, &id.to_string()).await?;
+        Ok(id)
     }
 
     /// An article's draft and its version, if it is the one that is meant; 0 = any.

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use crate::{
     access::{
-        audit::{DONE, Entry},
+        audit::{ASKED, DONE, Entry},
         author::{Author, key_name},
         key::Role,
         partner::{PartnerName, Publishing},
@@ -20,6 +20,7 @@ use crate::{
         proof::{End, Proof, Session},
     },
     topic::Topic,
+    wire::log::Log,
 };
 
 /// Who made a call.
@@ -258,6 +259,17 @@ impl Caller {
             target: target.to_owned(),
             outcome: outcome.to_owned(),
         })
+    }
+
+    /// Records what it is about to do: what can't be recorded is not done.
+    ///
+    /// # Errors
+    /// Unavailable.
+    pub async fn record(&self, log: &Log, action: &str, target: &str) -> Result<(), Fault> {
+        match self.entry(action, target, ASKED) {
+            Some(entry) => log.audit(&entry).await.map_err(|error| error.fault()),
+            None => Ok(()),
+        }
     }
 
     /// Puts a line about something that it has done on its way into the audit.

@@ -26,7 +26,10 @@ use tower_service::Service as _;
 
 use crate::{
     article::Time,
-    delivery::{articles::Articles, feeds::Feeds, hub::Hub, related::Related, sse::Events},
+    delivery::{
+        articles::Articles, feeds::Feeds, hub::Hub, recipients::Recipients, related::Related,
+        sse::Events, webhooks::Webhooks,
+    },
     desk::Desk,
     gate::Gate,
     ingest::grpc::Publisher,
@@ -96,6 +99,10 @@ pub struct Parts {
     pub publisher: Publisher,
     /// The desk.
     pub desk: Desk,
+    /// Durable subscriptions, and whom recalls have reached.
+    pub recipients: Recipients,
+    /// Webhooks.
+    pub webhooks: Webhooks,
     /// The time of day.
     pub clock: fn() -> SystemTime,
     /// What the node is at.
@@ -116,8 +123,12 @@ pub struct Web {
     feeds: Feeds,
     publisher: Publisher,
     desk: Desk,
+    recipients: Recipients,
+    webhooks: Webhooks,
     /// Bytes of bodies that may still be taken in.
     body_room: Arc<Semaphore>,
+    /// The same, of those who are not let in yet: they must not hold up who is.
+    entry_room: Arc<Semaphore>,
     related: Related,
     /// Lets so many texts be compared at a time; others wait.
     comparing: Arc<Semaphore>,
@@ -154,7 +165,10 @@ impl Web {
             hub: parts.hub,
             publisher: parts.publisher,
             desk: parts.desk,
+            recipients: parts.recipients,
+            webhooks: parts.webhooks,
             body_room: Arc::new(Semaphore::new(body::ROOM_BYTES_MAX)),
+            entry_room: Arc::new(Semaphore::new(body::ENTRY_ROOM_BYTES_MAX)),
             clock: parts.clock,
             phase: parts.phase,
             gate: parts.gate,
@@ -287,7 +301,7 @@ impl Web {
         let query = asked.query.as_deref();
         let by = (&Method::GET, STREAM, query);
         // Whoever is not let in hears why from the router.
-        let by = admission::Asked::by(by, &asked.headers, Some(&connection));
+        let by = admission::Asked::by(self, by, &asked.headers, Some(&connection));
         let caller = self.admit(&by).ok()?;
         let end = connection.end;
         let opened = Events::open(&self.hub, query, &asked.headers, &caller, end);

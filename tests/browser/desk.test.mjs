@@ -1,32 +1,19 @@
 // The desk's own pages in a real browser: forms, and the state of the node.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { article, assertAccessible, assertFits, body, browser, live, LOOKS, Node, shot, visitor } from "./harness.mjs";
+import { article, assertAccessible, assertFits, body, browser, entered, live, LOOKS, Node, shot, visitor } from "./harness.mjs";
 
-let node, chrome, visit;
+let node, chrome, enter;
 before(async () => {
   node = await Node.start({ withKeys: true });
   chrome = await browser();
-  visit = visitor(chrome, node);
+  enter = entered(visitor(chrome, node), node);
 });
 after(async () => {
   await chrome?.close();
   await node?.stop();
 });
-
-const key = async (role) => (await readFile(join(node.folder, "data", "keys", role), "utf8")).trim();
-
-// Opens a page as somebody with a key: the page asks for it, and goes on.
-async function enter(path, options = {}, role = "desk") {
-  const opened = await visit(path, options);
-  await opened.page.locator("input[name=key]").fill(await key(role));
-  await opened.page.locator("main form button").click();
-  await opened.page.locator("main form input[name=key]").waitFor({ state: "detached" });
-  return opened;
-}
 
 const row = (page, text) => page.locator("#stories > li", { hasText: text });
 const field = (page, name) => page.locator(`[name=${name}]`);

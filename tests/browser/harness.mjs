@@ -38,8 +38,9 @@ export class Node {
   #listen = { grpc: "127.0.0.1:0", http: "127.0.0.1:0", nats: "127.0.0.1:0" };
 
   // With keys, one that asks for them; commands show those that it makes itself.
-  static async start({ withKeys = false } = {}) {
+  static async start({ withKeys = false, flags = [] } = {}) {
     const node = new Node();
+    node.flags = flags;
     node.folder = await mkdtemp(join(tmpdir(), "barid-browser-"));
     if (withKeys) node.keys = join(node.folder, "data", "keys");
     await node.#serve();
@@ -55,7 +56,7 @@ export class Node {
   }
 
   async #serve() {
-    const args = ["serve", "--output", "json", "--log", "error", "--drain", "100ms"];
+    const args = ["serve", "--output", "json", "--log", "error", "--drain", "100ms", ...this.flags];
     if (!this.keys) args.push("--danger-without-keys");
     args.push("--data-dir", join(this.folder, "data"), "--nats-server", need("BARID_TEST_NATS_SERVER"));
     for (const [key, address] of Object.entries(this.#listen)) args.push(`--${key}-listen`, address);
@@ -105,6 +106,13 @@ export class Node {
     const file = join(this.folder, `${this.#count++}.jsonl`);
     await writeFile(file, articles.map((article) => JSON.stringify(article)).join("\n"));
     await this.run("publish", ...this.#client(), file);
+  }
+
+  // Keeps a text in a file of the node's folder; returns where.
+  async keep(name, text) {
+    const file = join(this.folder, name);
+    await writeFile(file, text, { mode: 0o600 });
+    return file;
   }
 
   // What a command needs to reach the node.
@@ -166,6 +174,23 @@ export function visitor(chrome, node) {
     const { page, faults } = await watched(context);
     await page.goto(node.url + path);
     return { page, faults, context };
+  };
+}
+
+// The key of a role that a node made itself.
+export async function keyOf(node, role) {
+  return (await readFile(join(node.folder, "data", "keys", role), "utf8")).trim();
+}
+
+// Opens pages as somebody with a key, or with that of a role: the page asks for it, and goes on.
+export function entered(visit, node) {
+  return async (path, options = {}, role = "desk") => {
+    const opened = await visit(path, options);
+    const key = role.startsWith("barid_") ? role : await keyOf(node, role);
+    await opened.page.locator("input[name=key]").fill(key);
+    await opened.page.locator("main form button").click();
+    await opened.page.locator("main form input[name=key]").waitFor({ state: "detached" });
+    return opened;
   };
 }
 

@@ -54,7 +54,7 @@ impl Bot {
         Self::open_as(node, request, None).await
     }
 
-    async fn open_as(
+    pub async fn open_as(
         node: &Node,
         request: SubscribeRequest,
         caller: Option<&Caller>,
@@ -79,7 +79,7 @@ impl Bot {
         self.acknowledge_as(node, cursor, None).await
     }
 
-    async fn acknowledge_as(
+    pub async fn acknowledge_as(
         &self,
         node: &Node,
         cursor: &str,

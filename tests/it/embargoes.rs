@@ -58,12 +58,12 @@ fn since_1970(time: Timestamp) -> Duration {
 }
 
 /// A time so long from now.
-fn ahead(by: Duration) -> Option<Timestamp> {
+pub fn ahead(by: Duration) -> Option<Timestamp> {
     Some(timestamp(now() + by))
 }
 
 /// An article with a text that can be found anywhere, not to be shown for a while.
-fn draft(uri: &str, marker: &str, wait: Duration) -> Article {
+pub fn draft(uri: &str, marker: &str, wait: Duration) -> Article {
     Article {
         body: format!("before {marker} after"),
         slugline: format!("slug-{marker}"),
@@ -74,7 +74,7 @@ fn draft(uri: &str, marker: &str, wait: Duration) -> Article {
 }
 
 /// Hands a draft in.
-async fn submit(node: &Node, article: Article) -> PublishResponse {
+pub async fn submit(node: &Node, article: Article) -> PublishResponse {
     let until = article.embargoed_until;
     let held = node.publish(Action::Publish, article).await.unwrap();
     assert_eq!((held.revision, held.cursor.as_str()), (0, ""));
@@ -86,13 +86,13 @@ fn desk(node: &Node) -> DeskServiceClient<Channel> {
     DeskServiceClient::new(node.channel())
 }
 
-async fn list(node: &Node) -> Vec<Embargo> {
+pub async fn list(node: &Node) -> Vec<Embargo> {
     let request = ListEmbargoesRequest::default();
     let listed = desk(node).list_embargoes(request).await;
     listed.unwrap().into_inner().embargoes
 }
 
-async fn move_to(
+pub async fn move_to(
     node: &Node,
     article_id: &str,
     until: Option<Timestamp>,

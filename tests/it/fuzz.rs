@@ -360,7 +360,7 @@ fn headers_of_http() {
         ]);
         tried(Tag::new("x").is_held(&fields));
         tried(tagged_revision(&String::from_utf8_lossy(bytes)));
-        tried(origin::is_foreign(&fields));
+        tried(origin::site(&fields, Some("https://desk.example")));
         tried(trace::parent(&MetadataMap::from_headers(fields)));
     });
 }

@@ -25,6 +25,7 @@ mod command_line;
 mod cors;
 mod dashboard;
 mod deploy;
+mod desk_pages;
 mod durable;
 mod durable_model;
 mod embargoes;

@@ -87,7 +87,7 @@ async fn tells_that_nats_is_away() {
 }
 
 /// Sends a form as a browser does.
-async fn form(
+pub async fn form(
     node: &Node,
     path: &str,
     headers: &[(&str, &str)],

@@ -40,7 +40,7 @@ impl Hooks {
         }
     }
 
-    fn keyed(node: &Node, key: &str) -> Self {
+    pub fn keyed(node: &Node, key: &str) -> Self {
         Self {
             key: Some(key.to_owned()),
             ..Self::open(node)

@@ -6,15 +6,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    access::{audit::ASKED, partner::PartnerName},
+    access::partner::PartnerName,
     cursor::Cursor,
     delivery::{
+        lag::Lag,
         start::{Beyond, granted},
         webhooks::{Webhooks, sending::said},
     },
     fault::{Fault, Kind},
     filter::Filter,
     gate::caller::{Caller, Stewardship},
+    recipient::{Coverage, subscription::known},
     webhook::{
         PER_PARTNER_MAX, ParkedList, Progress, Replay, State, WEBHOOKS_MAX, Webhook, WebhookId,
         signing::{SecretError, SigningKey},
@@ -29,6 +31,9 @@ use crate::{
 const RACES_MAX: usize = 8;
 /// Most characters of an answer that are shown.
 const SHOWN_CHARS_MAX: usize = 1000;
+
+/// Orders webhooks: when one was made, in seconds from 1970, and its name.
+pub type Age = (i64, WebhookId);
 
 /// A webhook with how far it has come.
 #[derive(Clone, Debug)]
@@ -151,20 +156,64 @@ impl Webhooks {
         caller: &Caller,
         partner: Option<&PartnerName>,
     ) -> Result<Vec<Shown>, Fault> {
-        let stewardship = caller.stewardship()?;
-        let mut webhooks: Vec<Webhook> = {
-            let book = self.book();
-            let all = book.values().map(|kept| &kept.value);
-            let wanted = all.filter(|webhook| stewardship.covers(webhook.partner.as_ref()));
-            let wanted = wanted.filter(|one| partner.is_none() || one.partner.as_ref() == partner);
-            wanted.cloned().collect()
-        };
-        webhooks.sort_by_key(|webhook| (webhook.created, webhook.id));
+        let webhooks = self.managed(caller, partner)?;
         let mut shown = Vec::with_capacity(webhooks.len());
         for webhook in webhooks {
             shown.push(self.shown(webhook).await?);
         }
         Ok(shown)
+    }
+
+    /// The same in pages: so many after a place, and whether there are more.
+    ///
+    /// # Errors
+    /// As [`Webhooks::list`].
+    pub async fn page(
+        &self,
+        caller: &Caller,
+        partner: Option<&PartnerName>,
+        after: Option<Age>,
+        count_max: usize,
+    ) -> Result<(Vec<Shown>, bool), Fault> {
+        let mut webhooks = self.managed(caller, partner)?;
+        webhooks.retain(|webhook| after.is_none_or(|after| age(webhook) > after));
+        let has_more = webhooks.len() > count_max;
+        webhooks.truncate(count_max);
+        let mut shown = Vec::with_capacity(webhooks.len());
+        for webhook in webhooks {
+            shown.push(self.shown(webhook).await?);
+        }
+        Ok((shown, has_more))
+    }
+
+    /// Those that a caller manages, oldest first.
+    fn managed(
+        &self,
+        caller: &Caller,
+        partner: Option<&PartnerName>,
+    ) -> Result<Vec<Webhook>, Fault> {
+        let stewardship = caller.stewardship()?;
+        let book = self.book();
+        let all = book.values().map(|kept| &kept.value);
+        let wanted = all.filter(|webhook| stewardship.covers(webhook.partner.as_ref()));
+        let wanted = wanted.filter(|one| partner.is_none() || one.partner.as_ref() == partner);
+        let mut webhooks: Vec<Webhook> = wanted.cloned().collect();
+        webhooks.sort_by_key(age);
+        Ok(webhooks)
+    }
+
+    /// How far a webhook is behind what it is to be sent, as far as is known.
+    ///
+    /// # Errors
+    /// Unavailable.
+    pub async fn lag(&self, shown: &Shown) -> Result<Lag, Fault> {
+        let after = known(shown.progress.at, &self.log().epochs()).unwrap_or(0);
+        // What counted last: the filter, cut to the grant.
+        let coverage = shown.progress.coverage.as_ref();
+        let filter = coverage.map_or(&shown.webhook.filter, Coverage::filter);
+        let parts = &self.0.parts;
+        let lag = parts.hub.lag_after(after, filter, (parts.clock)()).await;
+        lag.map_err(|error| error.fault())
     }
 
     /// Removes a webhook.
@@ -429,16 +478,9 @@ impl Webhooks {
         Err(crossed())
     }
 
-    /// Records a change before it is made: what can't be recorded is not done.
+    /// Records a change before it is made.
     async fn record(&self, caller: &Caller, action: &str, id: WebhookId) -> Result<(), Fault> {
-        match caller.entry(action, id.as_str(), ASKED) {
-            Some(entry) => self
-                .log()
-                .audit(&entry)
-                .await
-                .map_err(|error| error.fault()),
-            None => Ok(()),
-        }
+        caller.record(self.log(), action, id.as_str()).await
     }
 
     /// Checks where a webhook is and what it wants; returns that with all names of its topics.
@@ -482,6 +524,10 @@ impl Webhooks {
         let place = self.0.parts.hub.place(start, filter).await;
         place.map_err(|error| error.fault())
     }
+}
+
+fn age(webhook: &Webhook) -> Age {
+    (webhook.created, webhook.id)
 }
 
 fn new_key(secret: Option<&str>) -> Result<SigningKey, Fault> {

@@ -15,17 +15,23 @@ use http::{
 use tokio::time::Instant;
 
 use crate::{
+    access::session::CsrfToken,
     delivery::sse::{self, Events},
     fault::{Fault, Kind},
     gate::{caller::Caller, proof::Shown},
     server::http::{
         Connection, Phase, Web,
         answer::{Reason, Refusal},
+        body::BODY_BYTES_MAX,
         cookie, cors,
-        dashboard::{self, entry},
+        dashboard::{
+            self, entry,
+            kept::{self, Kept},
+            wish::Wish,
+        },
         events,
         form::{self, Form},
-        origin,
+        origin::{self, Site},
         router::STREAM,
     },
 };
@@ -45,27 +51,31 @@ pub struct Asked {
     method: Method,
     path: String,
     query: Option<String>,
-    is_foreign: bool,
+    site: Site,
     takes_events: bool,
-    takes_pages: bool,
+    /// What a browser that asks for a page wishes.
+    page: Option<Box<Wish>>,
     csrf: Option<HeaderValue>,
 }
 
 impl Asked {
     /// Of a request.
-    pub fn of(request: &Request) -> Self {
+    pub fn of(web: &Web, request: &Request) -> Self {
         let connection = request.extensions().get::<Connection>();
         let uri = request.uri();
         let asked = (request.method(), uri.path(), uri.query());
-        Self::by(asked, request.headers(), connection)
+        Self::by(web, asked, request.headers(), connection)
     }
 
     /// Of a request's parts: method, path and query, fields, connection.
     pub fn by(
+        web: &Web,
         (method, path, query): (&Method, &str, Option<&str>),
         headers: &HeaderMap,
         connection: Option<&Connection>,
     ) -> Self {
+        let takes_page = dashboard::is_page(path) && entry::takes_pages(headers);
+        let page = takes_page.then(|| Wish::parse(query.unwrap_or_default(), headers));
         Self {
             shown: Shown {
                 authorization: headers.get(AUTHORIZATION).cloned(),
@@ -76,9 +86,9 @@ impl Asked {
             method: method.clone(),
             path: path.to_owned(),
             query: query.map(str::to_owned),
-            is_foreign: origin::is_foreign(headers),
+            site: origin::site(headers, web.public_url.as_deref()),
             takes_events: path == STREAM && sse::takes_events(headers),
-            takes_pages: dashboard::is_page(path) && entry::takes_pages(headers),
+            page: page.map(Box::new),
             csrf: headers.get(CSRF_TOKEN).cloned(),
         }
     }
@@ -121,7 +131,7 @@ impl Web {
             }
             other => other?,
         };
-        if asked.is_foreign && !asked.method.is_safe() && caller.is_ambient() {
+        if asked.site == Site::Foreign && !asked.method.is_safe() && caller.is_ambient() {
             return Err(origin::foreign());
         }
         Ok(caller)
@@ -142,15 +152,17 @@ impl Web {
         }
     }
 
-    /// The request as its handler gets it: without what it shows, with its caller, and with the
-    /// fields of its form. What changes something in a session proves that a page of the session
+    /// Hands a request on as its handler gets it: without what it shows, with its caller, and with
+    /// the fields of its form. What changes something in a session proves that a page of the session
     /// asks for it.
     async fn let_in(
         &self,
         asked: &Asked,
         caller: Caller,
         mut request: Request,
-    ) -> Result<Request, Refusal> {
+        next: Next,
+    ) -> Response {
+        let csrf = caller.session().map(|session| &session.csrf);
         let headers = request.headers_mut();
         headers.remove(AUTHORIZATION);
         headers.remove(COOKIE);
@@ -158,44 +170,73 @@ impl Web {
         if is_form && !asked.method.is_safe() {
             let deadline = Instant::now() + FORM_PATIENCE;
             let (mut head, body) = request.into_parts();
-            let form = Form::take(self, &head.headers, body, deadline).await?;
-            head.extensions.insert(form);
+            let bounds = (BODY_BYTES_MAX, deadline);
+            match Form::take(&self.body_room, &head.headers, body, bounds).await {
+                Ok(form) => head.extensions.insert(form),
+                Err(refusal) => return asked.refuse(refusal, csrf),
+            };
             request = Request::from_parts(head, Body::empty());
         }
-        if let Some(session) = caller.session().filter(|_| !asked.method.is_safe()) {
+        if let Some(csrf) = csrf.filter(|_| !asked.method.is_safe()) {
             let form = request.extensions().get::<Form>();
             let field = form.and_then(|form| form.get(CSRF_FIELD));
             let token = asked.csrf.as_ref().map(HeaderValue::as_bytes);
             let token = token.or(field.map(str::as_bytes));
-            if !token.is_some_and(|token| session.csrf.is(token)) {
-                return Err(origin::no_csrf_token().into());
+            if !token.is_some_and(|token| csrf.is(token)) {
+                let fault = origin::no_csrf_token();
+                return match (&asked.page, form) {
+                    // The page is of a session before this one.
+                    (Some(wish), Some(form)) if asked.site == Site::Ours => {
+                        Kept::of(form).again(wish, &asked.target(), csrf, Some(&fault))
+                    }
+                    _ => asked.refuse(fault.into(), Some(csrf)),
+                };
             }
         }
+        request.extensions_mut().insert(asked.site);
         request.extensions_mut().insert(caller);
-        Ok(request)
+        next.run(request).await
+    }
+
+    /// Says why a request is not let in. A browser is shown a page, which asks for a key if one is
+    /// missing, and keeps what a form of ours says.
+    async fn shut_out(&self, asked: &Asked, fault: Fault, request: Request) -> Response {
+        match &asked.page {
+            Some(wish) if fault.kind == Kind::Unauthenticated => {
+                let kept = self.kept(asked, request).await;
+                let fault = (fault.reason != "KEY_MISSING").then_some(fault);
+                entry::page(wish, &asked.target(), fault.as_ref(), &kept)
+            }
+            Some(_) | None => asked.refuse(fault.into(), None),
+        }
+    }
+
+    /// What a form of ours says whose sender is not known any more.
+    async fn kept(&self, asked: &Asked, request: Request) -> Kept {
+        let is_ours = asked.site == Site::Ours && !asked.method.is_safe();
+        if !is_ours || !form::is_form(request.headers()) {
+            return Kept::Nothing;
+        }
+        let (head, body) = request.into_parts();
+        let bounds = (kept::BYTES_MAX, Instant::now() + FORM_PATIENCE);
+        let form = Form::take(&self.entry_room, &head.headers, body, bounds).await;
+        form.map_or(Kept::Lost, |form| Kept::of(&form))
     }
 }
 
 /// The same as a layer of the router.
 pub async fn layer(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let asked = Asked::of(&request);
+    let asked = Asked::of(&web, &request);
     let admitted = web.admit(&asked);
     let origin = cors::opened(&web.gate, request.headers(), admitted.as_ref().ok());
     let mut answer = match admitted {
-        Ok(caller) => match web.let_in(&asked, caller, request).await {
-            Ok(request) => next.run(request).await,
-            Err(refusal) => refusal.into_response(),
-        },
+        Ok(caller) => web.let_in(&asked, caller, request, next).await,
         // An EventSource gives up for good at any status but 200. What passes must not look like an
         // error to it; whoever needs another key must not ask for ever.
         Err(fault) if asked.takes_events && fault.retry_after.is_some() => {
             events::answer(Events::closed(&fault))
         }
-        Err(fault) if asked.takes_pages && fault.kind == Kind::Unauthenticated => {
-            let fault = (fault.reason != "KEY_MISSING").then_some(fault);
-            entry::page(&asked.target(), request.headers(), fault.as_ref())
-        }
-        Err(fault) => Refusal::from(fault).into_response(),
+        Err(fault) => web.shut_out(&asked, fault, request).await,
     };
     if let Some(origin) = origin {
         cors::open(answer.headers_mut(), origin);
@@ -210,17 +251,25 @@ impl Asked {
         self.query.as_deref()
     }
 
-    /// Whether another site's page makes the request.
-    pub fn is_foreign(&self) -> bool {
-        self.is_foreign
+    /// Whose page makes the request.
+    pub fn site(&self) -> Site {
+        self.site
     }
 
-    /// Where to go on after a session has begun.
+    /// A refusal as its reader takes it: a page for a browser that asked for one, with the way out of
+    /// the session of that token.
+    pub fn refuse(&self, refusal: Refusal, csrf: Option<&CsrfToken>) -> Response {
+        let Some(wish) = &self.page else {
+            return refusal.into_response();
+        };
+        let (status, fault) = refusal.parts();
+        dashboard::refusal(wish.tongue, status, fault, csrf.map(CsrfToken::reveal))
+    }
+
+    /// Where to go on after a session has begun: each form is sent to the path of its own page.
     fn target(&self) -> String {
-        match (&self.method, &self.query) {
-            (&Method::GET, Some(query)) => format!("{}?{query}", self.path),
-            (&Method::GET, None) => self.path.clone(),
-            _ => "/".to_owned(),
-        }
+        let query = self.query.as_deref();
+        let whole = query.map(|query| format!("{}?{query}", self.path));
+        entry::target(whole.as_deref().or(Some(&self.path))).to_owned()
     }
 }

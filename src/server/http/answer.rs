@@ -34,6 +34,17 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// What it says, and with which status.
+    pub fn parts(&self) -> (StatusCode, &Fault) {
+        let status = self.status;
+        (
+            status.unwrap_or_else(|| wire::status::http(self.fault.kind)),
+            &self.fault,
+        )
+    }
+}
+
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         Self {

@@ -5,11 +5,14 @@ use std::{future::poll_fn, pin::Pin, sync::Arc};
 use axum::body::Body;
 use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
 use http_body::Body as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     fault::{Fault, Kind},
-    server::http::{Web, answer::Refusal},
+    server::http::answer::Refusal,
 };
 
 /// Most bytes of a request's body: an article of 900 KiB with every character escaped, and room.
@@ -17,12 +20,15 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of bodies that a node takes in at a time; others wait.
 pub const ROOM_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Takes a body of at most so many bytes in.
+/// The same, of whoever is not let in yet; others of them wait.
+pub const ENTRY_ROOM_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Takes a body of at most so many bytes in, as soon as there is room for it.
 ///
 /// # Errors
 /// It is too large, late, broken, or no text.
 pub async fn take(
-    web: &Web,
+    room: &Arc<Semaphore>,
     headers: &HeaderMap,
     body: Body,
     (bytes_max, deadline): (usize, Instant),
@@ -35,8 +41,8 @@ pub async fn take(
     if len_bytes > bytes_max {
         return Err(too_large(bytes_max));
     }
-    let room = u32::try_from(len_bytes).expect("8 MiB at most");
-    let room = Arc::clone(&web.body_room).acquire_many_owned(room);
+    let wanted = u32::try_from(len_bytes).expect("8 MiB at most");
+    let room = Arc::clone(room).acquire_many_owned(wanted);
     let taken = async {
         let _room = room.await.expect("this semaphore is never closed");
         collect(body, len_bytes).await

@@ -22,19 +22,22 @@ use maud::Markup;
 use crate::{
     access::scope::Scope,
     fault::{Fault, Kind},
-    gate::caller,
+    gate::caller::{self, Caller},
     server::http::{
         Web,
         answer::{Reason, Refusal},
         articles::Id,
         dashboard::{
             article::Opened,
+            kept::Kept,
             page::{Front, News},
+            phrases::Tongue,
             story::Story,
             visit::Visit,
             wish::{Layout, Wish},
         },
-        origin,
+        form::Form,
+        origin::{self, Site},
         related::article_id,
     },
     wire::{proto::v1::ListArticlesRequest, status},
@@ -45,13 +48,20 @@ pub mod assets;
 pub mod board;
 pub mod compose;
 pub mod diff;
+pub mod embargo;
 pub mod entry;
+pub mod kept;
 pub mod lanes;
+pub mod listing;
 pub mod page;
 pub mod phrases;
 pub mod queue;
+pub mod recall;
 pub mod story;
+pub mod subscriptions;
 pub mod visit;
+pub mod webhook;
+pub mod webhooks;
 pub mod wish;
 
 /// Stories of a page.
@@ -72,7 +82,20 @@ pub fn news() -> Router<Web> {
         .route("/desk/articles/{id}/row", get(row))
         .route_layer(from_fn(whole_wire))
         .merge(desk())
+        .merge(recipients())
         .route(entry::LEAVE, post(entry::end))
+}
+
+/// Those of whoever is sent news, and of the desk.
+fn recipients() -> Router<Web> {
+    Router::new()
+        .route(subscriptions::SUBSCRIPTIONS, get(subscriptions::get))
+        .route(webhooks::WEBHOOKS, get(webhooks::get))
+        .route(
+            "/desk/webhooks/{id}",
+            get(webhook::get).post(webhook::change),
+        )
+        .route_layer(from_fn(only_recipients))
 }
 
 /// The desk's own.
@@ -80,6 +103,11 @@ fn desk() -> Router<Web> {
     Router::new()
         .route("/desk/status", get(board::get))
         .route(queue::QUEUE, get(queue::get))
+        .route(
+            "/desk/embargoes/{id}",
+            get(embargo::get).post(embargo::change),
+        )
+        .route("/desk/articles/{id}/recall", get(recall::get))
         .route("/desk/new", get(compose::new).post(compose::send_new))
         .route(
             "/desk/articles/{id}/{task}",
@@ -88,18 +116,33 @@ fn desk() -> Router<Web> {
         .route_layer(from_fn(only_desk))
 }
 
-/// Lets in the desk, by its own pages alone; whoever has shown no key is asked for one.
+/// Lets in the desk.
 async fn only_desk(request: Request, next: Next) -> Response {
+    only(Caller::desk, request, next).await
+}
+
+/// Lets in whoever has subscriptions or webhooks; whose they see is for the pages to ask.
+async fn only_recipients(request: Request, next: Next) -> Response {
+    only(|caller| caller.recipient().map(drop), request, next).await
+}
+
+/// Lets in who may, by our own pages alone; whoever has shown no key is asked for one, and a form
+/// that it sent is kept.
+async fn only(may: fn(&Caller) -> Result<(), Fault>, request: Request, next: Next) -> Response {
     let is_write = !request.method().is_safe();
-    if is_write && origin::is_foreign(request.headers()) {
+    if is_write && request.extensions().get() == Some(&Site::Foreign) {
         return not_for(&request, origin::foreign());
     }
-    match caller::of(request.extensions()).desk() {
+    let asks = !is_write || entry::takes_pages(request.headers());
+    match may(&caller::of(request.extensions())) {
         Ok(()) => next.run(request).await,
-        Err(fault) if fault.kind == Kind::Unauthenticated && !is_write => {
+        Err(fault) if fault.kind == Kind::Unauthenticated && asks => {
             let target = request.uri().path_and_query();
             let target = target.map_or("/", PathAndQuery::as_str);
-            entry::page(target, request.headers(), None)
+            let query = request.uri().query().unwrap_or_default();
+            let wish = Wish::parse(query, request.headers());
+            let form = request.extensions().get::<Form>();
+            entry::page(&wish, target, None, &form.map_or(Kept::Nothing, Kept::of))
         }
         Err(fault) => not_for(&request, fault),
     }
@@ -127,8 +170,12 @@ fn not_for(request: &Request, fault: Fault) -> Response {
     let tongue = Wish::parse(query, request.headers()).tongue;
     let session = caller::of(request.extensions());
     let csrf = session.session().map(|session| session.csrf.reveal());
-    let page = page::problem(tongue, &fault, csrf);
-    let mut answer = answer(status::http(fault.kind), &page);
+    refusal(tongue, status::http(fault.kind), &fault, csrf)
+}
+
+/// A page that says why there is no other; with a way out of the session of that token.
+pub fn refusal(tongue: Tongue, status: StatusCode, fault: &Fault, csrf: Option<&str>) -> Response {
+    let mut answer = answer(status, &page::problem(tongue, fault, csrf));
     answer.extensions_mut().insert(Reason(fault.reason));
     answer
 }

@@ -1,34 +1,38 @@
 //! Form: what a page without script posts.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::{HeaderMap, header::CONTENT_TYPE};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use url::form_urlencoded;
 
-use crate::server::http::{
-    Web,
-    answer::Refusal,
-    body::{self, BODY_BYTES_MAX},
-};
+use crate::server::http::{answer::Refusal, body};
 
 /// The fields of a form, in their order. Never in `Debug`: one may be a key.
 #[derive(Clone)]
 pub struct Form(Vec<(String, String)>);
 
 impl Form {
-    /// Takes a form's fields in.
+    /// Takes a form's fields in, of at most so many bytes.
     ///
     /// # Errors
     /// Those of [`body::take`].
     pub async fn take(
-        web: &Web,
+        room: &Arc<Semaphore>,
         headers: &HeaderMap,
         body: Body,
-        deadline: Instant,
+        bounds: (usize, Instant),
     ) -> Result<Self, Refusal> {
-        let text = body::take(web, headers, body, (BODY_BYTES_MAX, deadline)).await?;
+        let text = body::take(room, headers, body, bounds).await?;
         let fields = form_urlencoded::parse(text.as_bytes());
         Ok(Self(fields.into_owned().collect()))
+    }
+
+    /// All fields.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.0.iter();
+        fields.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// All fields of a name.

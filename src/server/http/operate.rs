@@ -72,7 +72,7 @@ pub async fn readiness(State(web): State<Web>) -> Response {
 
 /// `GET /metrics`: for Prometheus, with a key of the role monitor.
 pub async fn metrics(State(web): State<Web>, request: Request) -> Response {
-    let asked = Asked::of(&request);
+    let asked = Asked::of(&web, &request);
     let caller = web.caller(&asked);
     if let Err(fault) = caller.and_then(|caller| caller.monitor()) {
         let answer = Refusal::from(fault).into_response();

@@ -19,22 +19,45 @@ const KEY_NAMES: [&str; 7] = [
     "bearer",
 ];
 
-/// Whether a browser says that the page of another origin makes a request. Whoever is no browser
-/// says neither, and has no session of a browser's.
-pub fn is_foreign(headers: &HeaderMap) -> bool {
+/// Whose page makes a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// One of ours, or the reader without any page.
+    Ours,
+    /// Another's.
+    Foreign,
+    /// Nothing says: it is no browser, and has no session of a browser's.
+    Unsaid,
+}
+
+/// Whose page makes a request, as its browser says; `public` is the origin at which a proxy before
+/// us is reached, which may not be the host that it asks us by.
+pub fn site(headers: &HeaderMap, public: Option<&str>) -> Site {
     if let Some(site) = headers.get("sec-fetch-site") {
-        return site != "same-origin" && site != "none";
+        return if site == "same-origin" || site == "none" {
+            Site::Ours
+        } else {
+            Site::Foreign
+        };
     }
     let Some(origin) = headers.get(ORIGIN).map(HeaderValue::as_bytes) else {
-        return false;
+        return Site::Unsaid;
     };
+    // Exactly it: neither its other ports, nor plain HTTP where it is https, nor names beneath it.
+    if public.is_some_and(|public| public.as_bytes() == origin) {
+        return Site::Ours;
+    }
     // The scheme is not compared: TLS may end before us.
     let origin = Uri::try_from(origin).ok();
     let host = origin.as_ref().and_then(Uri::authority);
     let ours = headers.get(HOST).and_then(|host| host.to_str().ok());
     let is_same =
         |(host, ours): (&http::uri::Authority, &str)| host.as_str().eq_ignore_ascii_case(ours);
-    !host.zip(ours).is_some_and(is_same)
+    if host.zip(ours).is_some_and(is_same) {
+        Site::Ours
+    } else {
+        Site::Foreign
+    }
 }
 
 /// A write that another site's page asks for, of a browser that shows by itself who it is.
@@ -81,29 +104,55 @@ mod tests {
     #[test]
     fn a_foreign_page_is_told() {
         for (fields, expected) in [
-            (&[][..], false),
-            (&[("sec-fetch-site", "same-origin")], false),
-            (&[("sec-fetch-site", "none")], false),
-            (&[("sec-fetch-site", "same-site")], true),
-            (&[("sec-fetch-site", "cross-site")], true),
-            (&[("origin", "null")], true),
-            (&[("origin", "http://wire.example:8080")], false),
-            (&[("origin", "https://WIRE.example:8080")], false),
-            (&[("origin", "http://wire.example")], true),
-            (&[("origin", "http://evil.example")], true),
-            (&[("origin", "wire.example:8080.evil.example")], true),
-            (&[("origin", "http://a@b c")], true),
+            (&[][..], Site::Unsaid),
+            (&[("sec-fetch-site", "same-origin")], Site::Ours),
+            (&[("sec-fetch-site", "none")], Site::Ours),
+            (&[("sec-fetch-site", "same-site")], Site::Foreign),
+            (&[("sec-fetch-site", "cross-site")], Site::Foreign),
+            (&[("origin", "null")], Site::Foreign),
+            (&[("origin", "http://wire.example:8080")], Site::Ours),
+            (&[("origin", "https://WIRE.example:8080")], Site::Ours),
+            (&[("origin", "http://wire.example")], Site::Foreign),
+            (&[("origin", "http://evil.example")], Site::Foreign),
+            (
+                &[("origin", "wire.example:8080.evil.example")],
+                Site::Foreign,
+            ),
+            (&[("origin", "http://a@b c")], Site::Foreign),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, "wire.example:8080".parse().unwrap());
             for (name, value) in fields {
                 headers.insert(*name, value.parse().unwrap());
             }
-            assert_eq!(is_foreign(&headers), expected, "{fields:?}");
+            assert_eq!(site(&headers, None), expected, "{fields:?}");
         }
         let mut headless = HeaderMap::new();
         headless.insert(ORIGIN, "http://wire.example".parse().unwrap());
-        assert!(is_foreign(&headless));
+        assert_eq!(site(&headless, None), Site::Foreign);
+    }
+
+    /// A proxy that asks us by another name is known by its public address, and by nothing near it.
+    #[test]
+    fn a_proxy_before_us_is_known() {
+        let public = Some("https://wire.example");
+        for (origin, expected) in [
+            ("https://wire.example", Site::Ours),
+            ("http://wire.example", Site::Foreign),
+            ("https://wire.example:8443", Site::Foreign),
+            ("https://desk.wire.example", Site::Foreign),
+            ("https://wire.example.evil.example", Site::Foreign),
+            ("https://wire.example@evil.example", Site::Foreign),
+            ("null", Site::Foreign),
+            ("https://127.0.0.1:8080", Site::Ours),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "127.0.0.1:8080".parse().unwrap());
+            headers.insert(ORIGIN, origin.parse().unwrap());
+            assert_eq!(site(&headers, public), expected, "{origin}");
+            headers.insert("sec-fetch-site", "cross-site".parse().unwrap());
+            assert_eq!(site(&headers, public), Site::Foreign, "{origin}");
+        }
     }
 
     #[test]

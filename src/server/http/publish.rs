@@ -97,7 +97,7 @@ pub async fn post(
     let terms = terms(&web, query.as_deref().unwrap_or_default(), &head.headers)?;
     let expected = terms.expected;
     let bounds = (BODY_BYTES_MAX, deadline);
-    let text = body::take(&web, &head.headers, body, bounds).await?;
+    let text = body::take(&web.body_room, &head.headers, body, bounds).await?;
     let parsed = ninjs::parse(&text).map_err(|error| {
         let fault = unreadable(&error);
         match error.line {

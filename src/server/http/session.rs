@@ -24,7 +24,8 @@ use crate::{
         Connection, Web,
         admission::Asked,
         answer::{Refusal, fleeting},
-        body, cookie, origin,
+        body, cookie,
+        origin::{self, Site},
     },
 };
 
@@ -56,7 +57,7 @@ struct Who {
 
 /// `POST`: begins a session.
 pub async fn begin(State(web): State<Web>, request: Request) -> Response {
-    let asked = Asked::of(&request);
+    let asked = Asked::of(&web, &request);
     let (head, body) = request.into_parts();
     let answer = begun(&web, &asked, &head, body).await;
     let answer = answer.unwrap_or_else(Refusal::into_response);
@@ -91,7 +92,7 @@ impl Asked {
     pub fn may_begin(&self, web: &Web) -> Result<(), Fault> {
         web.serving()?;
         origin::check_query(self.query())?;
-        if self.is_foreign() {
+        if self.site() == Site::Foreign {
             return Err(origin::foreign());
         }
         Ok(())
@@ -142,7 +143,7 @@ async fn given(web: &Web, head: &Parts, body: Body) -> Result<Entry, Refusal> {
         return Err(Refusal::with(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault));
     }
     let bounds = (BODY_BYTES_MAX, Instant::now() + PATIENCE);
-    let text = body::take(web, &head.headers, body, bounds).await?;
+    let text = body::take(&web.entry_room, &head.headers, body, bounds).await?;
     // What the parser says may name what it read.
     serde_json::from_str(&text).map_err(|_| {
         let message = "is not {\"key\": \"barid_…\"}";

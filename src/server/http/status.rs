@@ -266,7 +266,7 @@ fn streams(web: &Web) -> Streams {
 
 /// Answered in every phase: a node that does not serve is one to look at.
 pub async fn get(State(web): State<Web>, request: Request) -> Response {
-    let asked = Asked::of(&request);
+    let asked = Asked::of(&web, &request);
     let caller = web.caller(&asked);
     if let Err(fault) = caller.and_then(|caller| caller.monitor()) {
         let answer = Refusal::from(fault).into_response();

@@ -1,7 +1,5 @@
-// Keeps the page of the node's state up to date: the server makes its parts, uPlot draws the charts.
+// Draws the charts of the node's state, by uPlot. What keeps the page up to date tells of new values.
 
-// Milliseconds between two looks.
-const LOOK_EVERY = 5000;
 const HEIGHT = 130;
 // Seconds between two times on an axis.
 const MINUTES = [60, 120, 300, 600];
@@ -45,36 +43,16 @@ function redraw() {
   for (const figure of board.querySelectorAll("figure")) draw(figure);
 }
 
-async function look() {
-  if (document.hidden) return;
-  try {
-    const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(LOOK_EVERY) });
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    // A session that has ended, or a server of another kind.
-    if (!page.getElementById("board")) return location.reload();
-    for (const part of board.querySelectorAll("[data-live]")) {
-      const fresh = document.adoptNode(page.getElementById(part.id));
-      if (!fresh.isEqualNode(part)) part.replaceChildren(...fresh.childNodes);
-    }
-    for (const figure of board.querySelectorAll("figure")) {
-      const fresh = page.getElementById(figure.id);
-      Object.assign(figure.dataset, fresh.dataset);
-      figure.querySelector("figcaption").replaceWith(document.adoptNode(fresh.querySelector("figcaption")));
-      draw(figure);
-    }
-    board.dataset.lookedAt = Date.now();
-  } catch {
-    const text = document.createElement("span");
-    text.className = "verdict bad";
-    text.textContent = board.dataset.stale;
-    document.getElementById("board-state").replaceChildren(text);
+board.addEventListener("fresh", ({ detail: page }) => {
+  for (const figure of board.querySelectorAll("figure")) {
+    const fresh = page.getElementById(figure.id);
+    Object.assign(figure.dataset, fresh.dataset);
+    figure.querySelector("figcaption").replaceWith(document.adoptNode(fresh.querySelector("figcaption")));
+    draw(figure);
   }
-}
+});
 
 redraw();
-setInterval(look, LOOK_EVERY);
-addEventListener("online", look);
-document.addEventListener("visibilitychange", look);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 let resized = 0;
 addEventListener("resize", () => {

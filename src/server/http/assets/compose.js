@@ -1,26 +1,32 @@
-// What a form is spared by script: to be sent twice, to be lost, and a long list of topics.
+// What the forms are spared by script: to be sent twice, to be lost, and a long list of topics.
+
+const sent = new WeakSet();
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.dataset.sending) return;
+  if (sent.has(form)) return event.preventDefault();
+  sent.add(form);
+  const button = form.querySelector("button[type=submit]");
+  button.setAttribute("aria-disabled", "true");
+  button.dataset.name = button.textContent;
+  button.textContent = form.dataset.sending;
+});
+// A page that comes back out of the browser's memory can be sent again: under the same request id.
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sending]")) {
+    if (!sent.delete(form)) continue;
+    const button = form.querySelector("button[type=submit]");
+    button.removeAttribute("aria-disabled");
+    button.textContent = button.dataset.name;
+  }
+});
 
 for (const form of document.querySelectorAll("form.compose")) {
-  const button = form.querySelector("button[type=submit]");
-  const name = button.textContent;
-  let isSent = false;
   const begun = new URLSearchParams(new FormData(form)).toString();
   const isChanged = () => new URLSearchParams(new FormData(form)).toString() !== begun;
-
-  form.addEventListener("submit", (event) => {
-    if (isSent) return event.preventDefault();
-    isSent = true;
-    button.setAttribute("aria-disabled", "true");
-    button.textContent = form.dataset.sending;
-  });
-  // A page that comes back out of the browser's memory can be sent again: under the same request id.
-  addEventListener("pageshow", () => {
-    isSent = false;
-    button.removeAttribute("aria-disabled");
-    button.textContent = name;
-  });
   addEventListener("beforeunload", (event) => {
-    if (!isSent && isChanged()) event.preventDefault();
+    if (!sent.has(form) && isChanged()) event.preventDefault();
   });
 
   const pick = form.querySelector("input.pick");
@@ -40,4 +46,4 @@ for (const form of document.querySelectorAll("form.compose")) {
     });
   }
 }
-document.querySelector(".sheet [role=alert]")?.focus();
+document.querySelector("main [role=alert][tabindex]")?.focus();

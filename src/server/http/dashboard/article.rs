@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use crate::{
     article::{Action, ArticleId, BodyType, text},
     cursor::Cursor,
-    delivery::{Entry, hub::Hub, related::Relation},
+    delivery::{Entry, hub::Hub, recalls::is_recall, related::Relation},
     fault::{Fault, Kind},
     server::http::{
         Web,
@@ -42,6 +42,8 @@ pub struct Opened {
     routing: Vec<(String, String)>,
     revisions: Vec<Row>,
     has_more_revisions: bool,
+    /// Whether something of it was corrected, withheld or killed, as far as is shown.
+    is_recalled: bool,
     related: Vec<Relation>,
 }
 
@@ -99,6 +101,9 @@ impl Opened {
             routing: topics.zip(record.topic_reasons.iter().cloned()).collect(),
             revisions: revisions.collect(),
             has_more_revisions: entries.len() > shown,
+            is_recalled: entries
+                .iter()
+                .any(|entry| is_recall(entry.stored.record.action)),
             related,
             story,
         })
@@ -116,12 +121,17 @@ pub fn page(view: &View<'_>, opened: &Opened, done: Option<u32>) -> Markup {
         main {
             @if let Some(revision) = done {
                 @let [before, after] = view.tongue.desk().done;
-                p class="done" role="status" { (before) (revision) (after) }
+                p class="done" role="status" {
+                    (before) (revision) (after)
+                    @if story.action.is_notice() {
+                        " " a href=(recall(view, story)) { (view.tongue.desk().recipients.recall_link) }
+                    }
+                }
             }
             article class={ "opened " (story.action.as_str()) } data-article-id=(story.id)
                 data-urgency=(story.urgency()) {
                 (heading(view, opened))
-                @if view.is_desk { (acts(view, story)) }
+                @if view.is_desk { (acts(view, opened)) }
                 div class="body" lang=(article.language) dir="auto" {
                     @for paragraph in &opened.paragraphs { p dir="auto" { (paragraph) } }
                 }
@@ -232,7 +242,8 @@ fn plain(article: &Article) -> String {
     text::plain(&article.body, body_type)
 }
 
-fn paragraphs(article: &Article) -> Vec<String> {
+/// The paragraphs of its text, whatever its form.
+pub fn paragraphs(article: &Article) -> Vec<String> {
     let plain = plain(article).replace("\r\n", "\n");
     let paragraphs = plain.split("\n\n").map(str::trim);
     let paragraphs = paragraphs.filter(|paragraph| !paragraph.is_empty());
@@ -268,16 +279,25 @@ fn heading(view: &View<'_>, opened: &Opened) -> Markup {
     }
 }
 
+/// Where it is said who has been told of the last recall.
+fn recall(view: &View<'_>, story: &Story) -> String {
+    format!("/desk/articles/{}/recall{}", story.id, view.suffix)
+}
+
 /// What the desk can do with it.
-fn acts(view: &View<'_>, story: &Story) -> Markup {
+fn acts(view: &View<'_>, opened: &Opened) -> Markup {
+    let story = &opened.story;
     let desk = view.tongue.desk();
     let tasks = Task::OF_STORIES.into_iter().zip(desk.tasks);
     let fitting: Vec<_> = tasks.filter(|(task, _)| task.fits(story.action)).collect();
     html! {
-        @if !fitting.is_empty() {
+        @if !fitting.is_empty() || opened.is_recalled {
             nav class="acts" aria-label=(desk.acts) {
                 @for (task, name) in fitting {
                     a href=(view.task(&story.id, task)) class={ "to-" (task.path()) } { (name) }
+                }
+                @if opened.is_recalled {
+                    a href=(recall(view, story)) class="to-recall" { (desk.recipients.recall) }
                 }
             }
         }

@@ -33,7 +33,12 @@ pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("dashboard", "svg", "image/svg+xml", text)
 });
 
-/// What keeps the state of the node up to date.
+/// What keeps lists of the desk up to date.
+pub static LIVE_SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    let text = include_str!("../assets/live.js");
+    Asset::new("live", "js", SCRIPT_TYPE, text)
+});
+/// What draws the charts of the node's state.
 pub static BOARD_SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     let text = include_str!("../assets/board.js");
     Asset::new("board", "js", SCRIPT_TYPE, text)
@@ -88,10 +93,11 @@ impl Asset {
 /// # Errors
 /// There is none of this name: a page of another release asked.
 pub async fn get(Path(name): Path<String>) -> Result<Response, Refusal> {
-    let assets: [&Asset; 7] = [
+    let assets: [&Asset; 8] = [
         &STYLE,
         &SCRIPT,
         &ICON,
+        &LIVE_SCRIPT,
         &BOARD_SCRIPT,
         &COMPOSE_SCRIPT,
         &CHART_SCRIPT,

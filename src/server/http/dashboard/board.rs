@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use crate::server::http::{
     Phase,
     dashboard::{
-        assets::{BOARD_SCRIPT, CHART_SCRIPT, CHART_STYLE},
+        assets::{BOARD_SCRIPT, CHART_SCRIPT, CHART_STYLE, LIVE_SCRIPT},
         page,
         phrases::desk::BoardPhrases,
         story::View,
@@ -31,7 +31,7 @@ fn show(view: &View<'_>, status: &Status) -> Markup {
     let [traffic, nats, subscribers] = phrases.headings;
     let content = html! {
         (page::top(view))
-        main id="board" class="board" data-stale=(phrases.stale) {
+        main id="board" class="board" data-live-page data-stale=(phrases.stale) {
             h2 { (desk.board) }
             p id="board-state" role="status" data-live { (state(phrases, status)) }
             section aria-labelledby="traffic" {
@@ -54,6 +54,7 @@ fn show(view: &View<'_>, status: &Status) -> Markup {
         script src=(CHART_SCRIPT.path()) defer {}
         // A module has names of its own.
         script type="module" src=(BOARD_SCRIPT.path()) {}
+        script type="module" src=(LIVE_SCRIPT.path()) {}
     };
     page::document_with(view.tongue, desk.board, &files, &content)
 }
@@ -214,7 +215,7 @@ fn streams(phrases: &BoardPhrases, streams: &Streams) -> Markup {
         p { (open) " " b { (streams.count) } " · " (behind) " " b { (streams.behind) } }
         @if streams.first.len() < streams.count { p class="hint" { (phrases.first) } }
         div class="wide" role="group" aria-label=(phrases.headings[2]) tabindex="0" {
-            table {
+            table class="streams" {
                 thead { tr { @for column in phrases.streams { th scope="col" { (column) } } } }
                 tbody {
                     @for stream in &streams.first {

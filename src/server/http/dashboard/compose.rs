@@ -5,11 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension,
-    body::Body,
     extract::{Path, rejection::PathRejection},
     response::Response,
 };
-use http::{HeaderValue, StatusCode, header::LOCATION};
+use http::StatusCode;
 use opentelemetry::Context;
 use prost::Message as _;
 use tokio::time::Instant;
@@ -35,7 +34,6 @@ use crate::{
             queue::QUEUE,
             story::Story,
             visit::Visit,
-            wish::Wish,
         },
         form::Form,
         related::article_id,
@@ -216,7 +214,9 @@ async fn sent(
     };
     let mut draft = Draft::sent(&form);
     let fault = match publish(web, caller, (id, task), &draft, deadline).await {
-        Ok((id, revision)) => return go_to(&id, revision, &visit.wish),
+        // A draft has no page among the articles until its time.
+        Ok((_, 0)) => return visit.go_to(&format!("{QUEUE}?done=0")),
+        Ok((id, revision)) => return visit.go_to(&format!("/desk/articles/{id}?done={revision}")),
         Err(fault) => fault,
     };
     let (begun, trouble) = trouble(web, id, fault, &mut draft).await;
@@ -339,18 +339,4 @@ fn unfit() -> Fault {
     let message = "this can't be done with a story in this state: what is killed stays so, and what \
                    is withheld is published again or killed";
     Fault::new(Kind::Precondition, "STATE_UNFIT", message)
-}
-
-fn go_to(id: &str, revision: u32, wish: &Wish) -> Response {
-    let mut answer = Response::new(Body::empty());
-    *answer.status_mut() = StatusCode::SEE_OTHER;
-    let ui = wish.suffix().replace('?', "&");
-    let target = match revision {
-        // A draft: it has no page of its own until its time.
-        0 => format!("{QUEUE}?done=0{ui}"),
-        _ => format!("/desk/articles/{id}?done={revision}{ui}"),
-    };
-    let target = HeaderValue::from_str(&target).expect("ids and numbers are ASCII");
-    answer.headers_mut().insert(LOCATION, target);
-    answer
 }

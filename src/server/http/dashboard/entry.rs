@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use axum::{
-    Extension,
     body::Body,
     extract::{Request, State},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use http::{
     HeaderMap, HeaderValue, StatusCode,
@@ -18,14 +17,21 @@ use tokio::time::Instant;
 
 use crate::{
     fault::Fault,
-    gate::caller::Caller,
     server::http::{
         Connection, Web,
         admission::{Asked, CSRF_FIELD},
-        answer::{Reason, Refusal},
+        answer::Reason,
         cookie,
-        dashboard::{self, page, phrases::Tongue, wish::Wish},
+        dashboard::{
+            self,
+            kept::{self, Carrier, Kept},
+            page,
+            phrases::Tongue,
+            visit::Visit,
+            wish::Wish,
+        },
         form::Form,
+        origin::Site,
         session,
     },
     wire::status,
@@ -37,6 +43,10 @@ pub const ENTER: &str = "/desk/session";
 pub const LEAVE: &str = "/desk/session/end";
 /// For how long the form's fields are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Most bytes of it: what is kept, with names that are longer here, and a key.
+const FORM_BYTES_MAX: usize = kept::BYTES_MAX * 5 / 4;
+/// What an end of a session is called that a page tells of in its own words.
+const ENDED: &str = "SESSION_ENDED";
 
 /// Whether a browser asks for a page, and not a program for data.
 pub fn takes_pages(headers: &HeaderMap) -> bool {
@@ -47,27 +57,28 @@ pub fn takes_pages(headers: &HeaderMap) -> bool {
 }
 
 /// The page that asks for a key, and says why the last one was not taken; `target` is where to go
-/// on.
-pub fn page(target: &str, headers: &HeaderMap, fault: Option<&Fault>) -> Response {
-    let query = target.split_once('?').map_or("", |(_, query)| query);
-    let wish = Wish::parse(query, headers);
+/// on, and what a form said meanwhile is kept.
+pub fn page(wish: &Wish, target: &str, fault: Option<&Fault>, kept: &Kept) -> Response {
     let status = fault.map_or(StatusCode::UNAUTHORIZED, |fault| status::http(fault.kind));
-    let mut answer = dashboard::answer(status, &asking(&wish, target, fault));
+    let mut answer = dashboard::answer(status, &asking(wish, target, fault, kept));
     let reason = fault.map_or("KEY_MISSING", |fault| fault.reason);
     answer.extensions_mut().insert(Reason(reason));
     answer
 }
 
-fn asking(wish: &Wish, target: &str, fault: Option<&Fault>) -> Markup {
+fn asking(wish: &Wish, target: &str, fault: Option<&Fault>, kept: &Kept) -> Markup {
     let phrases = wish.tongue.phrases();
+    let is_kept = !matches!(kept, Kept::Nothing);
     let content = html! {
         header class="top" {
             h1 { (phrases.title) }
-            nav { (page::tongue_link(wish)) }
+            // Whoever follows it leaves what is kept behind.
+            @if !is_kept { nav { (page::tongue_link(wish)) } }
         }
         main class="entry" {
             h2 { (phrases.enter) }
-            @if let Some(fault) = fault {
+            @if is_kept { (kept.told(wish.tongue)) }
+            @if let Some(fault) = fault.filter(|fault| !is_kept || fault.reason != ENDED) {
                 div class="problem" role="alert" {
                     p { (phrases.refused) }
                     p lang="en" dir="ltr" { (fault.message) " " code { (fault.reason) } }
@@ -76,6 +87,7 @@ fn asking(wish: &Wish, target: &str, fault: Option<&Fault>) -> Markup {
             p id="hint" class="hint" { (phrases.enter_hint) }
             form class="filters" method="post" action=(ENTER) {
                 input type="hidden" name="target" value=(target);
+                (kept.inputs(Carrier::Entry))
                 label {
                     span { (phrases.key) }
                     input type="password" name="key" dir="ltr" required autofocus
@@ -101,44 +113,49 @@ pub fn leave(tongue: Tongue, csrf: &str) -> Markup {
 
 /// `POST` of the key: begins a session, and goes on to where its page was asked for.
 pub async fn enter(State(web): State<Web>, request: Request) -> Response {
-    let asked = Asked::of(&request);
+    let asked = Asked::of(&web, &request);
     let (head, body) = request.into_parts();
-    let deadline = Instant::now() + PATIENCE;
+    let bounds = (FORM_BYTES_MAX, Instant::now() + PATIENCE);
     let form = async {
         asked.may_begin(&web)?;
-        Form::take(&web, &head.headers, body, deadline).await
+        Form::take(&web.entry_room, &head.headers, body, bounds).await
     };
     let form = match form.await {
         Ok(form) => form,
-        Err(refusal) => return noted(&web, &asked, refusal.into_response()),
+        Err(refusal) => return noted(&web, &asked, asked.refuse(refusal, None)),
     };
     let target = target(form.get("target"));
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let wish = Wish::parse(query, &head.headers);
+    let kept = match asked.site() {
+        Site::Ours => Kept::carried(&form),
+        Site::Foreign | Site::Unsaid => Kept::Nothing,
+    };
     let key = session::authorization(form.get("key").unwrap_or_default());
     let entered = key.and_then(|key| session::enter(&web, key, asked.shown.from));
-    let (token, _) = match entered {
+    let (token, caller) = match entered {
         Ok(entered) => entered,
         Err(fault) => {
-            let answer = page(target, &head.headers, Some(&fault));
+            let answer = page(&wish, target, Some(&fault), &kept);
             return noted(&web, &asked, answer);
         }
     };
-    let mut answer = go_to(target);
+    let mut answer = match (&kept, caller.session()) {
+        (Kept::Fields(_), Some(session)) => kept.again(&wish, target, &session.csrf, None),
+        _ => go_to(target),
+    };
     let connection = head.extensions.get::<Connection>();
     cookie::set(answer.headers_mut(), &token, &head.headers, connection);
     answer
 }
 
 /// `POST` of the other form: the session ends.
-///
-/// # Errors
-/// A log that is away.
-pub async fn end(
-    State(web): State<Web>,
-    Extension(caller): Extension<Caller>,
-) -> Result<Response, Refusal> {
+pub async fn end(visit: Visit) -> Response {
     let mut answer = go_to("/");
-    session::forget(&web, &caller, answer.headers_mut()).await?;
-    Ok(answer)
+    match session::forget(&visit.web, &visit.caller, answer.headers_mut()).await {
+        Ok(()) => answer,
+        Err(fault) => visit.refuse(&fault),
+    }
 }
 
 fn noted(web: &Web, asked: &Asked, answer: Response) -> Response {
@@ -147,7 +164,7 @@ fn noted(web: &Web, asked: &Asked, answer: Response) -> Response {
 }
 
 /// A page of ours: what a form names may be anything.
-fn target(named: Option<&str>) -> &str {
+pub fn target(named: Option<&str>) -> &str {
     let named = named.unwrap_or_default();
     let path = named.split_once('?').map_or(named, |(path, _)| path);
     let is_plain = named

@@ -13,6 +13,8 @@ use crate::{
         phrases::Tongue,
         queue::QUEUE,
         story::{Story, View},
+        subscriptions::SUBSCRIPTIONS,
+        webhooks::WEBHOOKS,
         wish::{LANES, Layout, Wish},
     },
     wire::proto::v1::Article,
@@ -86,19 +88,24 @@ pub fn top(view: &View<'_>) -> Markup {
     }
 }
 
-/// The ways to the desk's own pages.
+/// The ways to the desk's own pages, and to those of recipients.
 fn desk_links(view: &View<'_>) -> Markup {
     let desk = view.tongue.desk();
+    let links = [
+        (view.is_desk, "/desk/new", desk.new),
+        (view.is_desk, QUEUE, desk.embargoes),
+        (
+            view.is_recipient,
+            SUBSCRIPTIONS,
+            desk.recipients.subscriptions,
+        ),
+        (view.is_recipient, WEBHOOKS, desk.recipients.webhooks),
+        (view.is_desk, "/desk/status", desk.board),
+    ];
     html! {
-        @if view.is_desk {
-            @for (path, name) in [
-                ("/desk/new", desk.new),
-                (QUEUE, desk.embargoes),
-                ("/desk/status", desk.board),
-            ] {
-                a href={ (path) (view.suffix) } aria-current=[(path == view.path).then_some("page")] {
-                    (name)
-                }
+        @for (_, path, name) in links.into_iter().filter(|(is_open, ..)| *is_open) {
+            a href={ (path) (view.suffix) } aria-current=[(path == view.path).then_some("page")] {
+                (name)
             }
         }
     }

@@ -3,6 +3,9 @@
 use http::HeaderMap;
 
 pub mod desk;
+pub mod kept;
+pub mod queue;
+pub mod recipients;
 
 /// A language of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,61 +1,64 @@
 //! Queue: the drafts of stories under embargo, next one first, as the desk sees them.
 
 use axum::response::Response;
-use http::StatusCode;
 use maud::{Markup, html};
 
 use crate::{
     server::http::dashboard::{
-        page,
+        assets::LIVE_SCRIPT,
+        listing, page,
         story::{View, time},
         visit::Visit,
+        wish::Wish,
     },
     wire::{
-        convert::embargo::embargo_to_proto,
         ninjs::time_from_proto,
-        proto::v1::{Embargo, EmbargoState},
+        proto::v1::{Embargo, EmbargoState, ListEmbargoesRequest, ListEmbargoesResponse},
     },
 };
 
 /// Where it is.
 pub const QUEUE: &str = "/desk/embargoes";
-/// Drafts that are shown; `barid embargo list` shows all.
-const DRAFTS_MAX: usize = 200;
+/// Drafts of a page.
+const DRAFTS: u32 = 100;
 
 /// `GET /desk/embargoes`.
 pub async fn get(visit: Visit) -> Response {
-    let mut cards = visit.web.log().embargoes().after(None, DRAFTS_MAX + 1);
-    let has_more = cards.len() > DRAFTS_MAX;
-    cards.truncate(DRAFTS_MAX);
-    let drafts: Vec<Embargo> = cards.iter().map(|card| embargo_to_proto(card)).collect();
-    let is_done = visit.wish.done.is_some();
-    visit.show(StatusCode::OK, |view| {
-        show(view, &drafts, has_more, is_done)
-    })
+    let request = ListEmbargoesRequest {
+        page_size: DRAFTS,
+        page_token: visit.wish.page.clone(),
+    };
+    let found = visit.web.desk.embargoes().list(&visit.caller, &request);
+    visit.part(found, |view, found| show(view, &visit.wish, found))
 }
 
-fn show(view: &View<'_>, drafts: &[Embargo], has_more: bool, is_done: bool) -> Markup {
+fn show(view: &View<'_>, wish: &Wish, found: &ListEmbargoesResponse) -> Markup {
     let desk = view.tongue.desk();
     let texts = &desk.queue;
     let content = html! {
         (page::top(view))
-        main class="board" {
+        main class="board" data-live-page data-stale=(desk.board_texts.stale) {
             h2 { (desk.embargoes) }
-            @if is_done { p class="done" role="status" { (texts.done) } }
-            @if drafts.is_empty() { p class="hint" { (texts.nothing) } }
-            @else {
-                @if has_more { p class="hint" { (texts.first) } }
-                div class="wide" role="group" aria-label=(desk.embargoes) tabindex="0" {
-                    table {
-                        thead { tr { @for column in texts.columns { th scope="col" { (column) } } } }
-                        tbody { @for draft in drafts { (row(view, draft)) } }
+            @if wish.done.is_some() { p class="done" role="status" { (texts.done) } }
+            @if wish.did == "cancel" { p class="done" role="status" { (texts.cancelled) } }
+            (listing::stale())
+            div id="drafts" data-live {
+                @if found.embargoes.is_empty() { p class="hint" { (texts.nothing) } }
+                @else {
+                    p class="hint" { (texts.hint) }
+                    div class="wide" role="group" aria-label=(desk.embargoes) tabindex="0" {
+                        table {
+                            thead { tr { @for column in texts.columns { th scope="col" { (column) } } } }
+                            tbody { @for draft in &found.embargoes { (row(view, draft)) } }
+                        }
                     }
                 }
-                p class="hint" { (texts.hint) " " code dir="ltr" { "barid embargo" } }
             }
+            (listing::further(view, wish, QUEUE, &found.next_page_token))
         }
     };
-    page::document(view.tongue, desk.embargoes, &content)
+    let files = html! { script type="module" src=(LIVE_SCRIPT.path()) {} };
+    page::document_with(view.tongue, desk.embargoes, &files, &content)
 }
 
 fn row(view: &View<'_>, draft: &Embargo) -> Markup {
@@ -66,10 +69,7 @@ fn row(view: &View<'_>, draft: &Embargo) -> Markup {
         tr class=[is_blocked.then_some("blocked")] data-urgency=(draft.urgency) {
             td { (time(time_from_proto(draft.embargoed_until.as_ref()))) }
             th scope="row" lang=(draft.language) dir="auto" {
-                // What is out already can be read; the first revision of a new story can't.
-                @if draft.base_revision > 0 {
-                    a href=(view.address(&draft.article_id)) { (draft.headline) }
-                } @else { (draft.headline) }
+                a href={ (QUEUE) "/" (draft.article_id) (view.suffix) } { (draft.headline) }
             }
             td { (texts.states[usize::from(is_blocked)]) }
             td { (draft.urgency) }

@@ -51,6 +51,8 @@ pub struct View<'a> {
     pub csrf: Option<&'a str>,
     /// Whether it leads to the desk's own pages.
     pub is_desk: bool,
+    /// Whether it leads to those of subscriptions and webhooks.
+    pub is_recipient: bool,
 }
 
 impl Story {

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
-use axum::{extract::FromRequestParts, response::Response};
-use http::{StatusCode, request::Parts};
+use axum::{body::Body, extract::FromRequestParts, response::Response};
+use http::{HeaderValue, StatusCode, header::LOCATION, request::Parts};
 use maud::Markup;
 
 use crate::{
@@ -12,8 +12,7 @@ use crate::{
     gate::caller::{self, Caller},
     server::http::{
         Web,
-        answer::Reason,
-        dashboard::{answer, page, story::View, wish::Wish},
+        dashboard::{answer, refusal, story::View, wish::Wish},
     },
     wire::status,
 };
@@ -54,17 +53,20 @@ impl Visit {
             taxonomy: &taxonomy,
             path: &self.path,
             csrf: self.csrf(),
-            is_desk: self.is_desk(),
+            is_desk: self.has_role(&[Role::Desk]),
+            is_recipient: self.has_role(&[Role::Desk, Role::Subscriber]),
         };
         answer(status, &make(&view))
     }
 
     /// Answers with a page that says why there is no other.
     pub fn refuse(&self, fault: &Fault) -> Response {
-        let page = page::problem(self.wish.tongue, fault, self.csrf());
-        let mut answer = answer(status::http(fault.kind), &page);
-        answer.extensions_mut().insert(Reason(fault.reason));
-        answer
+        refusal(
+            self.wish.tongue,
+            status::http(fault.kind),
+            fault,
+            self.csrf(),
+        )
     }
 
     /// Answers with a page if there is something to show.
@@ -85,9 +87,26 @@ impl Visit {
         session.map(|session| session.csrf.reveal())
     }
 
-    /// Whether the desk's pages are shown the way to: whoever has no key yet is asked for one there.
-    fn is_desk(&self) -> bool {
+    /// Whether pages for these roles are shown the way to: whoever has no key yet is asked for one
+    /// there.
+    fn has_role(&self, roles: &[Role]) -> bool {
         let known = self.caller.known();
-        known.is_none_or(|known| known.state.key.role == Role::Desk)
+        known.is_none_or(|known| roles.contains(&known.state.key.role))
+    }
+
+    /// Answers that a page of ours is to be opened now, in the same language.
+    pub fn go_to(&self, path: &str) -> Response {
+        let ui = self.wish.suffix();
+        let ui = if path.contains('?') {
+            ui.replace('?', "&")
+        } else {
+            ui
+        };
+        let target = HeaderValue::from_str(&format!("{path}{ui}"));
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::SEE_OTHER;
+        let headers = answer.headers_mut();
+        headers.insert(LOCATION, target.expect("ids and numbers are ASCII"));
+        answer
     }
 }

@@ -40,6 +40,10 @@ pub struct Wish {
     pub page: String,
     /// The revision that was just published by a form, which its article's page tells.
     pub done: Option<u32>,
+    /// What was just done by a form, which its page tells.
+    pub did: String,
+    /// Whose subscriptions or webhooks alone are shown.
+    pub partner: String,
     /// How the news is laid out; a page of earlier news has one column.
     pub layout: Layout,
 }
@@ -57,6 +61,8 @@ impl Wish {
             words: String::new(),
             page: String::new(),
             done: None,
+            did: String::new(),
+            partner: String::new(),
             layout: Layout::Column,
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -68,6 +74,8 @@ impl Wish {
                 "page" => wish.page = value.into_owned(),
                 "view" if value == LANES => wish.layout = Layout::Lanes,
                 "done" => wish.done = value.parse().ok(),
+                "did" => wish.did = value.into_owned(),
+                "partner" => wish.partner = value.into_owned(),
                 "ui" => ui = value.into_owned(),
                 _ => {}
             }
@@ -165,6 +173,23 @@ impl Wish {
             ..self.clone()
         };
         wish.address()
+    }
+
+    /// A page of recipients, after what that token names; the same partner's alone, if one is named.
+    pub fn recipients(&self, path: &str, partner: &str, token: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [("partner", partner), ("page", token)] {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        if self.is_tongue_named {
+            query.append_pair("ui", self.tongue.tag());
+        }
+        match query.finish() {
+            query if query.is_empty() => path.to_owned(),
+            query => format!("{path}?{query}"),
+        }
     }
 
     /// What follows an article's address.

@@ -204,20 +204,8 @@ impl Draft {
         })
     }
 
-    /// A time of the form, in UTC to the minute; one that is as it was stays exact.
     fn time(&self, name: &str, base: Option<Stamp>) -> Result<Option<Stamp>, Fault> {
-        let text = self.text(name);
-        if text.is_empty() {
-            return Ok(None);
-        }
-        if text == shown_time(base.as_ref()) {
-            return Ok(base);
-        }
-        let time: Result<Timestamp, _> = format!("{text}Z").parse();
-        time.map(|time| Some(time_to_proto(time))).map_err(|_| {
-            let message = format!("{} is not a time such as 2026-12-24T18:00", shown(text));
-            Fault::field("FIELD_INVALID", &format!("article.{name}"), message)
-        })
+        time_of(self.text(name), base, &format!("article.{name}"))
     }
 
     /// The notice that it makes of an article: which one, and the reason.
@@ -231,8 +219,26 @@ impl Draft {
     }
 }
 
+/// A time of a form, in UTC to the minute; one that is as it was stays exact.
+///
+/// # Errors
+/// The field holds none.
+pub fn time_of(text: &str, base: Option<Stamp>, field: &str) -> Result<Option<Stamp>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text == shown_time(base.as_ref()) {
+        return Ok(base);
+    }
+    let time: Result<Timestamp, _> = format!("{text}Z").parse();
+    time.map(|time| Some(time_to_proto(time))).map_err(|_| {
+        let message = format!("{} is not a time such as 2026-12-24T18:00", shown(text));
+        Fault::field("FIELD_INVALID", field, message)
+    })
+}
+
 /// A time as a form has it: in UTC, without its seconds.
-fn shown_time(time: Option<&Stamp>) -> String {
+pub fn shown_time(time: Option<&Stamp>) -> String {
     let time = time_from_proto(time);
     time.map_or_else(String::new, |time| {
         time.strftime("%Y-%m-%dT%H:%M").to_string()

@@ -1,6 +1,11 @@
 //! What the desk's own pages say: its forms, and how the node is.
 
-use crate::server::http::dashboard::phrases::Tongue;
+use crate::server::http::dashboard::phrases::{
+    Tongue,
+    kept::{self, KeptPhrases},
+    queue::{self, QueuePhrases},
+    recipients::{self, RecipientPhrases},
+};
 
 /// All phrases of one language.
 #[derive(Debug)]
@@ -58,25 +63,12 @@ pub struct DeskPhrases {
     pub sending: &'static str,
     /// The drafts under embargo.
     pub queue: QueuePhrases,
+    /// Subscriptions, webhooks and recalls.
+    pub recipients: RecipientPhrases,
+    /// Forms that were not taken.
+    pub kept: KeptPhrases,
     /// How the node is.
     pub board_texts: BoardPhrases,
-}
-
-/// What the drafts under embargo say.
-#[derive(Debug)]
-pub struct QueuePhrases {
-    /// After a draft was handed in.
-    pub done: &'static str,
-    /// Where there is none.
-    pub nothing: &'static str,
-    /// Where not all are shown.
-    pub first: &'static str,
-    /// What does more; the command's name follows.
-    pub hint: &'static str,
-    /// Columns: time, headline, state, urgency, topics, partner.
-    pub columns: [&'static str; 6],
-    /// States of a draft: scheduled, blocked.
-    pub states: [&'static str; 2],
 }
 
 /// What the state of the node says.
@@ -242,16 +234,9 @@ const ENGLISH: DeskPhrases = DeskPhrases {
     groups: ["The story", "Where it belongs", "About it"],
     pick: "Find a topic",
     sending: "Sending…",
-    queue: QueuePhrases {
-        done: "The draft is kept, and goes out at its time.",
-        nothing: "No story is under embargo.",
-        first: "The next two hundred are shown.",
-        hint: "To move, cancel or release one:",
-        columns: [
-            "Goes out", "Headline", "State", "Urgency", "Topics", "Partner",
-        ],
-        states: ["scheduled", "blocked by a newer revision"],
-    },
+    queue: queue::ENGLISH,
+    recipients: recipients::ENGLISH,
+    kept: kept::ENGLISH,
     board_texts: BoardPhrases {
         headings: ["Traffic", "NATS and the log", "Subscribers of this node"],
         charts: [
@@ -368,21 +353,9 @@ const ARABIC: DeskPhrases = DeskPhrases {
     groups: ["الخبر", "أين يُصنَّف", "عن الخبر"],
     pick: "ابحثوا عن موضوع",
     sending: "جارٍ الإرسال…",
-    queue: QueuePhrases {
-        done: "حُفظت المسودة وستُنشر في وقتها.",
-        nothing: "لا خبر مؤجَّل.",
-        first: "تُعرض المئتان التالية.",
-        hint: "لتغيير الوقت أو الإلغاء أو النشر فوراً:",
-        columns: [
-            "يُنشر في",
-            "العنوان",
-            "الحالة",
-            "الأهمية",
-            "الموضوعات",
-            "الشريك",
-        ],
-        states: ["في موعده", "أوقفته مراجعة أحدث"],
-    },
+    queue: queue::ARABIC,
+    recipients: recipients::ARABIC,
+    kept: kept::ARABIC,
     board_texts: BoardPhrases {
         headings: ["الحركة", "NATS والسجل", "مشتركو هذه العقدة"],
         charts: ["أخبار في الدقيقة", "تسليمات في الثانية", "الحفظ في السجل"],
