@@ -72,7 +72,7 @@ const CALLS: [(&str, &str); 42] = [
     ("WebhookService/DropParked", "sd"),
 ];
 /// Who may get each path; `*` is everybody, also without a key.
-const PATHS: [(&str, &str); 18] = [
+const PATHS: [(&str, &str); 20] = [
     // A subscriber of the whole wire may, and this one is of ict.
     ("/", "d"),
     ("/v1/articles/{id}/related", "psd"),
@@ -91,6 +91,9 @@ const PATHS: [(&str, &str); 18] = [
     ("/desk/embargoes", "d"),
     ("/desk/status", "d"),
     ("/desk/articles/{id}/correct", "d"),
+    // Pages of recipients, too.
+    ("/desk/subscriptions", "sd"),
+    ("/desk/webhooks", "sd"),
     ("/healthz", "*"),
     ("/readyz", "*"),
 ];
