@@ -10,6 +10,7 @@ import queue
 import sys
 import tempfile
 import threading
+from urllib.parse import quote
 
 import feedparser
 import grpc
@@ -68,7 +69,7 @@ def check_subscriber(barid, url, path):
 def check_news(barid, content, url, what):
     """What is published comes, signed as agreed: the library drops what is not."""
     headline = f"News {what} to {url}"
-    barid.publish(article(f"test:{headline}", headline))
+    barid.publish(article(f"test:{quote(headline, safe='')}", headline))
     while True:
         topic, body = content.get(timeout=LIMIT)
         check("the topic", topic, url)

@@ -270,6 +270,12 @@ async fn nobody_else_is_sent_anything() {
     ask(&node, "subscribe", ATOM, &subscriber.url("later"), &[]).await;
     subscriber.was_asked("later", 1).await;
     subscriber.set("later", Intent::Confirm, 200);
+    // A newer wish is followed though the one before waits for its next try.
+    subscriber.set("again", Intent::Status(503), 200);
+    ask(&node, "subscribe", ATOM, &subscriber.url("again"), &[]).await;
+    subscriber.was_asked("again", 1).await;
+    subscriber.set("again", Intent::Confirm, 200);
+    subscribe(&node, &subscriber, "again", &[]).await;
 
     subscribe(&node, &subscriber, "hook", &[("hub.secret", "one")]).await;
     for (mode, count) in [("subscribe", 2), ("unsubscribe", 3)] {
@@ -287,7 +293,7 @@ async fn nobody_else_is_sent_anything() {
     listed_as(&node, "", "it is asked again", is_it).await;
     assert!(subscriber.asked("later").len() >= 2);
     publish(&node, "test:1").await;
-    for (name, secret) in [("hook", Some("one")), ("later", None)] {
+    for (name, secret) in [("hook", Some("one")), ("later", None), ("again", None)] {
         let content = subscriber
             .was_sent(name, |content| content.body.contains(&headline("test:1")))
             .await;
@@ -538,7 +544,7 @@ async fn keys_bound_subscriptions() {
         assert_eq!(try_ask(key, name).await, refused(202, ""));
         let url = subscriber.url(name);
         let is_it = |webhook: &Webhook| webhook.url == url && is_confirmed(webhook);
-        let webhook = listed_as(&node, &key, "it counts", is_it).await;
+        let webhook = listed_as(&node, key, "it counts", is_it).await;
         assert_eq!(webhook.partner, "gazette");
     }
     let publish = async |uri: &str, topic: &str| {

@@ -102,27 +102,8 @@ impl Webhooks {
                 }
                 (None, Some(filter)) => {
                     self.check_room(partner.as_ref())?;
-                    Webhook {
-                        id,
-                        partner: partner.clone(),
-                        target: request.callback.clone(),
-                        begin: self.cursor_of(Start::Now, &filter).await?,
-                        filter,
-                        spec: Spec::Websub {
-                            websub: Websub {
-                                base: request.feed.base.clone(),
-                                path: request.feed.path.clone(),
-                                lease: None,
-                                asked: Some(asked),
-                            },
-                        },
-                        note: String::new(),
-                        created: self.now(),
-                        state: State::Active,
-                        replay: Replay::default(),
-                        wakes: 0,
-                        parked_asks: 0,
-                    }
+                    self.first_wish(id, partner.as_ref(), &request, asked, filter)
+                        .await?
                 }
                 (None, None) => return Err(unknown(&topic)),
             };
@@ -133,6 +114,38 @@ impl Webhooks {
             }
         }
         Err(crossed())
+    }
+
+    /// A subscription that its callback has not confirmed.
+    async fn first_wish(
+        &self,
+        id: WebhookId,
+        partner: Option<&PartnerName>,
+        request: &Request,
+        asked: Asked,
+        filter: Filter,
+    ) -> Result<Webhook, Fault> {
+        Ok(Webhook {
+            id,
+            partner: partner.cloned(),
+            target: request.callback.clone(),
+            begin: self.cursor_of(Start::Now, &filter).await?,
+            filter,
+            spec: Spec::Websub {
+                websub: Websub {
+                    base: request.feed.base.clone(),
+                    path: request.feed.path.clone(),
+                    lease: None,
+                    asked: Some(asked),
+                },
+            },
+            note: String::new(),
+            created: self.now(),
+            state: State::Active,
+            replay: Replay::default(),
+            wakes: 0,
+            parked_asks: 0,
+        })
     }
 
     /// What a feed consists of, if its partner may read any of it.

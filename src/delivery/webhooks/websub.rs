@@ -95,7 +95,11 @@ impl Worker {
             self.changed(Some(left)).await?;
             let webhook = self.webhook.borrow_and_update();
             let newest = webhook.websub().and_then(|websub| websub.asked.as_ref());
-            if newest.map(|newest| newest.number) != Some(asked.number) {
+            let is_newest = newest.map(|newest| newest.number) == Some(asked.number);
+            drop(webhook);
+            if !is_newest {
+                // It has been looked at here alone.
+                self.webhook.mark_changed();
                 return Ok(false);
             }
         }

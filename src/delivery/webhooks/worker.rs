@@ -179,7 +179,7 @@ impl Worker {
             let step = async {
                 self.follow_wishes(&webhook).await?;
                 if !self.stands(&webhook).await? {
-                    return self.changed(None).await;
+                    return Ok(());
                 }
                 match self.scope(&webhook) {
                     Some(scope) => self.stream(&webhook, &scope).await,
