@@ -282,6 +282,12 @@ impl Gate {
         self.scope(name).map(Arc::new)
     }
 
+    /// Whether a key lets somebody in now, or would if its partner were not suspended.
+    pub fn is_good(&self, id: KeyId) -> bool {
+        let holder = self.holder(id);
+        holder.is_some_and(|holder| !holder.state().key.is_expired(self.now()))
+    }
+
     /// Keys that may read from NATS itself now, by id: each with the topics that it may read.
     pub fn native_readers(&self) -> Vec<NativeReader> {
         let now = self.now();

@@ -23,7 +23,8 @@
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
 //!   subscriptions by groups of one filter, [`delivery::durable`] ones that the log keeps, gRPC
-//!   frames and server-sent events, reads, feeds, [`delivery::related`], [`delivery::webhooks`].
+//!   frames and server-sent events, reads, feeds, [`delivery::related`], [`delivery::webhooks`], which
+//!   also send feeds to who has subscribed to them.
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
 //! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side:

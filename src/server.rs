@@ -498,6 +498,7 @@ impl Node {
             clock,
             phase: self.phase.subscribe(),
             gate: self.gate.clone(),
+            webhooks: self.webhooks.clone(),
             local_reads: options.local_reads,
             public_url: options.public_url.clone(),
         });

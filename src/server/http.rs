@@ -26,7 +26,10 @@ use tower_service::Service as _;
 
 use crate::{
     article::Time,
-    delivery::{articles::Articles, feeds::Feeds, hub::Hub, related::Related, sse::Events},
+    delivery::{
+        articles::Articles, feeds::Feeds, hub::Hub, related::Related, sse::Events,
+        webhooks::Webhooks,
+    },
     desk::Desk,
     gate::Gate,
     ingest::grpc::Publisher,
@@ -56,6 +59,7 @@ pub mod dashboard;
 pub mod events;
 pub mod feeds;
 pub mod form;
+pub mod hub;
 pub mod openapi;
 pub mod operate;
 pub mod origin;
@@ -102,6 +106,8 @@ pub struct Parts {
     pub phase: watch::Receiver<Phase>,
     /// Who may do what.
     pub gate: Gate,
+    /// Sends feeds to who has subscribed to them.
+    pub webhooks: Webhooks,
     /// Whether whoever is on this machine reads without a key.
     pub local_reads: bool,
     /// By which address others reach this side; none = the one that each request names.
@@ -124,6 +130,7 @@ pub struct Web {
     clock: fn() -> SystemTime,
     phase: watch::Receiver<Phase>,
     gate: Gate,
+    webhooks: Webhooks,
     /// Whether whoever is on this machine reads without a key.
     local_reads: bool,
     public_url: Option<Arc<str>>,
@@ -150,7 +157,7 @@ impl Web {
             articles: Articles::new(parts.hub.clone()),
             related: Related::new(parts.hub.clone()),
             comparing: Arc::new(Semaphore::new(dashboard::COMPARING_MAX)),
-            feeds: Feeds::new(parts.hub.clone()),
+            feeds: parts.webhooks.feeds().clone(),
             hub: parts.hub,
             publisher: parts.publisher,
             desk: parts.desk,
@@ -158,6 +165,7 @@ impl Web {
             clock: parts.clock,
             phase: parts.phase,
             gate: parts.gate,
+            webhooks: parts.webhooks,
             local_reads: parts.local_reads,
             public_url: parts.public_url,
             board: Board::default(),

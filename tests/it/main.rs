@@ -65,3 +65,4 @@ mod tracing;
 mod web;
 mod webhook_schedules;
 mod webhooks;
+mod websub;

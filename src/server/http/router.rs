@@ -13,17 +13,18 @@ use crate::{
         Web, admission,
         answer::Refusal,
         articles::{self, ARTICLES},
-        cors, dashboard, events, feeds, openapi, operate, publish, related,
+        cors, dashboard, events, feeds, hub, openapi, operate, publish, related,
         session::{self, SESSION},
         status::{self, STATUS},
         topics::{self, TOPICS},
     },
+    webhook::websub::HUB,
 };
 
 /// The wire as server-sent events.
 pub const STREAM: &str = "/v1/stream";
 /// Every path that is served.
-pub const PATHS: [&str; 14] = [
+pub const PATHS: [&str; 15] = [
     "/",
     STREAM,
     ARTICLES,
@@ -34,6 +35,7 @@ pub const PATHS: [&str; 14] = [
     SESSION,
     STATUS,
     "/feeds/{feed}",
+    HUB,
     "/openapi.json",
     "/healthz",
     "/readyz",
@@ -50,6 +52,7 @@ pub fn router(web: Web) -> Router {
         .route(TOPICS, get(topics::get))
         .route(SESSION, get(session::get).delete(session::end))
         .route("/feeds/{feed}", get(feeds::get))
+        .route(HUB, post(hub::post))
         .route("/v1/articles/{id}/related", get(related::get))
         .merge(dashboard::news())
         .route_layer(from_fn_with_state(web.clone(), admission::layer));

@@ -89,6 +89,22 @@ impl Log {
         Ok(())
     }
 
+    /// Removes a webhook and all that is kept of it, if it is still this version; returns whether it
+    /// was.
+    ///
+    /// # Errors
+    /// [`ReadError`]: try again.
+    pub async fn end_webhook(&self, id: WebhookId, revision: u64) -> Result<bool, ReadError> {
+        let store = &self.0.connection.webhooks;
+        if !bucket::remove(store, &hook_key(id), revision).await? {
+            return Ok(false);
+        }
+        for key in [parked_key(id), progress_key(id)] {
+            store.purge(key).await.map_err(unavailable)?;
+        }
+        Ok(true)
+    }
+
     /// Removes all webhooks of a partner.
     ///
     /// # Errors
