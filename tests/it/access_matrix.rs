@@ -94,6 +94,11 @@ const PATHS: [(&str, &str); 18] = [
     ("/healthz", "*"),
     ("/readyz", "*"),
 ];
+/// Who may post to each path that takes something.
+const POSTS: [(&str, &str); 2] = [
+    ("/v1/articles", "pd"),
+    ("/v1/subscriptions/{name}/acknowledge", "sd"),
+];
 /// Calls under way at a time.
 const AT_ONCE: usize = 8;
 const ROLES: [(&str, Role); 4] = [
@@ -424,8 +429,8 @@ async fn every_call_with_every_key() {
 async fn every_path_with_every_key() {
     let served = barid::server::http::router::PATHS;
     for path in served {
-        let has_row = PATHS.iter().any(|(known, _)| *known == path);
-        assert!(has_row, "who may get {path}? Give it a row");
+        let has_row = PATHS.iter().chain(&POSTS).any(|(known, _)| *known == path);
+        assert!(has_row, "who may use {path}? Give it a row");
     }
     let wire = Wire::start().await;
     let kinds = wire.kinds().await;
@@ -448,18 +453,21 @@ async fn every_path_with_every_key() {
         };
         iter(&kinds).for_each_concurrent(AT_ONCE, judge).await;
     }
-    // Whoever may publish hears what is wrong with an empty article; and in a session a page proves
-    // first that it asks.
-    for kind in &kinds {
-        let answer = wire.ask(Method::POST, "/v1/articles", &kind.showing).await;
-        let expected = match (kind.role, &kind.showing) {
-            (Some(_), Showing::Cookie(_, None)) => (403, "CSRF_TOKEN_INVALID"),
-            (Some("p" | "d"), _) => (415, "MEDIA_TYPE_UNSUPPORTED"),
-            (Some(_), _) => (403, kind.reason),
-            (None, _) => (401, kind.reason),
-        };
-        let (status, reason) = (answer.0, answer.1.as_str());
-        assert_eq!((status, reason), expected, "POST with {}", kind.name);
+    // Whoever may hears what is wrong with an empty body; and in a session a page proves first that
+    // it asks.
+    for (path, allowed) in POSTS {
+        let path = &path.replace("{name}", "bot");
+        for kind in &kinds {
+            let answer = wire.ask(Method::POST, path, &kind.showing).await;
+            let expected = match (kind.role, &kind.showing) {
+                (Some(_), Showing::Cookie(_, None)) => (403, "CSRF_TOKEN_INVALID"),
+                (Some(role), _) if allowed.contains(role) => (415, "MEDIA_TYPE_UNSUPPORTED"),
+                (Some(_), _) => (403, kind.reason),
+                (None, _) => (401, kind.reason),
+            };
+            let (status, reason) = (answer.0, answer.1.as_str());
+            assert_eq!((status, reason), expected, "POST {path} with {}", kind.name);
+        }
     }
 }
 

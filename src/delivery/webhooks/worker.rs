@@ -36,7 +36,7 @@ use crate::{
 /// Pause before a claim, a read or a stream is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// After how long a place without deliveries is kept: retention must not overtake it.
-const PASS_EVERY: Duration = Duration::from_secs(60);
+pub(super) const PASS_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a worker ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,7 +207,7 @@ impl Worker {
     }
 
     /// Waits until the webhook or anybody's grants change, or for a while.
-    async fn changed(&mut self, pause: Option<Duration>) -> Result<(), Halt> {
+    pub(super) async fn changed(&mut self, pause: Option<Duration>) -> Result<(), Halt> {
         let (mut webhook, mut grants) = (self.webhook.clone(), self.grants.clone());
         let pause = async {
             match pause {
