@@ -135,11 +135,16 @@ impl Recalls {
             at = self.follow(at, &mut recalls);
             let mut open = self.open(&recalls).await;
             let marked = webhooks.mark_open(&recalls, &mut open, &mut settled);
-            tokio::select! {
+            let marked = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                // What is not marked is counted in the next look.
-                () = marked => {}
+                // What is not marked is so in the next look.
+                marked = marked => marked,
+            };
+            if let Err(error) = marked {
+                // What was counted last is nearer to it than a part is.
+                tracing::debug!(%error, "open recalls are not counted");
+                continue;
             }
             let open = open.iter().filter(|is_open| **is_open).count();
             let open = i64::try_from(open).unwrap_or(i64::MAX);

@@ -212,16 +212,18 @@ fn gap_event(gap: Gap) -> Bytes {
 /// What is said at the end of a stream.
 fn ending(error: &SubscribeError) -> Bytes {
     let reason = error.fault().reason;
-    match error {
-        SubscribeError::Durable(DurableError::TakenOver(_) | DurableError::Unknown(_)) => {
-            let ended = event_without_id("ended", &Ended { reason });
-            [format!("retry: {LEFT_RETRY_MS}\n").as_bytes(), &ended]
-                .concat()
-                .into()
-        }
+    let is_left = matches!(
+        error,
+        SubscribeError::Durable(DurableError::TakenOver(_) | DurableError::Unknown(_))
+    );
+    if !is_left {
         // For people; a client comes back by itself.
-        _ => format!(": {reason}\n\n").into(),
+        return format!(": {reason}\n\n").into();
     }
+    let ended = event_without_id("ended", &Ended { reason });
+    [format!("retry: {LEFT_RETRY_MS}\n").as_bytes(), &ended]
+        .concat()
+        .into()
 }
 
 fn event(name: &str, cursor: Cursor, data: &impl Serialize) -> Bytes {

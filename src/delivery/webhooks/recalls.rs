@@ -65,13 +65,18 @@ impl Webhooks {
 
     /// Marks recalls, oldest first, that some webhook is to get and has not taken. One that is gone
     /// gets nothing more.
+    ///
+    /// # Errors
+    /// [`ReadError`]: not all are marked.
     pub async fn mark_open(
         &self,
         recalls: &VecDeque<Arc<Entry>>,
         open: &mut [bool],
         settled: &mut Settled,
-    ) {
-        let Some(newest) = recalls.back() else { return };
+    ) -> Result<(), ReadError> {
+        let Some(newest) = recalls.back() else {
+            return Ok(());
+        };
         let epochs = self.log().epochs();
         let webhooks = self.after(None, usize::MAX);
         settled
@@ -82,13 +87,7 @@ impl Webhooks {
         });
         let behind: Vec<Webhook> = behind.take(READS_MAX).collect();
         for webhook in behind {
-            let come = match self.come(webhook).await {
-                Ok(come) => come,
-                Err(error) => {
-                    tracing::debug!(%error, "a webhook's recalls are not counted");
-                    continue;
-                }
-            };
+            let come = self.come(webhook).await?;
             let mut is_settled = true;
             for (recall, open) in recalls.iter().zip(&mut *open) {
                 let is_open = match self.state(&come, recall) {
@@ -104,6 +103,7 @@ impl Webhooks {
                 settled.0.insert(webhook.id, place);
             }
         }
+        Ok(())
     }
 
     /// So many webhooks at most, by id, after one of them.
