@@ -45,6 +45,7 @@ use crate::{
 };
 
 mod book;
+pub mod budget;
 pub mod caller;
 pub mod holder;
 pub mod permit;
@@ -254,6 +255,28 @@ impl Gate {
         let book = self.book();
         let partner = &book.partners.get(name)?.partner;
         partner.subscribe.clone().filter(|_| !partner.is_suspended)
+    }
+
+    /// The same, also of a partner that is suspended: what it may read once it is not.
+    pub fn grant(&self, name: &PartnerName) -> Option<Scope> {
+        let book = self.book();
+        book.partners.get(name)?.partner.subscribe.clone()
+    }
+
+    /// Counts what a partner's webhooks are sent by this node, together.
+    ///
+    /// # Errors
+    /// As [`Budget::take`](budget::Budget::take).
+    pub fn take_webhook_bytes(&self, name: &PartnerName, bytes: u64) -> Result<(), Fault> {
+        let book = self.book();
+        let kept = book.partners.get(name);
+        let most = kept.and_then(|kept| kept.partner.limits.bytes_per_day);
+        let Some((most, budget)) = most.zip(book.webhook_bytes.get(name).cloned()) else {
+            return Ok(());
+        };
+        drop(book);
+        let who = format!("{name}, by all its webhooks,");
+        budget.take(&who, most, bytes, self.now())
     }
 
     /// When what is open ends by itself.

@@ -70,6 +70,7 @@ pub mod router;
 pub mod session;
 pub mod status;
 pub mod stream;
+pub mod subscriptions;
 pub mod topics;
 
 /// Bytes of a request's head, and of what a connection holds unsent beside one frame.

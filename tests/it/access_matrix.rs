@@ -96,8 +96,12 @@ const PATHS: [(&str, &str); 19] = [
     ("/healthz", "*"),
     ("/readyz", "*"),
 ];
-/// Who may post to each path that takes it.
-const POSTS: [(&str, &str); 2] = [("/v1/articles", "pd"), ("/v1/hub", "sd")];
+/// Who may post to each path that takes something.
+const POSTS: [(&str, &str); 3] = [
+    ("/v1/articles", "pd"),
+    ("/v1/hub", "sd"),
+    ("/v1/subscriptions/{name}/acknowledge", "sd"),
+];
 /// Calls under way at a time.
 const AT_ONCE: usize = 8;
 const ROLES: [(&str, Role); 4] = [
@@ -428,8 +432,8 @@ async fn every_call_with_every_key() {
 async fn every_path_with_every_key() {
     let served = barid::server::http::router::PATHS;
     for path in served {
-        let has_row = PATHS.iter().any(|(known, _)| *known == path);
-        assert!(has_row, "who may get {path}? Give it a row");
+        let has_row = PATHS.iter().chain(&POSTS).any(|(known, _)| *known == path);
+        assert!(has_row, "who may use {path}? Give it a row");
     }
     let wire = Wire::start().await;
     let kinds = wire.kinds().await;
@@ -452,9 +456,10 @@ async fn every_path_with_every_key() {
         };
         iter(&kinds).for_each_concurrent(AT_ONCE, judge).await;
     }
-    // Whoever may post hears what is wrong with an empty body; and in a session a page proves first
-    // that it asks.
+    // Whoever may hears what is wrong with an empty body; and in a session a page proves first that
+    // it asks.
     for (path, allowed) in POSTS {
+        let path = &path.replace("{name}", "bot");
         for kind in &kinds {
             let answer = wire.ask(Method::POST, path, &kind.showing).await;
             let expected = match (kind.role, &kind.showing) {

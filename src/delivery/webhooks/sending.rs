@@ -21,7 +21,7 @@ use crate::{
         webhooks::{
             Webhooks,
             lanes::{Pace, SLOW_AFTER},
-            worker::{Halt, Worker},
+            worker::{Halt, PASS_EVERY, Worker},
         },
     },
     fault::{Fault, Kind},
@@ -248,6 +248,15 @@ impl Webhooks {
         }
     }
 
+    /// Counts what a try sends, against what its partner may take in a day.
+    fn take_bytes(&self, webhook: &Webhook, message: &Message) -> Result<(), Fault> {
+        let bytes = u64::try_from(message.event.body.len()).unwrap_or(u64::MAX);
+        match &webhook.partner {
+            Some(partner) => self.0.parts.gate.take_webhook_bytes(partner, bytes),
+            None => Ok(()),
+        }
+    }
+
     /// Makes one call, signed now.
     pub(super) async fn call(
         &self,
@@ -324,6 +333,14 @@ impl Worker {
             return Ok(None);
         }
         if webhooks.is_killed(message) {
+            return Ok(None);
+        }
+        if let Err(fault) = webhooks.take_bytes(webhook, message) {
+            drop(place);
+            tracing::warn!(webhook = %webhook.id, "a webhook waits: {}", fault.message);
+            // Its partner's bound may be another one before midnight.
+            let wait = fault.retry_after.unwrap_or(PASS_EVERY);
+            self.changed(Some(wait.min(PASS_EVERY))).await?;
             return Ok(None);
         }
         let began = Instant::now();

@@ -31,7 +31,7 @@ use crate::{
 /// Pause before a claim, a read or a stream is tried again.
 pub(super) const PAUSE: Duration = Duration::from_millis(500);
 /// After how long a place without deliveries is kept: retention must not overtake it.
-const PASS_EVERY: Duration = Duration::from_secs(60);
+pub(super) const PASS_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a worker ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

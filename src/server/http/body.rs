@@ -3,11 +3,15 @@
 use std::{future::poll_fn, pin::Pin, sync::Arc};
 
 use axum::body::Body;
-use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
 use http_body::Body as _;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    article::check::shown,
     fault::{Fault, Kind},
     server::http::{Web, answer::Refusal},
 };
@@ -16,6 +20,23 @@ use crate::{
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of bodies that a node takes in at a time; others wait.
 pub const ROOM_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// That a body says that it is JSON; `remedy` is what to send.
+///
+/// # Errors
+/// 415 `MEDIA_TYPE_UNSUPPORTED`.
+pub fn check_json(headers: &HeaderMap, remedy: &str) -> Result<(), Refusal> {
+    let given = headers.get(CONTENT_TYPE);
+    let given = given.and_then(|given| given.to_str().ok());
+    let given = given.unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let message = format!("{} is not taken; send {remedy}", shown(given));
+    let fault = Fault::field("MEDIA_TYPE_UNSUPPORTED", "Content-Type", message);
+    Err(Refusal::with(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault))
+}
 
 /// Takes a body of at most so many bytes in.
 ///

@@ -16,6 +16,7 @@ use crate::{
         cors, dashboard, events, feeds, hub, openapi, operate, publish, related,
         session::{self, SESSION},
         status::{self, STATUS},
+        subscriptions::{self, ACKNOWLEDGE},
         topics::{self, TOPICS},
     },
     webhook::websub::HUB,
@@ -24,7 +25,7 @@ use crate::{
 /// The wire as server-sent events.
 pub const STREAM: &str = "/v1/stream";
 /// Every path that is served.
-pub const PATHS: [&str; 15] = [
+pub const PATHS: [&str; 16] = [
     "/",
     STREAM,
     ARTICLES,
@@ -32,6 +33,7 @@ pub const PATHS: [&str; 15] = [
     "/v1/articles/{id}/revisions",
     "/v1/articles/{id}/related",
     TOPICS,
+    ACKNOWLEDGE,
     SESSION,
     STATUS,
     "/feeds/{feed}",
@@ -50,6 +52,7 @@ pub fn router(web: Web) -> Router {
         .route("/v1/articles/{id}", get(articles::one))
         .route("/v1/articles/{id}/revisions", get(articles::revisions))
         .route(TOPICS, get(topics::get))
+        .route(ACKNOWLEDGE, post(subscriptions::acknowledge))
         .route(SESSION, get(session::get).delete(session::end))
         .route("/feeds/{feed}", get(feeds::get))
         .route(HUB, post(hub::post))
