@@ -220,7 +220,8 @@ impl Resolve for Guard {
             let Ok(found) = timeout(LOOKUP_PATIENCE, found).await else {
                 let seconds = LOOKUP_PATIENCE.as_secs();
                 let message = format!("the target's name was not found within {seconds} s");
-                return Err(io::Error::new(ErrorKind::TimedOut, message).into());
+                // No time-out of the call, which would be told of as a late answer.
+                return Err(io::Error::new(ErrorKind::NotFound, message).into());
             };
             let found: Vec<SocketAddr> = found?.collect();
             // All of them: of a name with one address inside, none is to be trusted.
