@@ -66,8 +66,8 @@
 //! 8. **A kill is final**: `kills`, `model`, `feeds`, `http_articles`; for shared buffers the property test of
 //!    [`delivery::chunk`].
 //! 9. **An embargo holds**: `embargoes` (every read with a draft in the log, crashes of nodes and of
-//!    NATS around the time, all of them away, what is left on the disk), `model` (drafts between all
-//!    other steps), and the unit tests of [`wire::log::embargo::queue`] and [`wire::log::clock`].
+//!    NATS around the time, all of them away, what is left on the disk), `embargo_cluster` (leaders and
+//!    nodes lost at the time), `model` (drafts between all other steps), and the unit tests of [`wire::log::embargo::queue`] and [`wire::log::clock`].
 //! 10. **Keys bound everything**: `access_matrix` (every call and path with every kind of key, session,
 //!     client certificate and token), `access` (grants, revocation within a second on two nodes),
 //!     `sessions`, `certified`, `tokens`, `cors`, `floods`, `fuzz`, `keys` (no secret shows).
