@@ -67,7 +67,8 @@
 //!    [`delivery::chunk`].
 //! 9. **An embargo holds**: `embargoes` (every read with a draft in the log, crashes of nodes and of
 //!    NATS around the time, all of them away, what is left on the disk), `embargo_cluster` (leaders and
-//!    nodes lost at the time), `model` (drafts between all other steps), and the unit tests of [`wire::log::embargo::queue`] and [`wire::log::clock`].
+//!    nodes lost at the time), `model` (drafts between all other steps), and the unit tests of
+//!    [`wire::log::embargo::queue`] and [`wire::log::clock`].
 //! 10. **Keys bound everything**: `access_matrix` (every call and path with every kind of key, session,
 //!     client certificate and token), `access` (grants, revocation within a second on two nodes),
 //!     `sessions`, `certified`, `tokens`, `cors`, `floods`, `fuzz`, `keys` (no secret shows).

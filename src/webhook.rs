@@ -116,8 +116,8 @@ pub enum Format {
     CloudEvents,
 }
 
-/// By which specification it is sent news. They are told apart by their fields: what is kept from before there were
-/// two names no kind.
+/// By which specification it is sent news. They are told apart by their fields: what is kept from
+/// before there were two names no kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Spec {

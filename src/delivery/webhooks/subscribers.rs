@@ -1,7 +1,7 @@
 //! Subscribers: who asks to be sent a feed by WebSub, and to be sent it no more.
 
 use crate::{
-    access::{audit::ASKED, partner::PartnerName},
+    access::partner::PartnerName,
     delivery::{
         feeds::Wanted,
         start::{Beyond, granted},
@@ -68,16 +68,14 @@ impl Webhooks {
         })?;
         let topic = request.feed.url();
         let id = WebhookId::of_subscription(partner.as_ref(), &topic, &request.callback);
-        let action = format!("websub.{}", wish(caller, &request.mode).mode());
-        if let Some(entry) = caller.entry(&action, id.as_str(), ASKED) {
-            let kept = self.log().audit(&entry).await;
-            kept.map_err(|error| error.fault())?;
-        }
+        let asked = Asked {
+            number: rand::random(),
+            wish: wish(caller, &request.mode),
+        };
+        let action = format!("websub.{}", asked.wish.mode());
+        self.record(caller, &action, id).await?;
         for _ in 0..RACES_MAX {
-            let asked = Asked {
-                number: rand::random(),
-                wish: wish(caller, &request.mode),
-            };
+            let asked = asked.clone();
             let kept = self.log().webhook(id).await;
             let kept = kept.map_err(|error| error.fault())?;
             let revision = kept.as_ref().map_or(0, |kept| kept.revision);

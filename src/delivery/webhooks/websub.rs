@@ -36,6 +36,8 @@ const TRIES_MAX: u32 = 3;
 const TRY_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long a subscriber may take to hear that its subscription is removed, which somebody waits for.
 const PARTING_PATIENCE: Duration = Duration::from_secs(3);
+/// Why one is sent nothing more whose key is revoked or has expired.
+const KEYLESS: &str = "the key that it was asked for with is none any more";
 
 /// What a callback says to a wish.
 enum Intent {
@@ -127,9 +129,8 @@ impl Worker {
             };
             match is_revoked {
                 Ok(is_revoked) if is_revoked || lease_seconds == 0 => {
-                    let reason = "the key that it was asked for with is none any more";
-                    self.tell(webhook, websub, reason).await?;
-                    return Ok(Intent::Denied(reason.to_owned()));
+                    self.tell(webhook, websub).await?;
+                    return Ok(Intent::Denied(KEYLESS.to_owned()));
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -220,8 +221,7 @@ impl Worker {
         match self.is_revoked(webhook.partner.as_ref(), key).await {
             Ok(true) => {
                 tracing::info!(webhook = %webhook.id, %key, "a subscription ends with its key");
-                let reason = "the key that it was asked for with is none any more";
-                self.tell(webhook, websub, reason).await?;
+                self.tell(webhook, websub).await?;
                 self.forget(webhook).await?;
                 self.changed(None).await?;
             }
@@ -261,9 +261,10 @@ impl Worker {
         Ok(!keys.iter().any(|one| one.id == key && !one.is_expired(now)))
     }
 
-    /// Tells a subscriber that it is sent nothing more (section 5.2), if it can be reached.
-    async fn tell(&mut self, webhook: &Webhook, websub: &Websub, reason: &str) -> Result<(), Halt> {
-        let target = denial(webhook, websub, reason);
+    /// Tells a subscriber that it is sent nothing more without its key (section 5.2), if it can be
+    /// reached.
+    async fn tell(&mut self, webhook: &Webhook, websub: &Websub) -> Result<(), Halt> {
+        let target = denial(webhook, websub, KEYLESS);
         if let Err(error) = self.ask(&target).await? {
             tracing::debug!(webhook = %webhook.id, %error, "a subscriber does not hear of its end");
         }

@@ -26,16 +26,25 @@ pub const ROOM_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// # Errors
 /// 415 `MEDIA_TYPE_UNSUPPORTED`.
 pub fn check_json(headers: &HeaderMap, remedy: &str) -> Result<(), Refusal> {
-    let given = headers.get(CONTENT_TYPE);
-    let given = given.and_then(|given| given.to_str().ok());
-    let given = given.unwrap_or_default();
-    let essence = given.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+    let essence = said_type(headers).split(';').next().unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    let message = format!("{} is not taken; send {remedy}", shown(given));
+    Err(not_taken(headers, remedy))
+}
+
+/// 415 `MEDIA_TYPE_UNSUPPORTED`: a body of another type than what is taken.
+pub fn not_taken(headers: &HeaderMap, remedy: &str) -> Refusal {
+    let message = format!("{} is not taken; send {remedy}", shown(said_type(headers)));
     let fault = Fault::field("MEDIA_TYPE_UNSUPPORTED", "Content-Type", message);
-    Err(Refusal::with(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault))
+    Refusal::with(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault)
+}
+
+fn said_type(headers: &HeaderMap) -> &str {
+    let given = headers.get(CONTENT_TYPE);
+    given
+        .and_then(|given| given.to_str().ok())
+        .unwrap_or_default()
 }
 
 /// Takes a body of at most so many bytes in.

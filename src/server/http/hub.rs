@@ -7,7 +7,7 @@ use axum::{
     extract::{RawQuery, State},
     response::Response,
 };
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
 
 use crate::{
     article::check::{Checker, shown},
@@ -21,6 +21,7 @@ use crate::{
     server::http::{
         Connection, Web,
         answer::{Refusal, fleeting},
+        body,
         feeds::base,
         form::Form,
     },
@@ -49,7 +50,8 @@ pub async fn post(
     caller.stewardship()?;
     Parameters::parse(query.as_deref().unwrap_or_default(), &[])?;
     let Some(Extension(form)) = form else {
-        return Err(no_form(&headers));
+        let remedy = "the hub.… fields as application/x-www-form-urlencoded";
+        return Err(body::not_taken(&headers, remedy));
     };
     let request = request(&form, &base(&web, &connection, &headers))?;
     web.webhooks.request(&caller, request).await?;
@@ -167,15 +169,4 @@ fn lease_seconds(check: &mut Checker, form: &Form) -> u32 {
         check.refuse("hub.lease_seconds", message);
     }
     seconds.min(LEASE_MAX)
-}
-
-fn no_form(headers: &HeaderMap) -> Refusal {
-    let given = headers.get(CONTENT_TYPE);
-    let given = given.and_then(|value| value.to_str().ok());
-    let message = format!(
-        "{} is not taken; send the hub.… fields as application/x-www-form-urlencoded",
-        shown(given.unwrap_or_default())
-    );
-    let fault = Fault::field("MEDIA_TYPE_UNSUPPORTED", "Content-Type", message);
-    Refusal::with(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault)
 }

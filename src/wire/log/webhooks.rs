@@ -82,7 +82,12 @@ impl Log {
     /// [`ReadError`]: try again.
     pub async fn remove_webhook(&self, id: WebhookId) -> Result<(), ReadError> {
         // The webhook last: what fails before that can be asked for again.
-        for key in [parked_key(id), progress_key(id), hook_key(id)] {
+        self.purge([parked_key(id), progress_key(id), hook_key(id)])
+            .await
+    }
+
+    async fn purge(&self, keys: impl IntoIterator<Item = String>) -> Result<(), ReadError> {
+        for key in keys {
             let purged = self.0.connection.webhooks.purge(key).await;
             purged.map_err(unavailable)?;
         }
@@ -99,9 +104,7 @@ impl Log {
         if !bucket::remove(store, &hook_key(id), revision).await? {
             return Ok(false);
         }
-        for key in [parked_key(id), progress_key(id)] {
-            store.purge(key).await.map_err(unavailable)?;
-        }
+        self.purge([parked_key(id), progress_key(id)]).await?;
         Ok(true)
     }
 
