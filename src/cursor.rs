@@ -134,17 +134,23 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, CursorError> {
         let (epoch, seq) = text.split_once('-').ok_or(CursorError::Shape)?;
         let epoch = epoch.parse()?;
-        let canonical = seq == "0" || !seq.starts_with('0');
-        if !canonical || seq.is_empty() || !seq.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(CursorError::Sequence);
-        }
-        let seq: u64 = seq.parse().map_err(|_| CursorError::Sequence)?;
-        // JetStream's own numbers stay far below; the bound keeps sums of sequences safe.
-        if seq >= 1 << 63 {
-            return Err(CursorError::Sequence);
-        }
+        let seq = sequence(seq)?;
         Ok(Self { epoch, seq })
     }
+}
+
+/// The one form of a sequence: decimal, no sign, no leading zeros.
+fn sequence(text: &str) -> Result<u64, CursorError> {
+    let canonical = text == "0" || !text.starts_with('0');
+    if !canonical || text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(CursorError::Sequence);
+    }
+    let seq: u64 = text.parse().map_err(|_| CursorError::Sequence)?;
+    // JetStream's own numbers stay far below; the bound keeps sums of sequences safe.
+    if seq >= 1 << 63 {
+        return Err(CursorError::Sequence);
+    }
+    Ok(seq)
 }
 
 /// The lives of one log, oldest first: each with its first sequence. Never empty.
@@ -241,8 +247,7 @@ impl FromStr for Epochs {
         let mut list = Vec::new();
         for part in text.split(',') {
             let (epoch, first) = part.split_once('@').ok_or(CursorError::Shape)?;
-            let first: u64 = first.parse().map_err(|_| CursorError::Sequence)?;
-            list.push((epoch.parse()?, first));
+            list.push((epoch.parse()?, sequence(first)?));
         }
         // `split` yields at least one part, so the list is never empty.
         Ok(Self(list))

@@ -45,6 +45,7 @@ use crate::{
 };
 
 mod book;
+pub mod budget;
 pub mod caller;
 pub mod holder;
 pub mod permit;
@@ -256,6 +257,28 @@ impl Gate {
         partner.subscribe.clone().filter(|_| !partner.is_suspended)
     }
 
+    /// The same, also of a partner that is suspended: what it may read once it is not.
+    pub fn grant(&self, name: &PartnerName) -> Option<Scope> {
+        let book = self.book();
+        book.partners.get(name)?.partner.subscribe.clone()
+    }
+
+    /// Counts what a partner's webhooks are sent by this node, together.
+    ///
+    /// # Errors
+    /// As [`Budget::take`](budget::Budget::take).
+    pub fn take_webhook_bytes(&self, name: &PartnerName, bytes: u64) -> Result<(), Fault> {
+        let book = self.book();
+        let kept = book.partners.get(name);
+        let most = kept.and_then(|kept| kept.partner.limits.bytes_per_day);
+        let Some((most, budget)) = most.zip(book.webhook_bytes.get(name).cloned()) else {
+            return Ok(());
+        };
+        drop(book);
+        let who = format!("{name}, by all its webhooks,");
+        budget.take(&who, most, bytes, self.now())
+    }
+
     /// When what is open ends by itself.
     fn ends(&self) -> &Arc<Ends> {
         &self.0.ends
@@ -280,6 +303,12 @@ impl Gate {
             return (self.0.policy == Policy::Open).then(Arc::default);
         };
         self.scope(name).map(Arc::new)
+    }
+
+    /// Whether a key lets somebody in now, or would if its partner were not suspended.
+    pub fn is_good(&self, id: KeyId) -> bool {
+        let holder = self.holder(id);
+        holder.is_some_and(|holder| !holder.state().key.is_expired(self.now()))
     }
 
     /// Keys that may read from NATS itself now, by id: each with the topics that it may read.

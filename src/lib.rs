@@ -23,7 +23,8 @@
 //! - [`ingest`]: the Publish call.
 //! - [`delivery`]: the hub (one reader of the log, a bounded ring of chunks), pages of history,
 //!   subscriptions by groups of one filter, [`delivery::durable`] ones that the log keeps, gRPC
-//!   frames and server-sent events, reads, feeds, [`delivery::related`], [`delivery::webhooks`].
+//!   frames and server-sent events, reads, feeds, [`delivery::related`], [`delivery::webhooks`], which
+//!   also send feeds to who has subscribed to them.
 //! - administration in [`desk`].
 //! - [`config`]: flags, variables and file to settings.
 //! - [`server`]: bind, assemble, supervise, drain; [`server::http`] is the web side:
@@ -65,8 +66,9 @@
 //! 8. **A kill is final**: `kills`, `model`, `feeds`, `http_articles`; for shared buffers the property test of
 //!    [`delivery::chunk`].
 //! 9. **An embargo holds**: `embargoes` (every read with a draft in the log, crashes of nodes and of
-//!    NATS around the time, all of them away, what is left on the disk), `model` (drafts between all
-//!    other steps), and the unit tests of [`wire::log::embargo::queue`] and [`wire::log::clock`].
+//!    NATS around the time, all of them away, what is left on the disk), `embargo_cluster` (leaders and
+//!    nodes lost at the time), `model` (drafts between all other steps), and the unit tests of
+//!    [`wire::log::embargo::queue`] and [`wire::log::clock`].
 //! 10. **Keys bound everything**: `access_matrix` (every call and path with every kind of key, session,
 //!     client certificate and token), `access` (grants, revocation within a second on two nodes),
 //!     `sessions`, `certified`, `tokens`, `cors`, `floods`, `fuzz`, `keys` (no secret shows).

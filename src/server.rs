@@ -42,7 +42,7 @@ use crate::{
     },
     telemetry::{Metrics, connections::Listener},
     wire::{
-        log::{Log, ReadError, batch::Writer, open, patiently},
+        log::{Log, ReadError, batch::Writers, open, patiently},
         outbound::{self, Outbound},
         proto::v1::{
             DESCRIPTORS, OpenStream, article_service_server::ArticleServiceServer,
@@ -220,7 +220,7 @@ pub async fn run(
         // Nothing has begun that must end in order.
         () = stop.cancelled() => return Ok(()),
     };
-    let (log, writer) = opened?;
+    let (log, writers) = opened?;
     if let (Nats::Managed(nats), Policy::Keys) = (&options.nats, options.policy) {
         // Whoever may read the folder owns the log anyway.
         keys::make_first(&log, &nats.data_dir, seconds(clock())).await?;
@@ -237,7 +237,7 @@ pub async fn run(
         http: http_listener,
     };
     let result = node
-        .serve(listeners, writer, &options, || ready(&addresses), stop)
+        .serve(listeners, writers, &options, || ready(&addresses), stop)
         .await;
     if let Some(managed) = managed {
         // Last: everything else has let go of it.
@@ -337,12 +337,12 @@ impl Node {
     async fn serve(
         self,
         listeners: Listeners,
-        writer: Writer,
+        writers: Writers,
         options: &Options,
         ready: impl FnOnce(),
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
-        let mut services = self.start_services(writer, options);
+        let mut services = self.start_services(writers, options);
         let metrics = self.log.metrics().clone();
         let shared = incoming::Options::new(options.limits, options.tls.clone(), metrics);
         // From here on it can be asked whether the node is ready.
@@ -496,10 +496,10 @@ impl Node {
             publisher: Publisher::new(self.ingest.clone()),
             desk: self.desk(),
             recipients: self.recipients(),
-            webhooks: self.webhooks.clone(),
             clock,
             phase: self.phase.subscribe(),
             gate: self.gate.clone(),
+            webhooks: self.webhooks.clone(),
             local_reads: options.local_reads,
             public_url: options.public_url.clone(),
         });

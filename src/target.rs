@@ -75,6 +75,14 @@ impl Target {
         }
     }
 
+    /// The same with more parameters after those that it has.
+    #[must_use]
+    pub fn asking(&self, parameters: &[(&str, &str)]) -> Self {
+        let mut url = self.0.clone();
+        url.query_pairs_mut().extend_pairs(parameters);
+        Self(url)
+    }
+
     /// Scheme, host and port, for logs: the path may hold a secret.
     pub fn origin(&self) -> String {
         self.0.origin().ascii_serialization()

@@ -1,8 +1,10 @@
 //! Webhook: an address of a partner that is sent news, and how far that has come, as both are kept.
+//! A subscription to a feed by [`websub`] is one, too, of another kind.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     access::partner::PartnerName,
@@ -11,11 +13,12 @@ use crate::{
     filter::Filter,
     recipient::{Coverage, Turn},
     target::Target,
-    webhook::signing::SigningKey,
+    webhook::{signing::SigningKey, websub::Websub},
 };
 
 pub mod retry;
 pub mod signing;
+pub mod websub;
 
 /// Most webhooks of one partner.
 pub const PER_PARTNER_MAX: usize = 100;
@@ -44,6 +47,17 @@ impl WebhookId {
     /// The id of these 50 bits.
     pub fn from_bits(bits: u64) -> Self {
         Self(letters(bits))
+    }
+
+    /// The id of a partner's subscription to a feed for a callback: there is one, on whatever node it
+    /// is asked for.
+    pub fn of_subscription(partner: Option<&PartnerName>, topic: &str, callback: &Target) -> Self {
+        let partner = partner.map_or("", PartnerName::as_str);
+        // None of the three can hold the character between them.
+        let text = format!("{partner} {topic} {}", callback.as_str());
+        let digest = Sha256::digest(text.as_bytes());
+        let first = digest.first_chunk::<8>().expect("32 bytes");
+        Self::from_bits(u64::from_be_bytes(*first))
     }
 
     /// Its characters.
@@ -102,6 +116,25 @@ pub enum Format {
     CloudEvents,
 }
 
+/// By which specification it is sent news. They are told apart by their fields: what is kept from
+/// before there were two names no kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Spec {
+    /// WebSub: the whole feed, whenever something of it changes.
+    Websub {
+        /// Which, and for how long.
+        websub: Websub,
+    },
+    /// Standard Webhooks: each revision.
+    Standard {
+        /// In which form.
+        format: Format,
+        /// What it is signed with, newest first: one, and during a rotation the one before.
+        keys: Vec<SigningKey>,
+    },
+}
+
 /// Whether it is sent anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -126,8 +159,9 @@ pub struct Webhook {
     pub target: Target,
     /// What it wants; its partner's grant cuts that.
     pub filter: Filter,
-    /// In which form.
-    pub format: Format,
+    /// By which specification it is sent that.
+    #[serde(flatten)]
+    pub spec: Spec,
     /// For people.
     #[serde(default)]
     pub note: String,
@@ -146,8 +180,6 @@ pub struct Webhook {
     /// How often it was asked to send what is parked.
     #[serde(default)]
     pub parked_asks: u32,
-    /// What it is signed with, newest first: one, and during a rotation the one before.
-    pub keys: Vec<SigningKey>,
 }
 
 /// A wish to begin again elsewhere.
@@ -238,6 +270,14 @@ impl Webhook {
     pub fn message_id(&self, cursor: Cursor) -> String {
         format!("{}_{cursor}", self.id)
     }
+
+    /// The subscription to a feed that it is, if it is one.
+    pub fn websub(&self) -> Option<&Websub> {
+        match &self.spec {
+            Spec::Websub { websub } => Some(websub),
+            Spec::Standard { .. } => None,
+        }
+    }
 }
 
 impl Progress {
@@ -299,6 +339,11 @@ impl Progress {
             end: tried.filter(|tried| tried.seq > sent).unwrap_or(self.at),
             after,
         }
+    }
+
+    /// Whether everything up to a place of the same life of the log is done.
+    pub fn has_passed(&self, cursor: Cursor) -> bool {
+        self.at.epoch == cursor.epoch && self.at.seq >= cursor.seq
     }
 
     /// A delivery is done: taken, or nobody's any more.

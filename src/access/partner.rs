@@ -126,7 +126,7 @@ pub struct Limits {
     pub requests_per_second: Option<u32>,
     /// Streams open at once.
     pub streams: Option<u32>,
-    /// Bytes of deliveries, from midnight to midnight UTC.
+    /// Bytes of deliveries, from midnight to midnight UTC; all webhooks together have as many.
     pub bytes_per_day: Option<u64>,
 }
 

@@ -139,8 +139,8 @@ pub async fn run(command: LogCommand, variables: &[(String, String)]) -> anyhow:
 }
 
 async fn act(options: &open::Options, task: Task, output: Output) -> anyhow::Result<()> {
-    // Its writer is not run: nothing is published here.
-    let (log, _writer) = Box::pin(Log::open(options, Metrics::new())).await?;
+    // Its writers are not run: nothing is published here.
+    let (log, _writers) = Box::pin(Log::open(options, Metrics::new())).await?;
     match task {
         Task::Status => {}
         Task::NewEpoch => log.new_epoch().await?,

@@ -109,7 +109,7 @@ pub struct ChangeArgs {
     /// Streams that each key may have open on one node; 0 for no limit
     #[arg(long, value_name = "COUNT")]
     streams: Option<u32>,
-    /// Bytes that each key may take a day (UTC) from one node, such as 10GiB
+    /// Bytes that each key, and all webhooks together, may take a day (UTC) from one node, such as 10GiB
     #[arg(long, value_name = "SIZE")]
     bytes_per_day: Option<Size>,
     /// Sites whose pages may ask over HTTP with its keys, such as `https://desk.example`; `none`

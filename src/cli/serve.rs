@@ -12,7 +12,10 @@ use clap::ValueHint;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::{
     cli::{BadUse, out},
@@ -220,15 +223,21 @@ pub fn nats(serve: &Serve) -> anyhow::Result<Nats> {
 
 /// Logs go to stderr: stdout is for what was asked for.
 fn start_log(serve: &Serve) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&serve.log).context("the log filter")?;
+    let wanted = EnvFilter::try_new(&serve.log).context("the log filter")?;
     // Below that it prints what the log's leader answers, whole: articles, drafts under embargo too.
-    let filter = filter.add_directive("async_nats=info".parse().context("a directive")?);
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let without_articles = filter_fn(|event| {
+        !event.target().starts_with("async_nats") || *event.level() <= Level::INFO
+    });
+    let log = tracing_subscriber::registry()
+        .with(wanted)
+        .with(without_articles);
+    let lines = fmt::layer().with_writer(io::stderr);
     let started = match serve.log_format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().try_init(),
+        LogFormat::Text => {
+            let lines = lines.with_ansi(io::stderr().is_terminal());
+            log.with(lines).try_init()
+        }
+        LogFormat::Json => log.with(lines.json()).try_init(),
     };
     started.map_err(|error| anyhow!("can't start the log: {error}"))
 }

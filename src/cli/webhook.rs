@@ -24,8 +24,9 @@ mod show;
 
 /// Make, change and watch webhooks
 ///
-/// A webhook is an https address that is sent news, signed by Standard Webhooks. Takes a key of the
-/// role desk, or one of the role subscriber for its own partner's.
+/// A webhook is an https address that is sent news, signed by Standard Webhooks. Subscriptions to
+/// feeds, which are made by WebSub, are listed and removed here, too. Takes a key of the role desk, or
+/// one of the role subscriber for its own partner's.
 #[derive(Debug, Subcommand)]
 #[command(
     after_help = "Examples:\n  barid webhook add https://news.example/hook --topics ict > hook.secret\n  \

@@ -49,6 +49,14 @@ fn a_cursor_names_the_life_that_its_sequence_is_in() {
     assert_eq!(epochs.cursor(89).to_string(), "aaaaaaaa-89");
     assert_eq!(epochs.cursor(90).to_string(), "bbbbbbbb-90");
     assert_eq!(epochs.to_string().parse(), Ok(epochs));
+    for text in [
+        "aaaaaaaa@+1",
+        "aaaaaaaa@01",
+        "aaaaaaaa@",
+        "aaaaaaaa@9223372036854775808",
+    ] {
+        assert_eq!(text.parse::<Epochs>(), Err(CursorError::Sequence), "{text}");
+    }
 }
 
 #[test]

@@ -26,12 +26,14 @@ use crate::{
         articles::Articles,
         feeds::entry::Entry,
         hub::Hub,
+        query::Parameters,
         start::{Beyond, granted},
     },
-    fault::{Fault, Kind},
+    fault::{Fault, Kind, Violation},
     filter::Filter,
     routing::taxonomy::Taxonomy,
     topic::Topic,
+    webhook::websub::{HUB, links},
     wire::{
         convert::{self, time_to_proto},
         log::ReadError,
@@ -59,6 +61,10 @@ const KEPT_MAX: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
 const KEPT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Feeds that are made at a time; others wait.
 const MAKING_MAX: usize = 2;
+/// The name of the feed of the whole wire.
+const ALL: &str = "all";
+/// Where feeds are.
+const FEEDS: &str = "/feeds/";
 
 /// A form of feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +115,61 @@ pub struct Wanted {
     pub path: String,
 }
 
+impl Wanted {
+    /// The feed that a name, such as `ict.atom`, and a query ask for.
+    ///
+    /// # Errors
+    /// Missing `FEED_UNKNOWN`; invalid `PARAMETER_UNKNOWN`, `FIELD_INVALID`.
+    pub fn of(name: &str, query: &str, scope: Arc<Scope>, base: String) -> Result<Self, Fault> {
+        let parameters = Parameters::parse(query, &["language"])?;
+        let (stem, form) = name
+            .rsplit_once('.')
+            .and_then(|(stem, ending)| Some((stem, Form::of_ending(ending)?)))
+            .ok_or_else(unknown_feed)?;
+        let topic: Option<Topic> = match stem {
+            ALL => None,
+            path => Some(path.parse().map_err(|_| unknown_feed())?),
+        };
+        let language = parameters.get("language").map(str::to_ascii_lowercase);
+        let path = match &language {
+            None => format!("{FEEDS}{name}"),
+            Some(range) => {
+                let mut query = url::form_urlencoded::Serializer::new(String::new());
+                query.append_pair("language", range);
+                format!("{FEEDS}{name}?{}", query.finish())
+            }
+        };
+        Ok(Self {
+            topic,
+            language,
+            form,
+            scope,
+            base,
+            path,
+        })
+    }
+
+    /// The feed at a path and query.
+    ///
+    /// # Errors
+    /// As [`Wanted::of`].
+    pub fn at(path: &str, scope: Arc<Scope>, base: String) -> Result<Self, Fault> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let name = path.strip_prefix(FEEDS).ok_or_else(unknown_feed)?;
+        Self::of(name, query, scope, base)
+    }
+
+    /// Its own address.
+    pub fn url(&self) -> String {
+        format!("{}{}", self.base, self.path)
+    }
+
+    /// The header `Link` of whatever carries it.
+    pub fn links(&self) -> String {
+        links(&self.base, &self.path)
+    }
+}
+
 /// A feed as it is kept.
 #[derive(Debug)]
 pub struct Feed {
@@ -139,10 +200,19 @@ pub struct Channel<'a> {
     pub base: &'a str,
     /// Its own address.
     pub own_url: String,
+    /// Where it is subscribed to (WebSub).
+    pub hub_url: String,
     /// The language of all its articles, or that was asked for.
     pub language: Option<&'a str>,
     /// When anything of it last changed.
     pub updated: Timestamp,
+}
+
+impl Feed {
+    /// The sequence up to which no revision is missing in it.
+    pub fn judged_up_to(&self) -> u64 {
+        self.judged_up_to.load(Ordering::Acquire)
+    }
 }
 
 /// All feeds of a node; clones share everything.
@@ -183,9 +253,7 @@ impl Feeds {
     /// # Errors
     /// An unknown topic, a bad language range, or a node that can't read.
     pub async fn get(&self, wanted: &Wanted) -> Result<Arc<Feed>, Fault> {
-        let filter = convert::filter(Some(filter_of(wanted)))?;
-        let known = self.0.hub.known(filter).await;
-        let filter = known.map_err(|error| error.fault())?;
+        let filter = self.filter(wanted).await?;
         let granted = granted(&filter, &wanted.scope, Beyond::Cut);
         let filter = granted.map_err(|error| error.fault())?;
         if !self.0.hub.log().is_fresh() {
@@ -208,6 +276,16 @@ impl Feeds {
                 return Ok(feed);
             }
         }
+    }
+
+    /// All that is in a feed, if everything may be.
+    ///
+    /// # Errors
+    /// Missing `FEED_UNKNOWN`; a bad language range; a node that can't read.
+    pub async fn filter(&self, wanted: &Wanted) -> Result<Filter, Fault> {
+        let filter = convert::filter(Some(filter_of(wanted))).map_err(in_path)?;
+        let known = self.0.hub.known(filter).await;
+        known.map_err(|error| in_path(error.fault()))
     }
 
     /// The feed that is kept, if there is nothing new for it.
@@ -240,7 +318,7 @@ impl Feeds {
     }
 
     /// Whether nothing in it has been killed since.
-    fn is_showable(&self, feed: &Feed) -> bool {
+    pub fn is_showable(&self, feed: &Feed) -> bool {
         let killed = self.0.hub.log().killed();
         let kills = killed.generation();
         if feed.kills.load(Ordering::Acquire) == kills {
@@ -306,7 +384,8 @@ impl Feeds {
         let channel = Channel {
             title: title(wanted, &taxonomy),
             base: &wanted.base,
-            own_url: format!("{}{}", wanted.base, wanted.path),
+            own_url: wanted.url(),
+            hub_url: format!("{}{HUB}", wanted.base),
             language: language(wanted, &entries),
             updated: modified.unwrap_or(Timestamp::UNIX_EPOCH),
         };
@@ -383,6 +462,30 @@ fn sooner(one: Option<Time>, other: Option<Time>) -> Option<Time> {
 /// Whether a feed shows it: withdrawn articles vanish.
 fn stands(delivery: &Delivery) -> bool {
     convert::action_from_proto(delivery.action).is_some_and(|action| !action.is_notice())
+}
+
+fn unknown_feed() -> Fault {
+    let message = "there is no such feed; it is all or a topic of /v1/topics, then .atom, .rss or \
+                   .json";
+    Fault::new(Kind::Missing, "FEED_UNKNOWN", message)
+}
+
+/// A fault of a filter in the words of a feed: what its path names is there, or not.
+fn in_path(fault: Fault) -> Fault {
+    if fault.reason == "TOPIC_UNKNOWN" {
+        return Fault {
+            metadata: fault.metadata,
+            ..unknown_feed()
+        };
+    }
+    let rename = |violation: &Violation| Violation {
+        field: "language".to_owned(),
+        message: violation.message.clone(),
+    };
+    match fault.violations.as_slice() {
+        [] => fault,
+        violations => Fault::fields(fault.reason, violations.iter().map(rename).collect()),
+    }
 }
 
 fn broken(why: &str) -> Fault {

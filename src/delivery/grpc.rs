@@ -25,7 +25,6 @@ use crate::{
     },
     fault::Fault,
     gate::caller::{self, Caller},
-    recipient::subscription::SubscriptionId,
     telemetry::Protocol,
     wire::{
         codec::StrictDecoder,
@@ -83,7 +82,7 @@ impl Subscriber {
         let subscription = if request.subscription.is_empty() {
             self.hub.subscribe(filter, start, beyond, way).await
         } else {
-            let id = id(caller, &request.subscription)?;
+            let id = recipients::own(caller, "subscription", &request.subscription)?;
             let wish = Wish {
                 id,
                 filter,
@@ -108,20 +107,12 @@ impl Subscriber {
         request: AcknowledgeRequest,
         caller: &Caller,
     ) -> Result<Cursor, Fault> {
-        let id = id(caller, &request.subscription)?;
+        let id = recipients::own(caller, "subscription", &request.subscription)?;
         let cursor = field::cursor("cursor", &request.cursor)?;
         let durables = self.hub.durables();
         let stored = durables.acknowledge(&id, &request.token, cursor).await;
         stored.map_err(|error| error.fault())
     }
-}
-
-/// Which of the caller's subscriptions a name means.
-fn id(caller: &Caller, name: &str) -> Result<SubscriptionId, Fault> {
-    Ok(SubscriptionId {
-        partner: caller.recipient()?,
-        name: recipients::name("subscription", name)?,
-    })
 }
 
 fn beyond(number: i32) -> Result<Beyond, Fault> {

@@ -22,13 +22,14 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// The same as people write it.
 const LAST_EVENT_ID_SHOWN: &str = "Last-Event-ID";
 /// The parameters of a stream.
-const STREAM: [&str; 6] = [
+const STREAM: [&str; 7] = [
     "topics",
     "languages",
     "urgency",
     "q",
     "from",
     "beyond-grant",
+    "subscription",
 ];
 /// Longest query: a filter at its bounds has a third of that.
 const QUERY_BYTES_MAX: usize = 8 * 1024;
@@ -42,6 +43,8 @@ pub struct Query {
     pub start: Start,
     /// What becomes of the part that is not granted.
     pub beyond: Beyond,
+    /// The name of the durable subscription that it is of, if any.
+    pub subscription: Option<String>,
     /// What said where it begins.
     start_name: &'static str,
 }
@@ -114,6 +117,7 @@ impl Query {
             filter,
             start,
             beyond: beyond_grant(parameters.get("beyond-grant"))?,
+            subscription: parameters.get("subscription").map(str::to_owned),
             start_name,
         })
     }

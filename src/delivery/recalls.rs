@@ -11,7 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::scope::Scope,
     article::{Action, ArticleId},
-    delivery::{Entry, hub::Hub},
+    delivery::{
+        Entry,
+        hub::Hub,
+        webhooks::{Webhooks, recalls::Settled},
+    },
     gate::Gate,
     recipient::subscription::known,
     wire::log::{ReadError, subscriptions::KeptSubscription},
@@ -94,9 +98,10 @@ impl Recalls {
         let mut coverage = subscription.coverage.clone();
         coverage.clip(&epochs);
         // Where no keys are asked for, everything may be read; whose grant is gone may read nothing.
+        // Whoever is suspended gets it once it is not.
         let granted = match &kept.id.partner {
             None => Some(Scope::default()),
-            Some(name) => self.gate.scope(name),
+            Some(name) => self.gate.grant(name),
         };
         if !coverage.reaches(recall.seq(), &recall.revised(), granted.as_ref()) {
             return State::NeverHad;
@@ -114,10 +119,11 @@ impl Recalls {
     }
 
     /// Counts recalls that somebody has not acknowledged, until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self, webhooks: Webhooks, stop: CancellationToken) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut recalls: VecDeque<Arc<Entry>> = VecDeque::new();
+        let mut settled = Settled::default();
         let mut at = 0;
         loop {
             tokio::select! {
@@ -127,7 +133,20 @@ impl Recalls {
                 _ = look.tick() => {}
             }
             at = self.follow(at, &mut recalls);
-            let open = self.count_open(&recalls).await;
+            let mut open = self.open(&recalls).await;
+            let marked = webhooks.mark_open(&recalls, &mut open, &mut settled);
+            let marked = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                // What is not marked is so in the next look.
+                marked = marked => marked,
+            };
+            if let Err(error) = marked {
+                // What was counted last is nearer to it than a part is.
+                tracing::debug!(%error, "open recalls are not counted");
+                continue;
+            }
+            let open = open.iter().filter(|is_open| **is_open).count();
             let open = i64::try_from(open).unwrap_or(i64::MAX);
             self.hub.log().metrics().recipients.open_recalls.set(open);
         }
@@ -155,30 +174,31 @@ impl Recalls {
         }
     }
 
-    async fn count_open(&self, recalls: &VecDeque<Arc<Entry>>) -> usize {
+    /// Which recalls some durable subscription is to get and has not acknowledged, in their order.
+    async fn open(&self, recalls: &VecDeque<Arc<Entry>>) -> Vec<bool> {
         let kept = self.hub.durables().list(None, None, usize::MAX);
-        let (mut open_count, mut judged) = (0, 0);
-        for recall in recalls.iter().rev() {
+        let (mut open, mut judged) = (vec![false; recalls.len()], 0);
+        for (recall, is_open) in recalls.iter().zip(&mut open).rev() {
             for one in &kept {
                 if one.subscription.cursor.seq >= recall.seq() {
                     continue;
                 }
                 judged += 1;
                 if judged >= JUDGED_MAX {
-                    return open_count;
+                    return open;
                 }
                 if judged % JUDGED_AT_ONCE == 0 {
                     yield_now().await;
                 }
                 match self.state(one, recall) {
                     State::Outstanding | State::Sent => {
-                        open_count += 1;
+                        *is_open = true;
                         break;
                     }
                     State::NeverHad | State::Acknowledged => {}
                 }
             }
         }
-        open_count
+        open
     }
 }

@@ -342,11 +342,22 @@ fn id(caller: &Caller, partner: &str, name: &str) -> Result<SubscriptionId, Faul
     })
 }
 
+/// Which of the caller's own subscriptions a field names.
+///
+/// # Errors
+/// As [`Caller::recipient`]; a fault that names the field.
+pub fn own(caller: &Caller, field: &str, text: &str) -> Result<SubscriptionId, Fault> {
+    Ok(SubscriptionId {
+        partner: caller.recipient()?,
+        name: name(field, text)?,
+    })
+}
+
 /// A subscription's name in a request's field.
 ///
 /// # Errors
 /// A fault that names the field.
-pub fn name(field: &str, text: &str) -> Result<SubscriptionName, Fault> {
+fn name(field: &str, text: &str) -> Result<SubscriptionName, Fault> {
     text.parse().map_err(|error| {
         let message = format!("{}: {error}", shown(text));
         Fault::field("FIELD_INVALID", field, message)

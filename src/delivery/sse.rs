@@ -1,7 +1,8 @@
 //! `GET /v1/stream`: the wire as server-sent events (WHATWG HTML, "Server-sent events"), each
 //! revision as ninjs.
 //!
-//! A client resumes by what it has anyway: `EventSource` sends the last `id` that it saw.
+//! A client resumes by what it has anyway: `EventSource` sends the last `id` that it saw. A durable
+//! subscription goes on after what is acknowledged instead.
 
 use std::{
     convert::Infallible,
@@ -20,8 +21,11 @@ use crate::{
     cursor::Cursor,
     delivery::{
         Entry,
+        durable::{DurableError, open::Wish},
         hub::Hub,
         query::Query,
+        recipients,
+        start::SubscribeError,
         subscription::{Gap, Output, Subscription, Way},
     },
     fault::{Fault, Kind},
@@ -33,6 +37,10 @@ use crate::{
 /// Milliseconds after which a client comes back, least and most: jittered, or all who were cut off
 /// at once would come back at once.
 const RETRY_MS: std::ops::Range<u32> = 500..1500;
+/// Milliseconds after which a client comes back whose durable subscription another stream has, or
+/// nobody: a day. An `EventSource` that came back at once would take it over again, and two of them in
+/// turns for ever.
+const LEFT_RETRY_MS: u32 = 86_400_000;
 
 /// The body of a stream: pulled only as the connection takes it.
 #[derive(Debug)]
@@ -47,6 +55,18 @@ pub struct Events {
 #[derive(Debug, Serialize)]
 struct CaughtUp {
     cursor: String,
+}
+
+/// What the first event of a durable subscription says.
+#[derive(Debug, Serialize)]
+struct Opened<'a> {
+    token: &'a str,
+}
+
+/// What the last one says.
+#[derive(Debug, Serialize)]
+struct Ended {
+    reason: &'static str,
 }
 
 /// What a gap says.
@@ -76,9 +96,19 @@ impl Events {
             connection: Some(connection),
             permit,
         };
-        let begun = hub
-            .subscribe(query.filter.clone(), query.start.clone(), query.beyond, way)
-            .await;
+        let (filter, start, beyond) = (query.filter.clone(), query.start.clone(), query.beyond);
+        let begun = match &query.subscription {
+            None => hub.subscribe(filter, start, beyond, way).await,
+            Some(name) => {
+                let wish = Wish {
+                    id: recipients::own(caller, "subscription", name)?,
+                    filter,
+                    start,
+                    beyond,
+                };
+                hub.subscribe_as(wish, way).await
+            }
+        };
         match begun {
             Ok(subscription) => Ok(Self {
                 greeting: Some(greeting()),
@@ -138,8 +168,10 @@ impl http_body::Body for Events {
         };
         let bytes = match output {
             Output::Deliveries(run) => run.bytes,
-            // Of durable subscriptions alone, which are taken over gRPC.
-            Output::Opened(_) => Bytes::new(),
+            Output::Opened(token) => {
+                let token = token.as_str();
+                event_without_id("opened", &Opened { token })
+            }
             Output::CaughtUp(cursor) => {
                 let cursor_text = cursor.to_string();
                 event(
@@ -156,8 +188,7 @@ impl http_body::Body for Events {
             Output::Gap(gap) => gap_event(gap),
             Output::End(error) => {
                 self.subscription = None;
-                // For people; a client comes back by itself.
-                format!(": {}\n\n", error.fault().reason).into()
+                ending(&error)
             }
         };
         Poll::Ready(Some(Ok(BodyFrame::data(bytes))))
@@ -178,10 +209,33 @@ fn gap_event(gap: Gap) -> Bytes {
     event("gap", gap.to, &said)
 }
 
+/// What is said at the end of a stream.
+fn ending(error: &SubscribeError) -> Bytes {
+    let reason = error.fault().reason;
+    let is_left = matches!(
+        error,
+        SubscribeError::Durable(DurableError::TakenOver(_) | DurableError::Unknown(_))
+    );
+    if !is_left {
+        // For people; a client comes back by itself.
+        return format!(": {reason}\n\n").into();
+    }
+    let ended = event_without_id("ended", &Ended { reason });
+    [format!("retry: {LEFT_RETRY_MS}\n").as_bytes(), &ended]
+        .concat()
+        .into()
+}
+
 fn event(name: &str, cursor: Cursor, data: &impl Serialize) -> Bytes {
     // One line: JSON escapes the breaks within texts.
     let json = serde_json::to_string(data).expect("plain data");
     format!("event: {name}\nid: {cursor}\ndata: {json}\n\n").into()
+}
+
+/// An event that does not move where a client resumes.
+fn event_without_id(name: &str, data: &impl Serialize) -> Bytes {
+    let json = serde_json::to_string(data).expect("plain data");
+    format!("event: {name}\ndata: {json}\n\n").into()
 }
 
 /// A revision as an event. An article that is not readable as such goes without what it says.

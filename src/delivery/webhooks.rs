@@ -1,8 +1,10 @@
-//! Webhooks: the wire, sent to addresses of partners (Standard Webhooks).
+//! Webhooks: the wire, sent to addresses of partners (Standard Webhooks), and feeds, sent to who has
+//! subscribed to them (WebSub).
 //!
 //! Each webhook is worked by one node, by one task, one delivery at a time, so that its order is the
 //! log's. What is kept is where it is ([`Progress`]); the log is its queue, and each try reads the
-//! revision anew, so that what was killed meanwhile is not sent.
+//! revision anew, so that what was killed meanwhile is not sent. A subscription to a feed is worked
+//! alike: each revision that the feed could show is a reason to send it as it is then.
 //!
 //! [`Progress`]: crate::webhook::Progress
 
@@ -23,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cursor::letters,
     delivery::{
+        feeds::Feeds,
         hub::Hub,
         webhooks::{
             keeping::Seen,
@@ -43,6 +46,7 @@ use crate::{
 };
 
 pub mod grpc;
+mod judging;
 mod keeping;
 pub mod lanes;
 pub mod nodes;
@@ -50,6 +54,8 @@ pub mod owners;
 mod parked;
 pub mod recalls;
 mod sending;
+pub mod subscribers;
+mod websub;
 mod worker;
 
 /// Time between two looks at which webhooks are this node's.
@@ -83,6 +89,7 @@ pub struct Webhooks(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     parts: Parts,
+    feeds: Feeds,
     /// This node's name among those who work webhooks.
     node: String,
     lanes: Lanes,
@@ -107,6 +114,7 @@ impl Webhooks {
         let node = letters::<10>(rand::random());
         let node = String::from_utf8(node.to_vec()).expect("letters are ASCII");
         Self(Arc::new(Inner {
+            feeds: Feeds::new(parts.hub.clone()),
             parts,
             nodes: Mutex::new(Nodes::new(node.clone())),
             node,
@@ -140,6 +148,11 @@ impl Webhooks {
                 tracing::debug!("nobody heard that this node works no webhooks any more");
             }
         }
+    }
+
+    /// The feeds that subscribers are sent.
+    pub fn feeds(&self) -> &Feeds {
+        &self.0.feeds
     }
 
     fn log(&self) -> &crate::wire::log::Log {
@@ -231,7 +244,7 @@ impl Webhooks {
     }
 
     fn assign(&self, works: &mut Works) {
-        let now = Instant::now();
+        let (now, time) = (Instant::now(), self.now());
         let is_leased = now < *self.0.lease.borrow();
         let nodes = self.0.nodes.lock().expect("no panic under this lock");
         let book = self.book();
@@ -246,7 +259,7 @@ impl Webhooks {
                         if is_new {
                             *known = Arc::new(kept.value.clone());
                         }
-                        is_new
+                        is_new || has_lapsed(known, time)
                     });
                 }
                 None => work.stop.cancel(),
@@ -292,6 +305,13 @@ impl Webhooks {
         let nodes = self.0.nodes.lock().expect("no panic under this lock");
         nodes.is_dead(node, Instant::now())
     }
+}
+
+/// Whether it is a subscription whose lease has ended at a time in seconds from 1970: its worker is
+/// woken until it has ended that.
+fn has_lapsed(webhook: &Webhook, now: i64) -> bool {
+    let lease = webhook.websub().and_then(|websub| websub.lease.as_ref());
+    lease.is_some_and(|lease| lease.ends <= now)
 }
 
 /// The workers of a node.

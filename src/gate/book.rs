@@ -15,7 +15,7 @@ use crate::{
         token::Claims,
     },
     fault::{Fault, Kind},
-    gate::holder::Holder,
+    gate::{budget::Budget, holder::Holder},
     wire::log::partners::KeptPartner,
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Book {
     pub(super) holders: HashMap<KeyId, Arc<Holder>>,
     /// Keys that client certificates stand for, by their SHA-256.
     pub(super) certificates: HashMap<[u8; 32], KeyId>,
+    /// What each partner's webhooks have taken.
+    pub(super) webhook_bytes: HashMap<PartnerName, Arc<Budget>>,
     /// How many partners list it.
     pub(super) origins: HashMap<Origin, usize>,
     /// Whom tokens are for, each like a key: limits count for each.
@@ -52,6 +54,7 @@ impl Book {
         let name = kept.partner.name.clone();
         let partner = Arc::new(kept.partner.clone());
         self.list(&partner.origins);
+        self.webhook_bytes.entry(name.clone()).or_default();
         let former = self.partners.insert(name.clone(), kept);
         if let Some(former) = former.map(|former| former.partner) {
             self.strike(&former.origins);
@@ -89,6 +92,7 @@ impl Book {
             return;
         };
         self.strike(&former.partner.origins);
+        self.webhook_bytes.remove(name);
         let gone = self
             .subjects
             .extract_if(|_, holder| holder.partner() == name);

@@ -3,7 +3,7 @@
 use std::{
     num::NonZeroU32,
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, RwLock,
         atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,11 +20,10 @@ use crate::{
         partner::{Key, Limits, Partner, PartnerName},
     },
     fault::{Fault, Kind},
-    gate::{proof::Proof, session_ended, token_ended, unknown_certificate, unknown_key},
+    gate::{
+        budget::Budget, proof::Proof, session_ended, token_ended, unknown_certificate, unknown_key,
+    },
 };
-
-/// Seconds of a day of UTC.
-const DAY: i64 = 86_400;
 
 /// One key of one partner.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ pub struct Holder {
     streams: AtomicU32,
     /// In seconds from 1970, 0 = never on this node.
     last_used: AtomicI64,
-    taken: Mutex<Taken>,
+    taken: Budget,
 }
 
 /// What a key is at one moment.
@@ -51,13 +50,6 @@ pub struct State {
     pub partner: Arc<Partner>,
     publishes: Rate,
     requests: Rate,
-}
-
-/// Bytes of one day.
-#[derive(Debug, Default)]
-struct Taken {
-    day: i64,
-    bytes: u64,
 }
 
 /// At most so many a second; none = without limit. Clones share what is left.
@@ -111,7 +103,7 @@ impl Holder {
             version: AtomicU64::new(0),
             streams: AtomicU32::new(0),
             last_used: AtomicI64::new(0),
-            taken: Mutex::default(),
+            taken: Budget::default(),
         }
     }
 
@@ -263,27 +255,15 @@ impl Holder {
         self.streams.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts delivered bytes; what was sent before the bound was reached is sent.
+    /// Counts delivered bytes.
     ///
     /// # Errors
-    /// Exhausted `BYTES_LIMIT`, with the time until midnight.
+    /// As [`Budget::take`].
     pub fn take_bytes(&self, state: &State, bytes: u64, now: i64) -> Result<(), Fault> {
-        let Some(most) = state.partner.limits.bytes_per_day else {
-            return Ok(());
-        };
-        let mut taken = self.taken.lock().expect("no panic under this lock");
-        let day = now.div_euclid(DAY);
-        if taken.day != day {
-            *taken = Taken { day, bytes: 0 };
+        match state.partner.limits.bytes_per_day {
+            Some(most) => self.taken.take("this key", most, bytes, now),
+            None => Ok(()),
         }
-        if taken.bytes >= most {
-            let left = (day + 1) * DAY - now;
-            let message = format!("this key has taken its {most} bytes of today");
-            let left = Duration::from_secs(u64::try_from(left).unwrap_or(1));
-            return Err(exhausted("BYTES_LIMIT", message, left));
-        }
-        taken.bytes = taken.bytes.saturating_add(bytes);
-        Ok(())
     }
 }
 

@@ -59,6 +59,7 @@ pub mod dashboard;
 pub mod events;
 pub mod feeds;
 pub mod form;
+pub mod hub;
 pub mod openapi;
 pub mod operate;
 pub mod origin;
@@ -69,6 +70,7 @@ pub mod router;
 pub mod session;
 pub mod status;
 pub mod stream;
+pub mod subscriptions;
 pub mod topics;
 
 /// Bytes of a request's head, and of what a connection holds unsent beside one frame.
@@ -101,14 +103,14 @@ pub struct Parts {
     pub desk: Desk,
     /// Durable subscriptions, and whom recalls have reached.
     pub recipients: Recipients,
-    /// Webhooks.
-    pub webhooks: Webhooks,
     /// The time of day.
     pub clock: fn() -> SystemTime,
     /// What the node is at.
     pub phase: watch::Receiver<Phase>,
     /// Who may do what.
     pub gate: Gate,
+    /// Webhooks, and feeds sent to who has subscribed to them.
+    pub webhooks: Webhooks,
     /// Whether whoever is on this machine reads without a key.
     pub local_reads: bool,
     /// By which address others reach this side; none = the one that each request names.
@@ -124,7 +126,6 @@ pub struct Web {
     publisher: Publisher,
     desk: Desk,
     recipients: Recipients,
-    webhooks: Webhooks,
     /// Bytes of bodies that may still be taken in.
     body_room: Arc<Semaphore>,
     /// The same, of those who are not let in yet: they must not hold up who is.
@@ -135,6 +136,7 @@ pub struct Web {
     clock: fn() -> SystemTime,
     phase: watch::Receiver<Phase>,
     gate: Gate,
+    webhooks: Webhooks,
     /// Whether whoever is on this machine reads without a key.
     local_reads: bool,
     public_url: Option<Arc<str>>,
@@ -161,17 +163,17 @@ impl Web {
             articles: Articles::new(parts.hub.clone()),
             related: Related::new(parts.hub.clone()),
             comparing: Arc::new(Semaphore::new(dashboard::COMPARING_MAX)),
-            feeds: Feeds::new(parts.hub.clone()),
+            feeds: parts.webhooks.feeds().clone(),
             hub: parts.hub,
             publisher: parts.publisher,
             desk: parts.desk,
             recipients: parts.recipients,
-            webhooks: parts.webhooks,
             body_room: Arc::new(Semaphore::new(body::ROOM_BYTES_MAX)),
             entry_room: Arc::new(Semaphore::new(body::ENTRY_ROOM_BYTES_MAX)),
             clock: parts.clock,
             phase: parts.phase,
             gate: parts.gate,
+            webhooks: parts.webhooks,
             local_reads: parts.local_reads,
             public_url: parts.public_url,
             board: Board::default(),

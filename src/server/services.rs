@@ -1,14 +1,16 @@
 //! What runs in a node beside its listeners.
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     delivery::recalls::Recalls,
     server::{Node, Options, Services, clock, keys, reload::Reload},
-    wire::log::batch::Writer,
+    wire::log::batch::Writers,
 };
 
 impl Node {
     /// Starts what runs beside the listeners, until the services are to end.
-    pub(super) fn start_services(&self, writer: Writer, options: &Options) -> Services {
+    pub(super) fn start_services(&self, writers: Writers, options: &Options) -> Services {
         let mut services = Services::new();
         let stop = &self.end_services;
         let (hub, end) = (self.hub.clone(), stop.clone());
@@ -32,14 +34,20 @@ impl Node {
             Ok("webhooks")
         });
         let (durables, end) = (self.hub.durables().clone(), stop.clone());
+        let (writer, written) = (writers.subscriptions, CancellationToken::new());
         services.spawn(async move {
-            durables.run(end).await;
+            let keep = async {
+                durables.run(end).await;
+                written.cancel();
+            };
+            // The last places are written at the stop: its writer ends after them.
+            tokio::join!(keep, writer.run(written.clone()));
             Ok("subscriptions")
         });
         let recalls = Recalls::new(self.hub.clone(), self.gate.clone());
-        let end = stop.clone();
+        let (webhooks, end) = (self.webhooks.clone(), stop.clone());
         services.spawn(async move {
-            recalls.run(end).await;
+            recalls.run(webhooks, end).await;
             Ok("recalls")
         });
         let (gate, log, end) = (self.gate.clone(), self.log.clone(), stop.clone());
@@ -49,7 +57,7 @@ impl Node {
         });
         let end = stop.clone();
         services.spawn(async move {
-            writer.run(end).await;
+            writers.log.run(end).await;
             Ok("writer")
         });
         let (log, end) = (self.log.clone(), stop.clone());

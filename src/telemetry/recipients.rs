@@ -1,8 +1,8 @@
 //! What is measured of recipients that have a name.
 
-use prometheus::{IntCounter, IntGauge};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
-use crate::telemetry::New;
+use crate::telemetry::{COMMIT_BUCKETS, New};
 
 /// Handles on what is measured of them.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub struct Recipients {
     pub subscriptions: IntGauge,
     /// Acknowledgements that were stored.
     pub acknowledgements: IntCounter,
+    /// From the first entry of a batch of subscriptions to its acknowledgement by NATS.
+    pub commit_seconds: Histogram,
     /// Subscriptions that another stream took over.
     pub take_overs: IntCounter,
     /// Recalls that somebody has not acknowledged.
@@ -28,6 +30,11 @@ impl Recipients {
                 "barid_acknowledgements_total",
                 "Acknowledgements of durable subscriptions that this node stored.",
             ),
+            commit_seconds: new.histogram(
+                "barid_subscription_commit_duration_seconds",
+                "Duration of writing the durable subscriptions that waited at a time.",
+                &COMMIT_BUCKETS,
+            ),
             take_overs: new.counter(
                 "barid_subscription_openings_total",
                 "Streams on this node that took up a durable subscription that was there.",
@@ -35,7 +42,7 @@ impl Recipients {
             open_recalls: new.gauge(
                 "barid_recalls_open",
                 "Corrections, withholdings and kills, among the newest 1,024 stories with one, that \
-                 some durable subscription is to get and has not acknowledged.",
+                 some durable subscription or webhook is to get and has not acknowledged or taken.",
             ),
         }
     }

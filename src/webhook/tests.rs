@@ -79,3 +79,38 @@ proptest! {
         prop_assert_eq!(text.parse::<WebhookId>().is_ok(), is_id);
     }
 }
+
+/// Records of releases that knew no WebSub are read, and written as they were; a subscription to a
+/// feed is told from them.
+#[test]
+fn both_kinds_are_kept() {
+    let old = r#"{"id":"abcdefghij","partner":"gazette","target":"https://news.example/hook",
+        "filter":{"topics":["ict"]},
+        "format":"cloudevents","note":"","created":1780000000,"state":"active",
+        "begin":"abcdefgh-7","replay":{"number":0,"after":null},"wakes":0,"parked_asks":0,
+        "keys":[{"secret":"AAAA","seed":"AAAA","expires":null}]}"#;
+    let webhook: Webhook = serde_json::from_str(old).unwrap();
+    assert!(
+        matches!(&webhook.spec, Spec::Standard { format: Format::CloudEvents, keys } if keys.len() == 1)
+    );
+    let written: serde_json::Value = serde_json::to_value(&webhook).unwrap();
+    assert_eq!(
+        written,
+        serde_json::from_str::<serde_json::Value>(old).unwrap()
+    );
+    let websub = Websub {
+        base: "https://wire.example".to_owned(),
+        path: "/feeds/all.atom".to_owned(),
+        lease: None,
+        asked: Some(websub::Asked {
+            number: u64::MAX,
+            wish: websub::Wish::Unsubscribe,
+        }),
+    };
+    let webhook = Webhook {
+        spec: Spec::Websub { websub },
+        ..webhook
+    };
+    let text = serde_json::to_string(&webhook).unwrap();
+    assert_eq!(serde_json::from_str::<Webhook>(&text).unwrap(), webhook);
+}

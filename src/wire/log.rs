@@ -14,10 +14,10 @@ use std::{
 use async_nats::jetstream::{
     kv,
     message::StreamMessage,
-    stream::{RawMessageError, RawMessageErrorKind},
+    stream::{RawMessageError, RawMessageErrorKind, Stream},
 };
 use tokio::{
-    sync::{Notify, Semaphore, mpsc, watch},
+    sync::{Notify, Semaphore, watch},
     time::{Instant, sleep, timeout},
 };
 
@@ -30,7 +30,7 @@ use crate::{
     topic::Topic,
     wire::{
         log::{
-            batch::Job,
+            batch::Queue,
             cache::{Caches, Head, Known},
             clock::Clock,
             embargo::Embargoes,
@@ -83,10 +83,10 @@ pub struct Log(Arc<Inner>);
 struct Inner {
     metrics: Metrics,
     connection: Connection,
-    /// Groups on their way to the writer.
-    queue: mpsc::Sender<Job>,
-    /// Bytes that the queue still takes.
-    queue_bytes: Arc<Semaphore>,
+    /// Groups on their way to the log's writer.
+    queue: Queue,
+    /// Entries on their way to the writer of durable subscriptions.
+    subscriptions_queue: Queue,
     epochs: watch::Sender<Arc<Epochs>>,
     /// The lives that the tail knows: it has gone back to where the newest begins.
     tail_epochs: watch::Sender<Arc<Epochs>>,
@@ -357,11 +357,16 @@ impl Log {
         &self.0.connection.partners
     }
 
-    /// Asks the leader for a message, again and again until it answers or patience ends.
+    /// Asks the log's leader for a message.
     async fn get(&self, get: Get) -> Result<Option<StreamMessage>, ReadError> {
+        Self::get_from(&self.0.connection.stream, get).await
+    }
+
+    /// Asks a stream's leader for a message, again and again until it answers or patience ends.
+    async fn get_from(stream: &Stream, get: Get) -> Result<Option<StreamMessage>, ReadError> {
         let deadline = Instant::now() + READ_PATIENCE;
         loop {
-            let builder = self.0.connection.stream.raw_message_builder();
+            let builder = stream.raw_message_builder();
             let builder = match get.clone() {
                 Get::At(seq) => builder.sequence(seq),
                 Get::Last(subject) => builder.last_by_subject(subject),

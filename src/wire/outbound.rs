@@ -5,7 +5,13 @@
 //! goes to one of those that were checked. An address that stands in the URL is checked as it
 //! stands there. Nothing is followed, no proxy is asked, and what is answered is read to a bound.
 
-use std::{error::Error as StdError, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header::RETRY_AFTER};
@@ -15,7 +21,7 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
 };
-use tokio::net::lookup_host;
+use tokio::{net::lookup_host, time::timeout};
 
 use crate::target::{Target, TargetError, address::is_public};
 
@@ -23,6 +29,8 @@ use crate::target::{Target, TargetError, address::is_public};
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// How long a call may take in all, from the lookup to the answer's last byte.
 pub const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a name's lookup may take: it goes on when the call that asked for it is given up.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection is kept for the next call of the same host; one for each.
 const IDLE: Duration = Duration::from_secs(30);
 /// Who calls.
@@ -209,7 +217,13 @@ impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let (found, dangers) = (self.resolver.resolve(name), self.dangers);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = found.await?.collect();
+            let Ok(found) = timeout(LOOKUP_PATIENCE, found).await else {
+                let seconds = LOOKUP_PATIENCE.as_secs();
+                let message = format!("the target's name was not found within {seconds} s");
+                // No time-out of the call, which would be told of as a late answer.
+                return Err(io::Error::new(ErrorKind::NotFound, message).into());
+            };
+            let found: Vec<SocketAddr> = found?.collect();
             // All of them: of a name with one address inside, none is to be trusted.
             let inside = found.iter().find(|one| !is_public(one.ip()));
             if let Some(one) = inside.filter(|_| !dangers.internal) {

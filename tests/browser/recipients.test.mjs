@@ -46,7 +46,7 @@ async function webhook(name, path) {
 // A durable subscription of the key's partner that is at the log's end, and not connected.
 async function subscription(name, key) {
   const file = await node.keep(`${name}.key`, key);
-  await node.run("tail", "--subscription", name, "--from", "earliest", "--count", "1", "--server", node.grpc, "--key-file", file);
+  await node.run("tail", "--subscription", name, "--from", "earliest", "--until-caught-up", "--server", node.grpc, "--key-file", file);
 }
 
 const row = (page, text) => page.locator("tbody tr", { hasText: text });

@@ -47,6 +47,8 @@ def read_xml(form, url, deliveries):
     check("title", feed.feed.title, "Barid")
     own = [link.href for link in feed.feed.links if link.rel == "self"]
     check("self", own, [url])
+    hubs = [link.href for link in feed.feed.links if link.rel == "hub"]
+    check("hub", hubs, [url.split("/feeds")[0] + "/v1/hub"])
     check("updated", stamp(feed.feed.updated_parsed), when(deliveries[0][0].published_at))
     check("entries", len(feed.entries), len(deliveries))
     for entry, (delivery, article) in zip(feed.entries, deliveries):
@@ -83,6 +85,7 @@ def read_json(url, deliveries):
         feed = json.load(answer)
     check("version", feed["version"], "https://jsonfeed.org/version/1.1")
     check("feed_url", feed["feed_url"], url)
+    check("hubs", feed["hubs"], [{"type": "WebSub", "url": url.split("/feeds")[0] + "/v1/hub"}])
     check("items", len(feed["items"]), len(deliveries))
     for item, (delivery, article) in zip(feed["items"], deliveries):
         check("id", item["id"], f"urn:uuid:{article.id}")

@@ -150,7 +150,7 @@ impl Caller {
     }
 
     /// A caller with a new key of a partner, at this node.
-    async fn new_caller(&self, partner: &str, role: Role) -> Self {
+    pub async fn new_caller(&self, partner: &str, role: Role) -> Self {
         let (_, key) = self.key(partner, role, None).await;
         let caller = Self {
             key,

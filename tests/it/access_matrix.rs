@@ -72,7 +72,7 @@ const CALLS: [(&str, &str); 42] = [
     ("WebhookService/DropParked", "sd"),
 ];
 /// Who may get each path; `*` is everybody, also without a key.
-const PATHS: [(&str, &str); 20] = [
+const PATHS: [(&str, &str); 21] = [
     // A subscriber of the whole wire may, and this one is of ict.
     ("/", "d"),
     ("/v1/articles/{id}/related", "psd"),
@@ -83,6 +83,8 @@ const PATHS: [(&str, &str); 20] = [
     ("/v1/topics", "psdm"),
     ("/v1/session", "psdm"),
     ("/feeds/{feed}", "sd"),
+    // Nobody gets it: it is posted to.
+    ("/v1/hub", ""),
     ("/openapi.json", "*"),
     ("/metrics", "dm"),
     ("/v1/status", "dm"),
@@ -96,6 +98,18 @@ const PATHS: [(&str, &str); 20] = [
     ("/desk/webhooks", "sd"),
     ("/healthz", "*"),
     ("/readyz", "*"),
+];
+/// Pages of something that is not there, who may ask for it, and what those hear.
+const MISSING: [(&str, &str, u16, &str); 3] = [
+    ("/desk/embargoes/{id}", "d", 404, "EMBARGO_UNKNOWN"),
+    ("/desk/webhooks/{id}", "sd", 404, "WEBHOOK_UNKNOWN"),
+    ("/desk/articles/{id}/recall", "d", 409, "NOT_RECALLED"),
+];
+/// Who may post to each path that takes something.
+const POSTS: [(&str, &str); 3] = [
+    ("/v1/articles", "pd"),
+    ("/v1/hub", "sd"),
+    ("/v1/subscriptions/{name}/acknowledge", "sd"),
 ];
 /// Calls under way at a time.
 const AT_ONCE: usize = 8;
@@ -427,14 +441,14 @@ async fn every_call_with_every_key() {
 async fn every_path_with_every_key() {
     let served = barid::server::http::router::PATHS;
     for path in served {
-        let has_row = PATHS.iter().any(|(known, _)| *known == path);
-        assert!(has_row, "who may get {path}? Give it a row");
+        let has_row = PATHS.iter().chain(&POSTS).any(|(known, _)| *known == path);
+        assert!(has_row, "who may use {path}? Give it a row");
     }
     let wire = Wire::start().await;
     let kinds = wire.kinds().await;
     let article = story("test:matrix", &["ict"]);
     let id = wire.desk.publish(article).await.unwrap();
-    for (path, allowed) in PATHS {
+    for (path, allowed) in PATHS.into_iter().filter(|(_, allowed)| !allowed.is_empty()) {
         let path = &path.replace("{id}", &id).replace("{feed}", "ict.atom");
         let judge = async |kind: &Kind| {
             let answer = wire.ask(Method::GET, path, &kind.showing).await;
@@ -451,18 +465,40 @@ async fn every_path_with_every_key() {
         };
         iter(&kinds).for_each_concurrent(AT_ONCE, judge).await;
     }
-    // Whoever may publish hears what is wrong with an empty article; and in a session a page proves
-    // first that it asks.
-    for kind in &kinds {
-        let answer = wire.ask(Method::POST, "/v1/articles", &kind.showing).await;
-        let expected = match (kind.role, &kind.showing) {
-            (Some(_), Showing::Cookie(_, None)) => (403, "CSRF_TOKEN_INVALID"),
-            (Some("p" | "d"), _) => (415, "MEDIA_TYPE_UNSUPPORTED"),
-            (Some(_), _) => (403, kind.reason),
-            (None, _) => (401, kind.reason),
+    for (path, allowed, status, reason) in MISSING {
+        let name = if path.contains("webhooks") {
+            "aaaaaaaaaa"
+        } else {
+            &id
         };
-        let (status, reason) = (answer.0, answer.1.as_str());
-        assert_eq!((status, reason), expected, "POST with {}", kind.name);
+        let path = &path.replace("{id}", name);
+        let judge = async |kind: &Kind| {
+            let answer = wire.ask(Method::GET, path, &kind.showing).await;
+            let expected = match kind.role {
+                Some(role) if allowed.contains(role) => (status, reason),
+                Some(_) => (403, kind.reason),
+                None => (401, kind.reason),
+            };
+            assert_eq!((answer.0, answer.1.as_str()), expected, "{path} with {}", kind.name);
+        };
+        iter(&kinds).for_each_concurrent(AT_ONCE, judge).await;
+    }
+    // Whoever may hears what is wrong with an empty body; and in a session a page proves first that
+    // it asks.
+    for (path, allowed) in POSTS {
+        let path = &path.replace("{name}", "bot");
+        for kind in &kinds {
+            let answer = wire.ask(Method::POST, path, &kind.showing).await;
+            let expected = match (kind.role, &kind.showing) {
+                (Some(_), Showing::Cookie(_, None)) => (403, "CSRF_TOKEN_INVALID"),
+                (Some(role), _) if allowed.contains(role) => (415, "MEDIA_TYPE_UNSUPPORTED"),
+                (Some(_), _) => (403, kind.reason),
+                (None, _) => (401, kind.reason),
+            };
+            let (status, reason) = (answer.0, answer.1.as_str());
+            let name = &kind.name;
+            assert_eq!((status, reason), expected, "POST {path} with {name}");
+        }
     }
 }
 

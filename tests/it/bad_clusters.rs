@@ -47,11 +47,9 @@ fn check(words: &str, parts: &[&str]) {
 /// No answer at all, from any address: told within the patience, with all of them.
 #[tokio::test]
 async fn nobody_is_there() {
-    let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let urls = ports.each_ref().map(|one| one.local_addr().unwrap());
-    drop(ports);
-    let urls = urls
-        .map(|one| format!("nats://user:hidden@{one}"))
+    // Ports that no other test can be given meanwhile.
+    let urls = [1, 2]
+        .map(|port| format!("nats://user:hidden@127.0.0.1:{port}"))
         .join(",");
     let words = serve_refused(&["--nats-url", &urls]).await;
     check(&words, &["--nats-url", "start a server"]);

@@ -728,3 +728,13 @@ async fn authors_are_told_in_their_own_words() {
     );
     assert!(!said.stderr.contains("article."), "{said:?}");
 }
+
+/// The libraries' lines obey the filter, too, but for those that would show articles.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_errors_has_no_other_lines() {
+    let node = Node::start_with(&["--log", "error"]);
+    let story = article("a:1", "A story");
+    node.publish(Action::Publish, story).await.unwrap();
+    let lines = node.log();
+    assert!(!lines.contains(" INFO "), "{lines}");
+}

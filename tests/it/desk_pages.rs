@@ -168,8 +168,8 @@ async fn drafts_are_changed_in_forms() {
     assert!(said.text().contains("مُحيت المسودة"), "{}", said.text());
 }
 
-/// A draft that has moved on since its form was opened is moved by nobody's mistake, whoever else
-/// moves it.
+/// Drafts are listed a page at a time, and one that the command line has moved on since its form was
+/// opened is not cancelled by it.
 #[tokio::test]
 async fn drafts_are_listed_in_pages() {
     let node = Node::start();
@@ -280,6 +280,7 @@ async fn recipients_see_their_own() {
         .publish(story("test:told", &["ict"]))
         .await
         .unwrap();
+    bots[0].reader.caught_up().await;
     let delivery = bots[0].reader.delivery().await;
     let caller = Caller::new(&wire.node, &ours);
     let done = bots[0].acknowledge_as(&wire.node, &delivery.cursor, Some(&caller));

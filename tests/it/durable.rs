@@ -105,7 +105,7 @@ impl Bot {
     }
 }
 
-async fn publish(node: &Node, count: usize) -> Vec<String> {
+pub async fn publish(node: &Node, count: usize) -> Vec<String> {
     let mut cursors = Vec::new();
     for number in 0..count {
         let story = article(&format!("test:{number}"), &format!("story {number}"));
@@ -115,7 +115,7 @@ async fn publish(node: &Node, count: usize) -> Vec<String> {
     cursors
 }
 
-async fn shown(node: &Node, name: &str) -> Subscription {
+pub async fn shown(node: &Node, name: &str) -> Subscription {
     let request = GetSubscriptionRequest {
         name: name.to_owned(),
         ..GetSubscriptionRequest::default()

@@ -38,7 +38,7 @@ use crate::{
 /// Far enough for everything that a test does before.
 const LATER: Duration = Duration::from_secs(3600);
 
-fn now() -> Duration {
+pub fn now() -> Duration {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap()
 }
@@ -50,7 +50,7 @@ fn timestamp(at: Duration) -> Timestamp {
     }
 }
 
-fn since_1970(time: Timestamp) -> Duration {
+pub fn since_1970(time: Timestamp) -> Duration {
     Duration::new(
         time.seconds.try_into().unwrap(),
         time.nanos.try_into().unwrap(),
@@ -124,7 +124,7 @@ async fn release(node: &Node, article_id: &str) -> Result<ReleaseEmbargoResponse
     Ok(released.into_inner())
 }
 
-async fn history(node: &Node) -> Vec<barid::wire::proto::v1::Delivery> {
+pub async fn history(node: &Node) -> Vec<barid::wire::proto::v1::Delivery> {
     node.subscribe(everything()).await.unwrap().history().await
 }
 
@@ -139,7 +139,7 @@ async fn left_over(client: &Client) -> usize {
     counts.collect::<Vec<usize>>().await.into_iter().sum()
 }
 
-async fn nothing_is_left_over(client: &Client) {
+pub async fn nothing_is_left_over(client: &Client) {
     eventually("all drafts are erased", async || {
         left_over(client).await == 0
     })

@@ -87,7 +87,11 @@ async fn told_by_their_public_address() {
     for form in FORMS {
         let answer = feed(&node, &format!("/feeds/all.{form}")).await;
         let own = format!("https://wire.example/feeds/all.{form}");
-        assert_eq!(answer.header("link"), format!("<{own}>; rel=\"self\""));
+        assert!(
+            answer
+                .header("link")
+                .ends_with(&format!("<{own}>; rel=\"self\""))
+        );
         assert!(answer.text().contains(&own), "{}", answer.text());
         assert!(!answer.text().contains("barid.test"), "{}", answer.text());
     }
@@ -133,7 +137,11 @@ async fn chosen_by_topic_and_language() {
                 assert_eq!(has, expected.contains(&uri), "{name}.{form}{query}: {uri}");
             }
             let own = format!("http://barid.test/feeds/{name}.{form}{query}");
-            assert_eq!(answer.header("link"), format!("<{own}>; rel=\"self\""));
+            assert!(
+                answer
+                    .header("link")
+                    .ends_with(&format!("<{own}>; rel=\"self\""))
+            );
             assert!(answer.text().contains(&own), "{own}: {}", answer.text());
         }
     }

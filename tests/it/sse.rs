@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use barid::wire::proto::v1::{Action, Article};
 use http_body_util::BodyExt as _;
-use hyper::{Request, StatusCode, body::Incoming};
+use hyper::{Request, Response, StatusCode, body::Incoming};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -18,9 +18,9 @@ use crate::{
 /// One event as the WHATWG says that it is read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event {
-    name: String,
-    id: String,
-    data: String,
+    pub name: String,
+    pub id: String,
+    pub data: String,
 }
 
 impl Event {
@@ -40,8 +40,8 @@ pub struct Stream {
     text: String,
     events: VecDeque<Event>,
     last_id: String,
-    comments: Vec<String>,
-    retry: Option<u64>,
+    pub comments: Vec<String>,
+    pub retry: Option<u64>,
 }
 
 impl Stream {
@@ -52,20 +52,28 @@ impl Stream {
         }
         request = request.header("accept", "text/event-stream");
         let response = open(address, request.body(Default::default()).unwrap()).await;
+        Self {
+            last_id: last_id.unwrap_or_default().to_owned(),
+            ..Self::of(response)
+        }
+    }
+
+    /// The stream of an answer.
+    pub fn of(response: Response<Incoming>) -> Self {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self {
             body: response.into_body(),
             text: String::new(),
             events: VecDeque::new(),
-            last_id: last_id.unwrap_or_default().to_owned(),
+            last_id: String::new(),
             comments: Vec::new(),
             retry: None,
         }
     }
 
     /// The next event; none once the stream has ended.
-    async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
@@ -107,7 +115,7 @@ impl Stream {
         }
     }
 
-    async fn event(&mut self) -> Event {
+    pub async fn event(&mut self) -> Event {
         self.next().await.expect("the stream has ended")
     }
 

@@ -89,7 +89,7 @@ impl Hooks {
         deleted.unwrap();
     }
 
-    async fn pause(&self, id: &str) {
+    pub async fn pause(&self, id: &str) {
         let message = PauseWebhookRequest { id: id.to_owned() };
         self.client
             .clone()
@@ -143,7 +143,7 @@ pub fn wanting(filter: Filter) -> Webhook {
 }
 
 /// Waits until a webhook has taken so many requests in all.
-async fn taken(receiver: &Receiver, name: &str, count: usize) -> Vec<Taken> {
+pub async fn taken(receiver: &Receiver, name: &str, count: usize) -> Vec<Taken> {
     eventually(&format!("{count} requests of {name}"), async || {
         receiver.taken(name).len() >= count
     })
@@ -151,7 +151,7 @@ async fn taken(receiver: &Receiver, name: &str, count: usize) -> Vec<Taken> {
     receiver.taken(name)
 }
 
-fn types(taken: &[Taken]) -> Vec<&str> {
+pub fn types(taken: &[Taken]) -> Vec<&str> {
     taken.iter().map(|one| one.r#type.as_str()).collect()
 }
 

@@ -36,7 +36,19 @@ pub(super) struct WebhookJson<'a> {
     parked_recalls: u32,
     node: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    feed: Option<FeedJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
+}
+
+/// What it is as a subscription to a feed, likewise.
+#[derive(Serialize)]
+struct FeedJson<'a> {
+    topic: &'a str,
+    lease_ends: Option<String>,
+    key_id: &'a str,
+    signed: bool,
+    unconfirmed: bool,
 }
 
 /// Something parked, likewise.
@@ -107,6 +119,13 @@ impl<'a> WebhookJson<'a> {
             parked: health.parked,
             parked_recalls: health.parked_recalls,
             node: &health.node,
+            feed: webhook.feed.as_ref().map(|feed| FeedJson {
+                topic: &feed.topic,
+                lease_ends: time(feed.lease_ends.as_ref()),
+                key_id: &feed.key_id,
+                signed: feed.signed,
+                unconfirmed: feed.unconfirmed,
+            }),
             secret,
         }
     }
@@ -126,6 +145,13 @@ pub(super) fn print(webhook: &proto::Webhook, output: Output) -> anyhow::Result<
             out::line(&format!("  {name:<14}{}", printable(&value)))
         }
     };
+    if let Some(feed) = &json.feed {
+        fact("feed", feed.topic.to_owned())?;
+        fact("lease until", feed.lease_ends.clone().unwrap_or_default())?;
+        fact("key", feed.key_id.to_owned())?;
+        let signed = if feed.signed { "yes" } else { "no" };
+        fact("signed", signed.to_owned())?;
+    }
     fact("topics", json.topics.join(", "))?;
     fact("languages", json.languages.join(", "))?;
     fact(
@@ -166,6 +192,12 @@ pub(super) fn line(webhook: &proto::Webhook) -> String {
         json.state,
         json.taken,
     );
+    if let Some(feed) = &json.feed {
+        line.push_str(&format!(", WebSub of {}", printable(feed.topic)));
+        if feed.unconfirmed {
+            line.push_str(", unconfirmed");
+        }
+    }
     if json.failures > 0 {
         line.push_str(&format!(", FAILING ({} times)", json.failures));
     }
@@ -249,6 +281,7 @@ fn format(webhook: &proto::Webhook) -> &'static str {
     match webhook.format() {
         WebhookFormat::Unspecified | WebhookFormat::Ninjs => "ninjs",
         WebhookFormat::Cloudevents => "cloudevents",
+        WebhookFormat::Feed => "feed",
     }
 }
 

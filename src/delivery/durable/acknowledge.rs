@@ -12,13 +12,13 @@ use tokio::{
 use crate::{
     cursor::{Cursor, Place},
     delivery::durable::{DurableError, Durables, PAUSE, USED_EVERY, is_unused, owner::Owner},
-    recipient::subscription::{SubscriptionId, Token, is_ahead},
-    wire::log::{ReadError, subscriptions::KeptSubscription},
+    recipient::subscription::{Subscription as Kept, SubscriptionId, Token, is_ahead},
+    wire::log::{ReadError, batch::BATCH_LEN_MAX, subscriptions::KeptSubscription},
 };
 
-/// Subscriptions that are written at a time: each write waits for the disk, and one disk serves them
-/// together.
-const WRITES_MAX: usize = 64;
+/// Subscriptions that are written at a time: those of the batch on its way to the disk, and those of
+/// the next.
+const WRITES_MAX: usize = 2 * BATCH_LEN_MAX;
 /// Acknowledgements of one subscription that may wait for one write; more are told to come back.
 const WAITERS_MAX: usize = 1024;
 /// How long one subscription's write is tried.
@@ -140,35 +140,9 @@ impl Durables {
         token: &str,
         cursor: Cursor,
     ) -> Result<Cursor, DurableError> {
-        let log = &self.0.log;
-        let epochs = log.epochs();
-        let cursor = match epochs.place(cursor) {
-            Place::Known(seq) => {
-                if seq > log.read_up_to() {
-                    let end = log.confirm().await?;
-                    if seq > end {
-                        let last = log.cursor(end);
-                        return Err(DurableError::Future { cursor, last });
-                    }
-                }
-                cursor
-            }
-            // What came after it is lost with it.
-            Place::Lost(to) => to,
-            Place::Foreign => return Err(DurableError::Foreign(cursor)),
-        };
-        let mut kept = self.get(id);
-        if !(kept.as_ref()).is_some_and(|kept| kept.subscription.token.is(token)) {
-            // It may have been opened a moment ago on another node.
-            let read = self.read(id).await?;
-            self.note(read.clone());
-            kept = Some(read);
-        }
-        let subscription = match kept.map(|kept| kept.subscription) {
-            Some(subscription) if subscription.token.is(token) => subscription,
-            Some(_) => return Err(DurableError::TakenOver(id.clone())),
-            None => return Err(DurableError::Unknown(id.clone())),
-        };
+        let subscription = self.of_token(id, token).await?;
+        let cursor = self.reached(cursor).await?;
+        let (log, epochs) = (&self.0.log, self.0.log.epochs());
         if !is_ahead(cursor, subscription.cursor, &epochs) {
             return Ok(subscription.cursor);
         }
@@ -196,6 +170,41 @@ impl Durables {
             Ok(Err(MoveError::Unknown)) => Err(DurableError::Unknown(id.clone())),
             // The writer has ended with the process.
             Ok(Err(MoveError::Unavailable)) | Err(_) => Err(ReadError::Unavailable(None).into()),
+        }
+    }
+
+    /// A subscription, if its stream has this token.
+    async fn of_token(&self, id: &SubscriptionId, token: &str) -> Result<Kept, DurableError> {
+        let known = self.get(id).map(|kept| kept.subscription);
+        if let Some(known) = known.filter(|known| known.token.is(token)) {
+            return Ok(known);
+        }
+        // It may have been opened a moment ago on another node.
+        let kept = self.read(id).await?;
+        self.note(kept.clone());
+        if kept.subscription.token.is(token) {
+            Ok(kept.subscription)
+        } else {
+            Err(DurableError::TakenOver(id.clone()))
+        }
+    }
+
+    /// A place that the log has reached.
+    async fn reached(&self, cursor: Cursor) -> Result<Cursor, DurableError> {
+        let log = &self.0.log;
+        match log.epochs().place(cursor) {
+            Place::Known(seq) if seq > log.read_up_to() => {
+                let end = log.confirm().await?;
+                if seq > end {
+                    let last = log.cursor(end);
+                    return Err(DurableError::Future { cursor, last });
+                }
+                Ok(cursor)
+            }
+            Place::Known(_) => Ok(cursor),
+            // What came after it is lost with it.
+            Place::Lost(to) => Ok(to),
+            Place::Foreign => Err(DurableError::Foreign(cursor)),
         }
     }
 

@@ -28,12 +28,19 @@ pub fn render(channel: &Channel<'_>, entries: &[Entry]) -> Vec<u8> {
             name: "Barid".to_owned(),
             ..Person::default()
         }],
-        links: vec![Link {
-            href: channel.own_url.clone(),
-            rel: "self".to_owned(),
-            mime_type: Some("application/atom+xml".to_owned()),
-            ..Link::default()
-        }],
+        links: vec![
+            Link {
+                href: channel.own_url.clone(),
+                rel: "self".to_owned(),
+                mime_type: Some("application/atom+xml".to_owned()),
+                ..Link::default()
+            },
+            Link {
+                href: channel.hub_url.clone(),
+                rel: "hub".to_owned(),
+                ..Link::default()
+            },
+        ],
         entries: entries.iter().map(|one| entry(channel, one)).collect(),
         ..Feed::default()
     };

@@ -12,7 +12,14 @@ struct Feed<'a> {
     feed_url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<&'a str>,
+    hubs: [Hub<'a>; 1],
     items: Vec<Item<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Hub<'a> {
+    r#type: &'static str,
+    url: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,6 +65,10 @@ pub fn render(channel: &Channel<'_>, entries: &[Entry]) -> Vec<u8> {
         home_page_url: format!("{}/", channel.base),
         feed_url: &channel.own_url,
         language: channel.language,
+        hubs: [Hub {
+            r#type: "WebSub",
+            url: &channel.hub_url,
+        }],
         items: entries.iter().map(|one| item(channel, one)).collect(),
     };
     serde_json::to_vec(&feed).expect("plain data")

@@ -24,6 +24,11 @@ pub fn render(channel: &Channel<'_>, entries: &[Entry]) -> Vec<u8> {
         mime_type: Some("application/rss+xml".to_owned()),
         ..Link::default()
     };
+    let hub_link = Link {
+        href: channel.hub_url.clone(),
+        rel: "hub".to_owned(),
+        ..Link::default()
+    };
     let rss = RssChannel {
         title: channel.title.clone(),
         link: format!("{}/", channel.base),
@@ -32,7 +37,7 @@ pub fn render(channel: &Channel<'_>, entries: &[Entry]) -> Vec<u8> {
         last_build_date: Some(time(channel.updated)),
         generator: Some(concat!("Barid ", env!("CARGO_PKG_VERSION")).to_owned()),
         atom_ext: Some(AtomExtension {
-            links: vec![own_link],
+            links: vec![own_link, hub_link],
         }),
         namespaces: BTreeMap::from([
             ("atom".to_owned(), "http://www.w3.org/2005/Atom".to_owned()),

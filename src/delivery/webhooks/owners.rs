@@ -18,7 +18,8 @@ use crate::{
     gate::caller::{Caller, Stewardship},
     recipient::{Coverage, subscription::known},
     webhook::{
-        PER_PARTNER_MAX, ParkedList, Progress, Replay, State, WEBHOOKS_MAX, Webhook, WebhookId,
+        PER_PARTNER_MAX, ParkedList, Progress, Replay, Spec, State, WEBHOOKS_MAX, Webhook,
+        WebhookId,
         signing::{SecretError, SigningKey},
     },
     wire::{
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// How often a change that somebody else crossed is tried anew.
-const RACES_MAX: usize = 8;
+pub(super) const RACES_MAX: usize = 8;
 /// Most characters of an answer that are shown.
 const SHOWN_CHARS_MAX: usize = 1000;
 
@@ -91,7 +92,10 @@ impl Webhooks {
             partner,
             target: given.target,
             filter,
-            format: given.format,
+            spec: Spec::Standard {
+                format: given.format,
+                keys: vec![key],
+            },
             note: given.note,
             created: self.now(),
             state: State::Active,
@@ -99,7 +103,6 @@ impl Webhooks {
             replay: Replay::default(),
             wakes: 0,
             parked_asks: 0,
-            keys: vec![key],
         };
         self.record(caller, "webhook.create", webhook.id).await?;
         let kept = self.log().put_webhook(&webhook, 0).await;
@@ -126,12 +129,14 @@ impl Webhooks {
         id: WebhookId,
         given: Given,
     ) -> Result<Shown, Fault> {
-        let kept = self.owned(caller, id).await?;
+        let kept = self.standard(caller, id).await?;
         let filter = self.check(kept.value.partner.as_ref(), &given).await?;
         let change = |webhook: &mut Webhook| {
             webhook.target.clone_from(&given.target);
             webhook.filter.clone_from(&filter);
-            webhook.format = given.format;
+            if let Spec::Standard { format, .. } = &mut webhook.spec {
+                *format = given.format;
+            }
             webhook.note.clone_from(&given.note);
             Ok(())
         };
@@ -221,11 +226,12 @@ impl Webhooks {
     /// # Errors
     /// As [`Webhooks::get`].
     pub async fn delete(&self, caller: &Caller, id: WebhookId) -> Result<(), Fault> {
-        self.owned(caller, id).await?;
+        let webhook = self.owned(caller, id).await?.value;
         self.record(caller, "webhook.delete", id).await?;
         let removed = self.log().remove_webhook(id).await;
         removed.map_err(|error| error.fault())?;
         tracing::info!(by = caller.name(), webhook = %id, "removed a webhook");
+        self.part(&webhook).await;
         Ok(())
     }
 
@@ -234,6 +240,7 @@ impl Webhooks {
     /// # Errors
     /// As [`Webhooks::update`].
     pub async fn pause(&self, caller: &Caller, id: WebhookId) -> Result<Shown, Fault> {
+        self.standard(caller, id).await?;
         let change = |webhook: &mut Webhook| {
             webhook.state = State::Paused;
             Ok(())
@@ -264,7 +271,7 @@ impl Webhooks {
         id: WebhookId,
         start: Start,
     ) -> Result<(Shown, Cursor), Fault> {
-        let filter = self.owned(caller, id).await?.value.filter;
+        let filter = self.standard(caller, id).await?.value.filter;
         let cursor = self.cursor_of(start, &filter).await?;
         let change = |webhook: &mut Webhook| {
             webhook.replay = Replay {
@@ -291,13 +298,14 @@ impl Webhooks {
         let key = new_key(secret)?;
         let overlap = i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX);
         let end = self.now().saturating_add(overlap);
+        self.standard(caller, id).await?;
         let change = |webhook: &mut Webhook| {
-            webhook.keys.truncate(1);
-            webhook
-                .keys
-                .iter_mut()
-                .for_each(|former| former.expires = Some(end));
-            webhook.keys.insert(0, key.clone());
+            if let Spec::Standard { keys, .. } = &mut webhook.spec {
+                keys.truncate(1);
+                keys.iter_mut()
+                    .for_each(|former| former.expires = Some(end));
+                keys.insert(0, key.clone());
+            }
             Ok(())
         };
         let shown = self.change(caller, "webhook.rotate", id, change).await?;
@@ -309,12 +317,15 @@ impl Webhooks {
     /// # Errors
     /// As [`Webhooks::get`].
     pub async fn test(&self, caller: &Caller, id: WebhookId) -> Result<Tested, Fault> {
-        let webhook = self.owned(caller, id).await?.value;
+        let webhook = self.standard(caller, id).await?.value;
+        let Spec::Standard { format, .. } = &webhook.spec else {
+            return Err(subscribed(id));
+        };
         self.record(caller, "webhook.test", id).await?;
         let number: u64 = rand::random();
         let message_id = format!("{id}_test_{number:016x}");
         let data = serde_json::json!({ "webhook": id.to_string() });
-        let message = self.notice(&webhook, message_id, "test", webhook.begin, &data);
+        let message = self.notice(*format, message_id, "test", webhook.begin, &data);
         let began = Instant::now();
         let answer = self.call(&webhook, &message).await;
         let took = began.elapsed();
@@ -343,7 +354,7 @@ impl Webhooks {
         id: WebhookId,
         cursors: &[Cursor],
     ) -> Result<u32, Fault> {
-        self.owned(caller, id).await?;
+        self.standard(caller, id).await?;
         let mut count = 0;
         self.change_parked(id, |list| {
             count = 0;
@@ -379,7 +390,7 @@ impl Webhooks {
         id: WebhookId,
         cursor: Cursor,
     ) -> Result<(), Fault> {
-        self.owned(caller, id).await?;
+        self.standard(caller, id).await?;
         self.record(caller, "webhook.parked.drop", id).await?;
         self.change_parked(id, |list| {
             let parked = list.remove(cursor).ok_or_else(|| unknown_parked(cursor))?;
@@ -422,6 +433,15 @@ impl Webhooks {
             let message = format!("there is no webhook {id}, or it is another partner's");
             Fault::new(Kind::Missing, "WEBHOOK_UNKNOWN", message)
         })
+    }
+
+    /// The same, of one that its owner set up, and not its subscriber.
+    async fn standard(&self, caller: &Caller, id: WebhookId) -> Result<Kept<Webhook>, Fault> {
+        let kept = self.owned(caller, id).await?;
+        match kept.value.spec {
+            Spec::Standard { .. } => Ok(kept),
+            Spec::Websub { .. } => Err(subscribed(id)),
+        }
     }
 
     async fn shown(&self, webhook: Webhook) -> Result<Shown, Fault> {
@@ -478,8 +498,13 @@ impl Webhooks {
         Err(crossed())
     }
 
-    /// Records a change before it is made.
-    async fn record(&self, caller: &Caller, action: &str, id: WebhookId) -> Result<(), Fault> {
+    /// Records a change before it is made: what can't be recorded is not done.
+    pub(super) async fn record(
+        &self,
+        caller: &Caller,
+        action: &str,
+        id: WebhookId,
+    ) -> Result<(), Fault> {
         caller.record(self.log(), action, id.as_str()).await
     }
 
@@ -503,7 +528,7 @@ impl Webhooks {
         Ok(filter)
     }
 
-    fn check_room(&self, partner: Option<&PartnerName>) -> Result<(), Fault> {
+    pub(super) fn check_room(&self, partner: Option<&PartnerName>) -> Result<(), Fault> {
         let book = self.book();
         let own = book
             .values()
@@ -520,7 +545,7 @@ impl Webhooks {
         Err(Fault::new(Kind::Exhausted, "WEBHOOKS_MAX", message))
     }
 
-    async fn cursor_of(&self, start: Start, filter: &Filter) -> Result<Cursor, Fault> {
+    pub(super) async fn cursor_of(&self, start: Start, filter: &Filter) -> Result<Cursor, Fault> {
         let place = self.0.parts.hub.place(start, filter).await;
         place.map_err(|error| error.fault())
     }
@@ -535,9 +560,16 @@ fn new_key(secret: Option<&str>) -> Result<SigningKey, Fault> {
         .map_err(|error: SecretError| Fault::field("FIELD_INVALID", "secret", error.to_string()))
 }
 
-fn crossed() -> Fault {
+pub(super) fn crossed() -> Fault {
     let message = "somebody else is changing this webhook; try again";
     Fault::new(Kind::Conflict, "WEBHOOK_CONFLICT", message)
+}
+
+fn subscribed(id: WebhookId) -> Fault {
+    let message = format!(
+        "{id} is a subscription to a feed, which its subscriber manages by WebSub; it can be removed"
+    );
+    Fault::new(Kind::Precondition, "WEBHOOK_SUBSCRIBED", message)
 }
 
 fn unknown_parked(cursor: Cursor) -> Fault {

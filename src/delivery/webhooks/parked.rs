@@ -4,7 +4,7 @@ use crate::{
     article::Action,
     cursor::{Cursor, Place},
     delivery::webhooks::worker::{Halt, Worker},
-    webhook::{Parked, Webhook},
+    webhook::{Parked, Spec, Webhook},
     wire::log::ReadError,
 };
 
@@ -46,7 +46,12 @@ impl Worker {
     async fn send_one(&mut self, webhook: &Webhook, parked: Parked) -> Result<(), Halt> {
         let cursor = parked.cursor;
         let webhooks = self.webhooks.clone();
-        let Ok(Some(message)) = webhooks.revision(webhook, cursor).await else {
+        let message = match &webhook.spec {
+            Spec::Standard { format, .. } => webhooks.revision(webhook, *format, cursor).await,
+            // Nothing of a feed is put aside.
+            Spec::Websub { .. } => Ok(None),
+        };
+        let Ok(Some(message)) = message else {
             return self.keep(cursor, "could not be read; try again", 0).await;
         };
         let Some((said, reason)) = self.send(webhook, &message).await? else {

@@ -1,11 +1,46 @@
 //! What webhooks have of a recall.
 
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
 use crate::{
-    cursor::{Epochs, Place},
+    cursor::{Cursor, Epochs, Place},
     delivery::{Entry, recalls::State, webhooks::Webhooks},
     fault::Fault,
-    webhook::{ParkedList, Progress, Webhook, WebhookId},
+    webhook::{self, ParkedList, Progress, Webhook, WebhookId},
+    wire::log::ReadError,
 };
+
+/// Webhooks that are looked up for one count of open recalls: with more that are behind, what is
+/// counted is a lower bound.
+const READS_MAX: usize = 1000;
+
+/// Up to where webhooks have surely taken all recalls: they are not looked up again before there is a
+/// newer one.
+#[derive(Debug, Default)]
+pub struct Settled(HashMap<WebhookId, (Cursor, u32)>);
+
+impl Settled {
+    fn covers(&self, webhook: &Webhook, newest: &Entry, epochs: &Epochs) -> bool {
+        self.0.get(&webhook.id).is_some_and(|(at, replays)| {
+            let is_past = match epochs.place(*at) {
+                Place::Known(seq) => seq >= newest.seq(),
+                Place::Lost(_) | Place::Foreign => false,
+            };
+            // A replay goes back.
+            is_past && *replays == webhook.replay.number
+        })
+    }
+}
+
+/// How far a webhook has come.
+struct Come {
+    webhook: Webhook,
+    progress: Progress,
+    parked: ParkedList,
+}
 
 impl Webhooks {
     /// What webhooks have of a recall, by id: so many at most, after one of them.
@@ -18,53 +53,115 @@ impl Webhooks {
         after: Option<WebhookId>,
         count_max: usize,
     ) -> Result<Vec<(Webhook, State)>, Fault> {
-        let webhooks: Vec<Webhook> = {
-            let book = self.book();
-            let all = book
-                .iter()
-                .filter(|(id, _)| after.is_none_or(|after| **id > after));
-            all.take(count_max)
-                .map(|(_, kept)| kept.value.clone())
-                .collect()
-        };
-        let epochs = self.log().epochs();
-        let mut states = Vec::with_capacity(webhooks.len());
-        for webhook in webhooks {
-            let progress = self.log().progress(webhook.id).await;
-            let progress = progress.map_err(|error| error.fault())?;
-            let progress = progress.map_or_else(|| Progress::new(&webhook), |kept| kept.value);
-            let parked = self.log().parked(webhook.id).await;
-            let parked = parked.map_err(|error| error.fault())?.value;
-            let granted = self.0.parts.gate.subscribing(webhook.partner.as_ref());
-            let reaches = progress.coverage.clone().is_some_and(|mut coverage| {
-                coverage.clip(&epochs);
-                coverage.reaches(recall.seq(), &recall.revised(), granted.as_deref())
-            });
-            let state = if reaches {
-                state(&progress, &parked, recall, &epochs)
-            } else {
-                State::NeverHad
-            };
-            states.push((webhook, state));
+        let mut states = Vec::new();
+        for webhook in self.after(after, count_max) {
+            let come = self.come(webhook).await;
+            let come = come.map_err(|error| error.fault())?;
+            let state = self.state(&come, recall);
+            states.push((come.webhook, state));
         }
         Ok(states)
     }
-}
 
-fn state(progress: &Progress, parked: &ParkedList, recall: &Entry, epochs: &Epochs) -> State {
-    let is_parked = parked.0.iter().any(|one| one.cursor == recall.cursor);
-    let is_past = match epochs.place(progress.at) {
-        Place::Known(seq) => seq >= recall.seq(),
-        Place::Lost(_) | Place::Foreign => false,
-    };
-    if is_parked {
-        // Its receiver has it, and refuses it: somebody must act.
-        State::Outstanding
-    } else if is_past {
-        State::Acknowledged
-    } else if progress.failing_at(recall.cursor).is_some() {
-        State::Sent
-    } else {
-        State::Outstanding
+    /// Marks recalls, oldest first, that some webhook is to get and has not taken. One that is gone
+    /// gets nothing more.
+    ///
+    /// # Errors
+    /// [`ReadError`]: not all are marked.
+    pub async fn mark_open(
+        &self,
+        recalls: &VecDeque<Arc<Entry>>,
+        open: &mut [bool],
+        settled: &mut Settled,
+    ) -> Result<(), ReadError> {
+        let Some(newest) = recalls.back() else {
+            return Ok(());
+        };
+        let epochs = self.log().epochs();
+        let webhooks = self.after(None, usize::MAX);
+        settled
+            .0
+            .retain(|id, _| webhooks.binary_search_by_key(id, |one| one.id).is_ok());
+        let behind = webhooks.into_iter().filter(|webhook| {
+            webhook.state != webhook::State::Gone && !settled.covers(webhook, newest, &epochs)
+        });
+        let behind: Vec<Webhook> = behind.take(READS_MAX).collect();
+        for webhook in behind {
+            let come = self.come(webhook).await?;
+            let mut is_settled = true;
+            for (recall, open) in recalls.iter().zip(&mut *open) {
+                let is_open = match self.state(&come, recall) {
+                    State::Outstanding | State::Sent => true,
+                    State::NeverHad | State::Acknowledged => false,
+                };
+                is_settled &= !is_open;
+                *open |= is_open;
+            }
+            if is_settled {
+                let webhook = &come.webhook;
+                let place = (come.progress.at, webhook.replay.number);
+                settled.0.insert(webhook.id, place);
+            }
+        }
+        Ok(())
+    }
+
+    /// So many webhooks at most, by id, after one of them.
+    fn after(&self, after: Option<WebhookId>, count_max: usize) -> Vec<Webhook> {
+        let book = self.book();
+        let all = book
+            .iter()
+            .filter(|(id, _)| after.is_none_or(|after| **id > after));
+        all.take(count_max)
+            .map(|(_, kept)| kept.value.clone())
+            .collect()
+    }
+
+    async fn come(&self, webhook: Webhook) -> Result<Come, ReadError> {
+        let log = self.log();
+        let progress = log.progress(webhook.id).await?;
+        let progress = progress.map_or_else(|| Progress::new(&webhook), |kept| kept.value);
+        let parked = log.parked(webhook.id).await?.value;
+        Ok(Come {
+            webhook,
+            progress,
+            parked,
+        })
+    }
+
+    fn state(&self, come: &Come, recall: &Entry) -> State {
+        let epochs = self.log().epochs();
+        let Come {
+            webhook,
+            progress,
+            parked,
+        } = come;
+        let gate = &self.0.parts.gate;
+        // Whoever is suspended gets it once it is not.
+        let granted = match &webhook.partner {
+            Some(partner) => gate.grant(partner),
+            None => gate.subscribing(None).as_deref().cloned(),
+        };
+        let reaches = progress.coverage.clone().is_some_and(|mut coverage| {
+            coverage.clip(&epochs);
+            coverage.reaches(recall.seq(), &recall.revised(), granted.as_ref())
+        });
+        let is_parked = parked.0.iter().any(|one| one.cursor == recall.cursor);
+        let is_past = match epochs.place(progress.at) {
+            Place::Known(seq) => seq >= recall.seq(),
+            Place::Lost(_) | Place::Foreign => false,
+        };
+        if !reaches {
+            State::NeverHad
+        } else if is_parked {
+            // Its receiver has it, and refuses it: somebody must act.
+            State::Outstanding
+        } else if is_past {
+            State::Acknowledged
+        } else if progress.failing_at(recall.cursor).is_some() {
+            State::Sent
+        } else {
+            State::Outstanding
+        }
     }
 }

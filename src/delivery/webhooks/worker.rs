@@ -2,8 +2,6 @@
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use rand::RngExt as _;
-use serde::Serialize;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
@@ -16,17 +14,14 @@ use crate::{
     delivery::{
         group::{Strays, Wanted},
         start::{Beyond, SubscribeError},
-        subscription::{Gap, Output, Subscription, Way},
-        webhooks::{Webhooks, keeping::Seen, sending::Message},
+        subscription::{Output, Subscription, Way},
+        webhooks::{Webhooks, keeping::Seen, sending::News},
     },
     filter::Filter,
     gate::permit::Permit,
     recipient::Coverage,
-    telemetry::{Protocol, webhooks::Outcome},
-    webhook::{
-        Failing, ParkedList, Progress, Webhook,
-        retry::{Before, Said, Verdict, pause, verdict},
-    },
+    telemetry::Protocol,
+    webhook::{ParkedList, Progress, Webhook},
     wire::{
         convert::Start,
         log::{ReadError, webhooks::Kept},
@@ -34,9 +29,9 @@ use crate::{
 };
 
 /// Pause before a claim, a read or a stream is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 /// After how long a place without deliveries is kept: retention must not overtake it.
-const PASS_EVERY: Duration = Duration::from_secs(60);
+pub(super) const PASS_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a worker ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +44,7 @@ pub(super) enum Halt {
 
 /// What becomes of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     /// It is done: the next one.
     Done,
     /// Something has changed: look again at everything.
@@ -70,14 +65,8 @@ pub(super) struct Worker {
     /// Whether the last call took long.
     pub(super) was_slow: bool,
     pub(super) kept_at: Instant,
-}
-
-/// What a gap says.
-#[derive(Serialize)]
-struct GapData {
-    from: String,
-    to: String,
-    reason: &'static str,
+    /// The wish of a subscriber that was followed last.
+    pub(super) confirmed: Option<u64>,
 }
 
 impl Worker {
@@ -105,6 +94,7 @@ impl Worker {
             },
             was_slow: false,
             kept_at: Instant::now(),
+            confirmed: None,
         }
     }
 
@@ -188,6 +178,9 @@ impl Worker {
             let webhook = Arc::clone(&self.webhook.borrow_and_update());
             let step = async {
                 self.follow_wishes(&webhook).await?;
+                if !self.stands(&webhook).await? {
+                    return Ok(());
+                }
                 match self.scope(&webhook) {
                     Some(scope) => self.stream(&webhook, &scope).await,
                     // Suspended, or nothing is granted: until that changes.
@@ -200,14 +193,18 @@ impl Worker {
         }
     }
 
-    /// What the webhook's partner may read now; none = nothing.
+    /// What is to be sent of now; none = nothing: its partner may read nothing, or it is a
+    /// subscription whose key is none any more.
     fn scope(&self, webhook: &Webhook) -> Option<Arc<Scope>> {
         let gate = &self.webhooks.0.parts.gate;
-        gate.subscribing(webhook.partner.as_ref())
+        let lease = webhook.websub().and_then(|websub| websub.lease.as_ref());
+        let key = lease.and_then(|lease| lease.key);
+        let granted = gate.subscribing(webhook.partner.as_ref());
+        granted.filter(|_| key.is_none_or(|key| gate.is_good(key)))
     }
 
     /// Waits until the webhook or anybody's grants change, or for a while.
-    async fn changed(&mut self, pause: Option<Duration>) -> Result<(), Halt> {
+    pub(super) async fn changed(&mut self, pause: Option<Duration>) -> Result<(), Halt> {
         let (mut webhook, mut grants) = (self.webhook.clone(), self.grants.clone());
         let pause = async {
             match pause {
@@ -228,6 +225,7 @@ impl Worker {
 
     /// Does what the webhook's owner has asked for since.
     async fn follow_wishes(&mut self, webhook: &Webhook) -> Result<(), Halt> {
+        self.follow_subscriber(webhook).await?;
         let wishes = [webhook.replay.number, webhook.wakes, webhook.parked_asks];
         let followed = self.progress.value.followed;
         if followed == wishes {
@@ -269,8 +267,8 @@ impl Worker {
         while let Some(output) = self.next(&mut subscription, webhook, scope).await? {
             let next = match output {
                 Output::Deliveries(run) => {
-                    let cursor = hub.log().cursor(run.last_seq);
-                    self.deliver(webhook, scope, cursor).await?
+                    let news = News::Revision(hub.log().cursor(run.last_seq));
+                    self.deliver(webhook, scope, news).await?
                 }
                 Output::CaughtUp(cursor) | Output::Heartbeat(cursor) => {
                     self.pass(cursor).await?;
@@ -278,7 +276,7 @@ impl Worker {
                 }
                 // No durable subscription is claimed.
                 Output::Opened(_) => Next::Done,
-                Output::Gap(gap) => self.tell_gap(webhook, scope, gap).await?,
+                Output::Gap(gap) => self.deliver(webhook, scope, News::Gap(gap)).await?,
                 Output::End(error) => {
                     tracing::debug!(webhook = %webhook.id, %error, "a webhook begins anew");
                     return self.changed(Some(PAUSE)).await;
@@ -367,7 +365,7 @@ impl Worker {
 
     /// Nothing that is wanted was there up to a place.
     async fn pass(&mut self, cursor: Cursor) -> Result<(), Halt> {
-        if self.progress.value.at == cursor {
+        if self.progress.value.has_passed(cursor) {
             return Ok(());
         }
         self.progress.value.at = cursor;
@@ -377,18 +375,23 @@ impl Worker {
         self.save().await
     }
 
-    /// Sends one revision until it is taken, put aside, or not wanted any more.
+    /// Sends what is new until it is taken, put aside, or not wanted any more.
     async fn deliver(
         &mut self,
         webhook: &Webhook,
         scope: &Arc<Scope>,
-        cursor: Cursor,
+        news: News,
     ) -> Result<Next, Halt> {
+        let cursor = news.cursor();
+        if self.progress.value.has_passed(cursor) {
+            // The feed that was sent last had it.
+            return Ok(Next::Done);
+        }
         loop {
             if self.await_turn(webhook, scope, cursor).await? == Next::Look {
                 return Ok(Next::Look);
             }
-            let message = match self.webhooks.revision(webhook, cursor).await {
+            let message = match self.webhooks.message(webhook, scope, news).await {
                 Ok(Some(message)) => message,
                 Ok(None) => {
                     // Killed meanwhile: its notice comes at its own place.
@@ -396,39 +399,13 @@ impl Worker {
                     self.save().await?;
                     return Ok(Next::Done);
                 }
-                Err(error) => {
-                    tracing::debug!(webhook = %webhook.id, %error, "a revision can't be read");
+                Err(fault) => {
+                    let reason = fault.reason;
+                    tracing::debug!(webhook = %webhook.id, reason, "what is new can't be read");
                     self.changed(Some(PAUSE)).await?;
                     return Ok(Next::Look);
                 }
             };
-            let Some((said, reason)) = self.send(webhook, &message).await? else {
-                continue;
-            };
-            if let Some(next) = self.judge(webhook, &message, said, reason).await? {
-                return Ok(next);
-            }
-        }
-    }
-
-    /// Tells a receiver that it may miss something.
-    async fn tell_gap(
-        &mut self,
-        webhook: &Webhook,
-        scope: &Arc<Scope>,
-        gap: Gap,
-    ) -> Result<Next, Halt> {
-        let data = GapData {
-            from: gap.from.to_string(),
-            to: gap.to.to_string(),
-            reason: gap.reason.as_str(),
-        };
-        loop {
-            if self.await_turn(webhook, scope, gap.to).await? == Next::Look {
-                return Ok(Next::Look);
-            }
-            let id = format!("{}_gap_{}", webhook.id, gap.to);
-            let message = self.webhooks.notice(webhook, id, "gap", gap.to, &data);
             let Some((said, reason)) = self.send(webhook, &message).await? else {
                 continue;
             };
@@ -464,95 +441,6 @@ impl Worker {
                 return Ok(Next::Done);
             }
         }
-    }
-
-    /// Draws the consequence of an answer; none = try again.
-    async fn judge(
-        &mut self,
-        webhook: &Webhook,
-        message: &Message,
-        said: Said,
-        reason: String,
-    ) -> Result<Option<Next>, Halt> {
-        let progress = &self.progress.value;
-        let failing = progress.failing_at(message.cursor);
-        let before = Before {
-            failures: failing.map_or(0, |failing| failing.count),
-            refusals: failing.map_or(0, |failing| failing.refusals),
-            parked_in_row: progress.parked_in_row,
-        };
-        let share = rand::rng().random_range(0.0..=1.0);
-        let mut verdict = verdict(said, before, share);
-        if verdict == Verdict::Park && (self.parked.value.is_full() || message.parked.is_none()) {
-            // There is no room: it waits, and so does all that comes after it.
-            verdict = Verdict::Again {
-                pause: pause(None, before.failures, share),
-                is_refusal: true,
-            };
-        }
-        self.webhooks
-            .log()
-            .metrics()
-            .webhooks
-            .judged(outcome(verdict));
-        let now = self.webhooks.now();
-        match verdict {
-            Verdict::Taken => self.progress.value.taken(message.cursor, now),
-            Verdict::Again { pause, is_refusal } => {
-                self.fail(message.cursor, pause, is_refusal, reason);
-                self.save().await?;
-                return Ok(None);
-            }
-            Verdict::Park => {
-                let mut parked = message.parked.clone().expect("looked at above");
-                (parked.reason, parked.since) = (reason, now);
-                parked.tries = before.failures + 1;
-                if parked.is_recall() {
-                    tracing::error!(
-                        webhook = %webhook.id,
-                        cursor = %parked.cursor,
-                        action = parked.action,
-                        "a recall is parked: its receiver refuses it"
-                    );
-                }
-                // First: a crash in between only sends it once more.
-                self.change_parked(|list| list.put(parked.clone())).await?;
-                self.progress.value.done(message.cursor);
-                self.progress.value.parked_in_row += 1;
-            }
-            Verdict::Gone => {
-                self.fail(message.cursor, Duration::ZERO, false, reason);
-                self.save().await?;
-                self.webhooks.disable(webhook.id).await;
-                self.changed(Some(PAUSE)).await?;
-                return Ok(Some(Next::Look));
-            }
-        }
-        self.save().await?;
-        Ok(Some(Next::Done))
-    }
-
-    fn fail(&mut self, cursor: Cursor, pause: Duration, is_refusal: bool, reason: String) {
-        let now = self.webhooks.now();
-        let former = self.progress.value.failing_at(cursor);
-        let pause = i64::try_from(pause.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
-        self.progress.value.failing = Some(Failing {
-            cursor,
-            count: former.map_or(1, |former| former.count.saturating_add(1)),
-            refusals: former.map_or(0, |former| former.refusals) + u32::from(is_refusal),
-            since: former.map_or(now, |former| former.since),
-            next: now.saturating_add(pause),
-            reason,
-        });
-    }
-}
-
-fn outcome(verdict: Verdict) -> Outcome {
-    match verdict {
-        Verdict::Taken => Outcome::Taken,
-        Verdict::Again { .. } => Outcome::Again,
-        Verdict::Park => Outcome::Parked,
-        Verdict::Gone => Outcome::Gone,
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{future::poll_fn, pin::Pin, sync::Arc};
 
 use axum::body::Body;
-use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
 use http_body::Body as _;
 use tokio::{
     sync::Semaphore,
@@ -11,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    article::check::shown,
     fault::{Fault, Kind},
     server::http::answer::Refusal,
 };
@@ -22,6 +26,32 @@ pub const ROOM_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The same, of whoever is not let in yet; others of them wait.
 pub const ENTRY_ROOM_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// That a body says that it is JSON; `remedy` is what to send.
+///
+/// # Errors
+/// 415 `MEDIA_TYPE_UNSUPPORTED`.
+pub fn check_json(headers: &HeaderMap, remedy: &str) -> Result<(), Refusal> {
+    let essence = said_type(headers).split(';').next().unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(not_taken(headers, remedy))
+}
+
+/// 415 `MEDIA_TYPE_UNSUPPORTED`: a body of another type than what is taken.
+pub fn not_taken(headers: &HeaderMap, remedy: &str) -> Refusal {
+    let message = format!("{} is not taken; send {remedy}", shown(said_type(headers)));
+    let fault = Fault::field("MEDIA_TYPE_UNSUPPORTED", "Content-Type", message);
+    Refusal::with(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault)
+}
+
+fn said_type(headers: &HeaderMap) -> &str {
+    let given = headers.get(CONTENT_TYPE);
+    given
+        .and_then(|given| given.to_str().ok())
+        .unwrap_or_default()
+}
 
 /// Takes a body of at most so many bytes in, as soon as there is room for it.
 ///

@@ -1,6 +1,6 @@
 //! `GET /feeds/{topic or all}.atom`, `.rss`, `.json`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Extension,
@@ -19,23 +19,15 @@ use http::{
 use jiff::{Timestamp, fmt::rfc2822};
 
 use crate::{
-    access::scope::Scope,
-    delivery::{
-        feeds::{Feed, Form, Wanted},
-        query::Parameters,
-    },
-    fault::{Fault, Kind, Violation},
+    delivery::feeds::{Feed, Wanted},
     gate::caller::Caller,
     server::http::{
         Connection, Web,
         answer::Refusal,
         conditional::{REVALIDATE, Tag},
     },
-    topic::Topic,
 };
 
-/// The name of the feed of the whole wire.
-const ALL: &str = "all";
 /// How long ago the last change must be for its second to stand for it.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -53,14 +45,18 @@ pub async fn get(
 ) -> Result<Response, Refusal> {
     let name = name.map(|Path(name)| name).unwrap_or_default();
     let scope = caller.scope()?;
-    let base = match &web.public_url {
-        Some(url) => url.to_string(),
-        None => format!("{}://{}", connection.scheme, host(&headers)),
-    };
     let query = query.as_deref().unwrap_or_default();
-    let wanted = wanted(&name, query, scope, base)?;
-    let feed = web.feeds.get(&wanted).await.map_err(in_path)?;
+    let wanted = Wanted::of(&name, query, scope, base(&web, &connection, &headers))?;
+    let feed = web.feeds.get(&wanted).await?;
     Ok(answer(&feed, &wanted, &headers, web.now()))
+}
+
+/// By which address this side is reached.
+pub fn base(web: &Web, connection: &Connection, headers: &HeaderMap) -> String {
+    match &web.public_url {
+        Some(url) => url.to_string(),
+        None => format!("{}://{}", connection.scheme, host(headers)),
+    }
 }
 
 fn answer(feed: &Feed, wanted: &Wanted, headers: &HeaderMap, now: Timestamp) -> Response {
@@ -88,8 +84,11 @@ fn answer(feed: &Feed, wanted: &Wanted, headers: &HeaderMap, now: Timestamp) -> 
     fields.insert(CACHE_CONTROL, REVALIDATE);
     let kind = HeaderValue::from_static(wanted.form.media_type());
     fields.insert(CONTENT_TYPE, kind);
-    let own = HeaderValue::from_str(&format!("<{}{}>; rel=\"self\"", wanted.base, wanted.path));
-    fields.insert(LINK, own.expect("an authority and a percent-encoded path"));
+    let links = HeaderValue::from_str(&wanted.links());
+    fields.insert(
+        LINK,
+        links.expect("an authority and a percent-encoded path"),
+    );
     if let Some(modified) = modified {
         let modified = HeaderValue::from_str(&modified).expect("a date is ASCII");
         fields.insert(LAST_MODIFIED, modified);
@@ -99,36 +98,6 @@ fn answer(feed: &Feed, wanted: &Wanted, headers: &HeaderMap, now: Timestamp) -> 
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
     }
     answer
-}
-
-/// The feed that a path and query name.
-fn wanted(name: &str, query: &str, scope: Arc<Scope>, base: String) -> Result<Wanted, Fault> {
-    let parameters = Parameters::parse(query, &["language"])?;
-    let (stem, form) = name
-        .rsplit_once('.')
-        .and_then(|(stem, ending)| Some((stem, Form::of_ending(ending)?)))
-        .ok_or_else(unknown_feed)?;
-    let topic: Option<Topic> = match stem {
-        ALL => None,
-        path => Some(path.parse().map_err(|_| unknown_feed())?),
-    };
-    let language = parameters.get("language").map(str::to_ascii_lowercase);
-    let path = match &language {
-        None => format!("/feeds/{name}"),
-        Some(range) => {
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            query.append_pair("language", range);
-            format!("/feeds/{name}?{}", query.finish())
-        }
-    };
-    Ok(Wanted {
-        topic,
-        language,
-        form,
-        scope,
-        base,
-        path,
-    })
 }
 
 /// By which name this node was asked.
@@ -142,30 +111,6 @@ fn host(headers: &HeaderMap) -> String {
             None => authority.host().to_owned(),
         },
         None => "localhost".to_owned(),
-    }
-}
-
-fn unknown_feed() -> Fault {
-    let message = "there is no such feed; it is all or a topic of /v1/topics, then .atom, .rss or \
-                   .json";
-    Fault::new(Kind::Missing, "FEED_UNKNOWN", message)
-}
-
-/// A fault of a filter in the words of a feed: what its path names is there, or not.
-fn in_path(fault: Fault) -> Fault {
-    if fault.reason == "TOPIC_UNKNOWN" {
-        return Fault {
-            metadata: fault.metadata,
-            ..unknown_feed()
-        };
-    }
-    let rename = |violation: &Violation| Violation {
-        field: "language".to_owned(),
-        message: violation.message.clone(),
-    };
-    match fault.violations.as_slice() {
-        [] => fault,
-        violations => Fault::fields(fault.reason, violations.iter().map(rename).collect()),
     }
 }
 

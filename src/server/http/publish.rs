@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION},
+    header::{ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -93,7 +93,7 @@ pub async fn post(
     let caller = caller::of(&head.extensions);
     // Before the body is taken in.
     caller.author()?;
-    check_type(&head.headers)?;
+    body::check_json(&head.headers, "ninjs as application/json")?;
     let terms = terms(&web, query.as_deref().unwrap_or_default(), &head.headers)?;
     let expected = terms.expected;
     let bounds = (BODY_BYTES_MAX, deadline);
@@ -209,24 +209,6 @@ fn unreadable(error: &ninjs::NinjsError) -> Fault {
     };
     let message = format!("{}{place}", error.message);
     Fault::field("FIELD_INVALID", field, message)
-}
-
-fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let given = headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
-    let given = match given {
-        Some(Ok(text)) => text,
-        Some(Err(_)) | None => "",
-    };
-    let essence = given.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        return Ok(());
-    }
-    let message = format!(
-        "{} is not taken; send ninjs as application/json",
-        shown(given)
-    );
-    let fault = Fault::field("MEDIA_TYPE_UNSUPPORTED", "Content-Type", message);
-    Err(Refusal::with(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault))
 }
 
 fn terms(web: &Web, query: &str, headers: &HeaderMap) -> Result<Terms, Refusal> {

@@ -13,17 +13,19 @@ use crate::{
         Web, admission,
         answer::Refusal,
         articles::{self, ARTICLES},
-        cors, dashboard, events, feeds, openapi, operate, publish, related,
+        cors, dashboard, events, feeds, hub, openapi, operate, publish, related,
         session::{self, SESSION},
         status::{self, STATUS},
+        subscriptions::{self, ACKNOWLEDGE},
         topics::{self, TOPICS},
     },
+    webhook::websub::HUB,
 };
 
 /// The wire as server-sent events.
 pub const STREAM: &str = "/v1/stream";
 /// Every path that is served.
-pub const PATHS: [&str; 14] = [
+pub const PATHS: [&str; 16] = [
     "/",
     STREAM,
     ARTICLES,
@@ -31,9 +33,11 @@ pub const PATHS: [&str; 14] = [
     "/v1/articles/{id}/revisions",
     "/v1/articles/{id}/related",
     TOPICS,
+    ACKNOWLEDGE,
     SESSION,
     STATUS,
     "/feeds/{feed}",
+    HUB,
     "/openapi.json",
     "/healthz",
     "/readyz",
@@ -48,8 +52,10 @@ pub fn router(web: Web) -> Router {
         .route("/v1/articles/{id}", get(articles::one))
         .route("/v1/articles/{id}/revisions", get(articles::revisions))
         .route(TOPICS, get(topics::get))
+        .route(ACKNOWLEDGE, post(subscriptions::acknowledge))
         .route(SESSION, get(session::get).delete(session::end))
         .route("/feeds/{feed}", get(feeds::get))
+        .route(HUB, post(hub::post))
         .route("/v1/articles/{id}/related", get(related::get))
         .merge(dashboard::news())
         .route_layer(from_fn_with_state(web.clone(), admission::layer));

@@ -9,7 +9,7 @@ use axum::{
     extract::{RawQuery, Request, State},
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, request::Parts};
 use http_body::Body as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -133,15 +133,8 @@ pub fn enter(
 }
 
 async fn given(web: &Web, head: &Parts, body: Body) -> Result<Entry, Refusal> {
-    let kind = head.headers.get(CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        let message = "send `authorization: Bearer <key>`, or {\"key\": \"barid_…\"} as \
-                       application/json";
-        let fault = Fault::field("MEDIA_TYPE_UNSUPPORTED", "Content-Type", message);
-        return Err(Refusal::with(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault));
-    }
+    let remedy = "`authorization: Bearer <key>`, or {\"key\": \"barid_…\"} as application/json";
+    body::check_json(&head.headers, remedy)?;
     let bounds = (BODY_BYTES_MAX, Instant::now() + PATIENCE);
     let text = body::take(&web.entry_room, &head.headers, body, bounds).await?;
     // What the parser says may name what it read.

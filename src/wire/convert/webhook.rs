@@ -6,7 +6,10 @@ use crate::{
     fault::Fault,
     filter::Filter,
     target::Target,
-    webhook::{Format, NOTE_CHARS_MAX, Parked, ParkedList, Progress, State, Webhook, WebhookId},
+    webhook::{
+        Format, NOTE_CHARS_MAX, Parked, ParkedList, Progress, Spec, State, Webhook, WebhookId,
+        signing::SigningKey, websub::Websub,
+    },
     wire::proto::v1::{self as proto, WebhookFormat, WebhookState},
 };
 
@@ -34,6 +37,12 @@ pub fn webhook(given: proto::Webhook) -> Result<Given, Fault> {
     let format = match given.format() {
         WebhookFormat::Unspecified | WebhookFormat::Ninjs => Format::Ninjs,
         WebhookFormat::Cloudevents => Format::CloudEvents,
+        WebhookFormat::Feed => {
+            let message =
+                "feeds are subscribed to by WebSub, at /v1/hub; give ninjs or cloudevents";
+            check.refuse("webhook.format", message);
+            Format::Ninjs
+        }
     };
     if WebhookFormat::try_from(given.format).is_err() {
         let message = format!("{} is no format of this release", given.format);
@@ -95,8 +104,15 @@ pub fn webhook_to_proto(
     now: i64,
 ) -> proto::Webhook {
     let filter = &webhook.filter;
-    let keys = webhook.keys.iter().filter(|key| key.is_good(now));
-    let former = webhook.keys.iter().filter_map(|key| key.expires).max();
+    let (format, keys): (_, &[SigningKey]) = match &webhook.spec {
+        Spec::Websub { .. } => (WebhookFormat::Feed, &[]),
+        Spec::Standard { format, keys } => match format {
+            Format::Ninjs => (WebhookFormat::Ninjs, keys),
+            Format::CloudEvents => (WebhookFormat::Cloudevents, keys),
+        },
+    };
+    let good = keys.iter().filter(|key| key.is_good(now));
+    let former = keys.iter().filter_map(|key| key.expires).max();
     proto::Webhook {
         id: webhook.id.to_string(),
         partner: webhook
@@ -115,11 +131,7 @@ pub fn webhook_to_proto(
             urgency: filter.urgency.map_or(0, Into::into),
             words: filter.words.iter().cloned().collect(),
         }),
-        format: match webhook.format {
-            Format::Ninjs => WebhookFormat::Ninjs,
-            Format::CloudEvents => WebhookFormat::Cloudevents,
-        }
-        .into(),
+        format: format.into(),
         note: webhook.note.clone(),
         state: match webhook.state {
             State::Active => WebhookState::Active,
@@ -128,9 +140,23 @@ pub fn webhook_to_proto(
         }
         .into(),
         created: Some(time(webhook.created)),
-        public_keys: keys.filter_map(|key| key.public()).collect(),
+        public_keys: good.filter_map(SigningKey::public).collect(),
         former_secret_expires: former.filter(|end| *end > now).map(time),
         health: Some(health(progress, parked)),
+        feed: webhook.websub().map(feed),
+    }
+}
+
+/// Never its secret.
+fn feed(websub: &Websub) -> proto::FeedSubscription {
+    let lease = websub.lease.as_ref();
+    let key = lease.and_then(|lease| lease.key);
+    proto::FeedSubscription {
+        topic: websub.topic(),
+        lease_ends: lease.map(|lease| time(lease.ends)),
+        key_id: key.map(|key| key.to_string()).unwrap_or_default(),
+        signed: lease.is_some_and(|lease| lease.secret.is_some()),
+        unconfirmed: websub.asked.is_some(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Group commit: one writer takes whatever is queued and commits it as one atomic batch.
+//! Group commit: one writer for each stream takes whatever is queued and commits it as one atomic
+//! batch.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -6,34 +7,32 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{
-    RequestErrorKind,
-    client::{PublishErrorKind, Request},
-    header::{NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE},
-    jetstream::{ErrorCode, publish::PublishAck, response::Response},
-};
+use async_nats::jetstream::stream::Stream;
 use futures_util::{StreamExt as _, stream};
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    article::{ArticleId, RequestId},
+    article::RequestId,
     fault::{Fault, Kind},
     wire::log::{
         Get, Log, RETRY_AFTER,
-        group::{Group, Outgoing},
+        batch::send::{BatchError, Sent},
+        group::{Group, Outgoing, Whose},
     },
 };
 
+mod send;
+
 /// Groups that may wait; their bytes are bounded apart.
-pub const QUEUE_LEN_MAX: usize = 16_384;
+const QUEUE_LEN_MAX: usize = 16_384;
 /// Bytes of groups that may wait; a publisher waits for room, then is told to come back.
-pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most messages of a batch (nats-server's own limit, ADR-50).
-const BATCH_LEN_MAX: usize = 1000;
+pub const BATCH_LEN_MAX: usize = 1000;
 /// Bytes at which a batch is closed; a single group may be larger.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long one commit may take before the same groups are sent again: several times what the slowest
@@ -133,27 +132,31 @@ impl AppendError {
     }
 }
 
-/// A batch that is in the log.
-struct Sent {
-    /// The sequence of its first message.
-    first_seq: u64,
-    /// How far this node had read when it was sent.
-    read: u64,
+/// Which stream a writer writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// The log itself.
+    Log,
+    /// The bucket of durable subscriptions.
+    Subscriptions,
 }
 
-/// How a batch failed.
+impl Lane {
+    fn stream(self, log: &Log) -> &Stream {
+        match self {
+            Self::Log => &log.0.connection.stream,
+            Self::Subscriptions => &log.subscriptions().stream,
+        }
+    }
+}
+
+/// The writers of a node, which whoever opens the log runs.
 #[derive(Debug)]
-enum BatchError {
-    /// An expectation of some group does not hold.
-    Stale,
-    /// Nothing was sent: the log is out of reach.
-    Away,
-    /// Nobody knows, or the server is busy: the same batch may succeed.
-    Again(String),
-    /// Too many messages, or too large a one, for this server.
-    TooLarge,
-    Full,
-    Refused(String),
+pub struct Writers {
+    /// That of the log itself.
+    pub log: Writer,
+    /// That of durable subscriptions.
+    pub subscriptions: Writer,
 }
 
 impl Log {
@@ -164,8 +167,33 @@ impl Log {
     /// # Errors
     /// [`AppendError`].
     pub async fn append(&self, group: Group, deadline: Instant) -> Result<Appended, AppendError> {
+        self.0.queue.append(group, deadline).await
+    }
+}
+
+/// The way to a writer, bounded in groups and in bytes.
+#[derive(Debug)]
+pub(super) struct Queue {
+    jobs: mpsc::Sender<Job>,
+    /// Bytes that it still takes.
+    bytes: Arc<Semaphore>,
+}
+
+impl Queue {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Job>) {
+        let (jobs, receiver) = mpsc::channel(QUEUE_LEN_MAX);
+        let bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+        (Self { jobs, bytes }, receiver)
+    }
+
+    /// As [`Log::append`].
+    pub(super) async fn append(
+        &self,
+        group: Group,
+        deadline: Instant,
+    ) -> Result<Appended, AppendError> {
         let bytes = u32::try_from(group.bytes.min(QUEUE_BYTES_MAX)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.0.queue_bytes).acquire_many_owned(bytes);
+        let room = Arc::clone(&self.bytes).acquire_many_owned(bytes);
         let room = match timeout_at(deadline, room).await {
             Ok(room) => room.expect("this semaphore is never closed"),
             Err(_) => return Err(AppendError::Busy),
@@ -179,7 +207,7 @@ impl Log {
             _room: room,
         };
         let gone = AppendError::Unavailable { is_in_doubt: true };
-        match timeout_at(deadline, self.0.queue.send(job)).await {
+        match timeout_at(deadline, self.jobs.send(job)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(AppendError::Unavailable { is_in_doubt: false }),
             Err(_) => return Err(AppendError::Busy),
@@ -192,10 +220,11 @@ impl Log {
     }
 }
 
-/// The one writer of a node.
+/// The one writer of a stream on this node.
 #[derive(Debug)]
 pub struct Writer {
     log: Log,
+    lane: Lane,
     jobs: mpsc::Receiver<Job>,
     /// Taken from the queue, but not in a batch yet.
     held: VecDeque<Job>,
@@ -208,9 +237,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(log: Log, jobs: mpsc::Receiver<Job>) -> Self {
+    pub(super) fn new(log: Log, lane: Lane, jobs: mpsc::Receiver<Job>) -> Self {
         Self {
             log,
+            lane,
             jobs,
             held: VecDeque::new(),
             expected: 0,
@@ -239,10 +269,13 @@ impl Writer {
             let (batch_len, began) = (batch.len(), Instant::now());
             self.commit(batch).await;
             let metrics = self.log.metrics();
-            metrics
-                .commit_seconds
-                .observe(began.elapsed().as_secs_f64());
-            tracing::debug!(batch_len, took = ?began.elapsed(), expected = self.expected, "committed");
+            let duration = match self.lane {
+                Lane::Log => &metrics.commit_seconds,
+                Lane::Subscriptions => &metrics.recipients.commit_seconds,
+            };
+            duration.observe(began.elapsed().as_secs_f64());
+            let (lane, took, expected) = (self.lane, began.elapsed(), self.expected);
+            tracing::debug!(?lane, batch_len, ?took, expected, "committed");
             // Whoever was answered just now may come back; whoever is queued is there.
             self.expected = batch_len + self.held.len() + self.jobs.len();
             self.linger = (began.elapsed() / 4).min(LINGER_MAX);
@@ -263,10 +296,10 @@ impl Writer {
         }
     }
 
-    /// As many jobs as fit one batch, in their order, at most one revision of an article.
+    /// As many jobs as fit one batch, in their order, at most one step of an article or subscription.
     fn take_batch(&mut self) -> Vec<Job> {
         let (mut batch, mut len, mut bytes) = (Vec::new(), 0, 0);
-        let mut articles: HashSet<ArticleId> = HashSet::new();
+        let mut known: HashSet<Whose> = HashSet::new();
         let mut requests: HashSet<RequestId> = HashSet::new();
         let mut held = std::mem::take(&mut self.held);
         while let Some(job) = held.pop_front().or_else(|| self.jobs.try_recv().ok()) {
@@ -277,16 +310,16 @@ impl Writer {
             // A batch that names a subject's expectation twice fails as a whole (error 10164).
             let is_repeated = |id| requests.contains(&id);
             let is_new =
-                !articles.contains(&group.article_id) && !group.request_id.is_some_and(is_repeated);
+                !known.contains(&group.whose) && !group.request_id.is_some_and(is_repeated);
             if fits && is_new {
                 len += group.messages.len();
                 bytes += group.bytes;
-                articles.insert(group.article_id);
+                known.insert(group.whose.clone());
                 requests.extend(group.request_id);
                 batch.push(job);
             } else {
                 // Later revisions of an article that is held must not overtake it.
-                articles.insert(group.article_id);
+                known.insert(group.whose.clone());
                 self.held.push_back(job);
                 if !fits {
                     break;
@@ -307,7 +340,8 @@ impl Writer {
                 continue;
             }
             let began = Instant::now();
-            let sent = self.send(&mut part, self.commit_timeout(is_resent)).await;
+            let patience = self.commit_timeout(is_resent);
+            let sent = self.lane.send(&self.log, &mut part, patience).await;
             if sent.is_ok() {
                 // Forgotten by and by: one slow commit of a busy disk says little of the next.
                 self.slowest = began.elapsed().max(self.slowest - self.slowest / 16);
@@ -378,9 +412,9 @@ impl Writer {
         let mut seq = first_seq;
         for job in part {
             let len = u64::try_from(job.group.messages.len()).expect("usize fits u64");
-            if job.group.is_kill {
+            if let Some(article_id) = job.group.killed {
                 // Before anybody learns of it: this node shows no earlier text any more.
-                self.log.killed().insert(job.group.article_id, seq);
+                self.log.killed().insert(article_id, seq);
                 self.log.0.erase_wake.notify_one();
             }
             // A caller that has gone away learns of it when it asks again.
@@ -409,7 +443,7 @@ impl Writer {
         // Perf: one read round for the whole batch instead of a commit per bisection.
         let checks: Vec<_> = part
             .iter()
-            .map(|job| is_stale(self.log.clone(), &job.group))
+            .map(|job| is_stale(self.log.clone(), self.lane, &job.group))
             .collect();
         let verdicts: Vec<bool> = stream::iter(checks).buffered(CHECKS_MAX).collect().await;
         let (mut bad, mut good) = (Vec::new(), Vec::new());
@@ -426,79 +460,15 @@ impl Writer {
         stale(bad);
         vec![good]
     }
-
-    /// Sends one batch and waits for its commit.
-    async fn send(&self, part: &mut [Job], patience: Duration) -> Result<Sent, BatchError> {
-        // What this node knows may be of a server that has since been restored from a backup.
-        if !self.log.is_generation_confirmed() {
-            self.log.confirm().await.map_err(|_| BatchError::Away)?;
-        }
-        let read = self.log.read_up_to();
-        let client = &self.log.0.connection.client;
-        let mut generation = self.log.0.connection.generation.clone();
-        generation.mark_unchanged();
-        let batch_id = nuid();
-        let last = part
-            .iter()
-            .map(|job| job.group.messages.len())
-            .sum::<usize>();
-        let mut number = 0;
-        for job in part.iter_mut() {
-            job.send_count += 1;
-            for message in &job.group.messages {
-                number += 1;
-                let mut headers = message.header_map();
-                headers.insert(NATS_BATCH_ID, batch_id.as_str());
-                headers.insert(NATS_BATCH_SEQUENCE, number.to_string());
-                let (subject, payload) = (message.subject.clone(), message.payload.clone());
-                if number < last {
-                    client
-                        .publish_with_headers(subject, headers, payload)
-                        .await
-                        .map_err(|error| match error.kind() {
-                            PublishErrorKind::MaxPayloadExceeded => BatchError::TooLarge,
-                            PublishErrorKind::InvalidSubject => {
-                                BatchError::Refused(error.to_string())
-                            }
-                            PublishErrorKind::Send => BatchError::Again(error.to_string()),
-                        })?;
-                    continue;
-                }
-                headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
-                let request = Request::new()
-                    .headers(headers)
-                    .payload(payload)
-                    .timeout(Some(patience));
-                let response = tokio::select! {
-                    biased;
-                    response = client.send_request(subject, request) => response,
-                    // What is dropped here waits for an answer that the lost connection took along.
-                    _ = generation.changed() => {
-                        return Err(BatchError::Again("the connection was lost".to_owned()));
-                    }
-                };
-                let response = response.map_err(|error| match error.kind() {
-                    RequestErrorKind::MaxPayloadExceeded => BatchError::TooLarge,
-                    RequestErrorKind::InvalidSubject => BatchError::Refused(error.to_string()),
-                    RequestErrorKind::TimedOut
-                    | RequestErrorKind::NoResponders
-                    | RequestErrorKind::Other => BatchError::Again(error.to_string()),
-                })?;
-                let first_seq = committed(&response.payload, last)?;
-                return Ok(Sent { first_seq, read });
-            }
-        }
-        Err(BatchError::Refused("an empty batch".into()))
-    }
 }
 
 /// Whether the leader says that a group's expectations do not hold.
-fn is_stale(log: Log, group: &Group) -> impl Future<Output = bool> + use<> {
+fn is_stale(log: Log, lane: Lane, group: &Group) -> impl Future<Output = bool> + use<> {
     let expected = |message: &Outgoing| Some((message.subject.clone(), message.expected?));
     let expectations: Vec<_> = group.messages.iter().filter_map(expected).collect();
     async move {
         for (subject, seq) in expectations {
-            match log.get(Get::Last(subject)).await {
+            match Log::get_from(lane.stream(&log), Get::Last(subject)).await {
                 Ok(last) if last.as_ref().map_or(0, |message| message.sequence) != seq => {
                     return true;
                 }
@@ -507,34 +477,6 @@ fn is_stale(log: Log, group: &Group) -> impl Future<Output = bool> + use<> {
             }
         }
         false
-    }
-}
-
-/// Reads the acknowledgement of a batch of `len` messages.
-fn committed(payload: &[u8], len: usize) -> Result<u64, BatchError> {
-    let response: Response<PublishAck> = serde_json::from_slice(payload)
-        .map_err(|error| BatchError::Again(format!("unreadable acknowledgement: {error}")))?;
-    match response {
-        Response::Ok(ack) => {
-            let len = u64::try_from(len).expect("usize fits u64");
-            Ok(ack.sequence + 1 - len)
-        }
-        Response::Err { error } => Err(match error.error_code() {
-            ErrorCode::STREAM_WRONG_LAST_SEQUENCE
-            | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT => BatchError::Stale,
-            ErrorCode::ATOMIC_PUBLISH_TOO_LARGE_BATCH => BatchError::TooLarge,
-            ErrorCode::STREAM_STORE_FAILED
-            | ErrorCode::STORAGE_RESOURCES_EXCEEDED
-            | ErrorCode::INSUFFICIENT_RESOURCES => BatchError::Full,
-            ErrorCode::ATOMIC_PUBLISH_INCOMPLETE_BATCH
-            | ErrorCode::ATOMIC_PUBLISH_TOO_MANY_INFLIGHT
-            | ErrorCode::STREAM_TOO_MANY_REQUESTS
-            | ErrorCode::STREAM_NOT_FOUND
-            | ErrorCode::CLUSTER_NOT_LEADER
-            | ErrorCode::CLUSTER_NOT_AVAILABLE => BatchError::Again(error.to_string()),
-            _ if matches!(error.code(), 429 | 503) => BatchError::Again(error.to_string()),
-            _ => BatchError::Refused(error.to_string()),
-        }),
     }
 }
 
@@ -551,8 +493,4 @@ fn fail(jobs: Vec<Job>, error: &AppendError) {
     for job in jobs {
         let _gone = job.reply.send(Err(error.clone()));
     }
-}
-
-fn nuid() -> String {
-    format!("{:032x}", rand::random::<u128>())
 }

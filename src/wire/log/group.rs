@@ -10,6 +10,7 @@ use prost::Message as _;
 
 use crate::{
     article::{Action, ArticleId, RequestId, Urgency},
+    recipient::subscription::SubscriptionId,
     wire::{
         convert,
         proto::log::v1::EraseRecord,
@@ -61,16 +62,25 @@ pub struct Context {
     pub urgency: Urgency,
 }
 
-/// What one request or one step of the desk puts into the log, whole or not at all: a revision
-/// (record, copies, answer, for a kill the erasure), a draft, the end of one.
+/// What a group is a step of: they come one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// An article.
+    Article(ArticleId),
+    /// A durable subscription.
+    Subscription(SubscriptionId),
+}
+
+/// What one request, one step of the desk or one of a subscription stores, whole or not at all: a
+/// revision (record, copies, answer, for a kill the erasure), a draft, the end of one, an entry.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// Whose.
-    pub article_id: ArticleId,
+    /// What it is a step of.
+    pub whose: Whose,
     /// Whose request, if it is one.
     pub request_id: Option<RequestId>,
-    /// Whether it is a kill's record.
-    pub is_kill: bool,
+    /// Which article it kills, if it does.
+    pub killed: Option<ArticleId>,
     /// The messages, in order.
     pub messages: Vec<Outgoing>,
     /// Bytes of all bodies and headers, about.
@@ -117,8 +127,8 @@ impl Group {
         }
         Self {
             request_id: Some(record.request_id),
-            is_kill: record.action == Action::Kill,
-            ..Self::of(record.article_id, messages)
+            killed: (record.action == Action::Kill).then_some(record.article_id),
+            ..Self::of(Whose::Article(record.article_id), messages)
         }
     }
 
@@ -128,14 +138,17 @@ impl Group {
         let answer = answer(record, Outcome::Draft(draft.until), draft.digest);
         Self {
             request_id: Some(record.request_id),
-            ..Self::of(record.article_id, vec![draft_at(draft, expected), answer])
+            ..Self::of(
+                Whose::Article(record.article_id),
+                vec![draft_at(draft, expected), answer],
+            )
         }
     }
 
     /// A draft that the desk has changed.
     pub fn changed_draft(draft: &Draft, expected: u64) -> Self {
         let messages = vec![draft_at(draft, expected)];
-        Self::of(draft.record.article_id, messages)
+        Self::of(Whose::Article(draft.record.article_id), messages)
     }
 
     /// The end of the draft at a sequence, by a kill of an article of which nothing was ever sent.
@@ -144,20 +157,32 @@ impl Group {
         let messages = vec![draft_end(kill.article_id, draft_seq), answer];
         Self {
             request_id: Some(kill.request_id),
-            ..Self::of(kill.article_id, messages)
+            ..Self::of(Whose::Article(kill.article_id), messages)
         }
     }
 
     /// The end of the draft at a sequence.
     pub fn ended_draft(article_id: ArticleId, draft_seq: u64) -> Self {
-        Self::of(article_id, vec![draft_end(article_id, draft_seq)])
+        let messages = vec![draft_end(article_id, draft_seq)];
+        Self::of(Whose::Article(article_id), messages)
     }
 
-    fn of(article_id: ArticleId, messages: Vec<Outgoing>) -> Self {
+    /// A durable subscription's next state, in the place of what its subject ends with.
+    pub fn subscription(id: SubscriptionId, subject: String, state: Bytes, expected: u64) -> Self {
+        let entry = Outgoing {
+            subject,
+            expected: Some(expected),
+            headers: Headers::default(),
+            payload: state,
+        };
+        Self::of(Whose::Subscription(id), vec![entry])
+    }
+
+    fn of(whose: Whose, messages: Vec<Outgoing>) -> Self {
         Self {
-            article_id,
+            whose,
             request_id: None,
-            is_kill: false,
+            killed: None,
             bytes: messages.iter().map(Outgoing::bytes).sum(),
             messages,
         }

@@ -18,7 +18,7 @@ use async_nats::{
     },
 };
 use tokio::{
-    sync::{Notify, Semaphore, mpsc, watch},
+    sync::{Notify, Semaphore, watch},
     time::{Instant, sleep},
 };
 use url::Url;
@@ -29,7 +29,7 @@ use crate::{
     wire::{
         log::{
             Inner, Log, ReadError, audit,
-            batch::{QUEUE_BYTES_MAX, QUEUE_LEN_MAX, Writer},
+            batch::{Lane, Queue, Writer, Writers},
             cache::Caches,
             clock::Clock,
             connect::{self, connect},
@@ -180,7 +180,7 @@ pub enum OpenError {
     #[error("the stream BARID can't be created")]
     Create(#[source] BoxError),
     /// The bucket can't be made.
-    #[error("the bucket {name} can't be created")]
+    #[error("the bucket {name} can't be created, or made to take atomic batches")]
     Bucket {
         /// Which one.
         name: &'static str,
@@ -205,16 +205,16 @@ pub enum OpenError {
 }
 
 impl Log {
-    /// Opens the log. Its writer, and the services that follow it, are the caller's to run.
+    /// Opens the log. Its writers, and the services that follow it, are the caller's to run.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub async fn open(options: &Options, metrics: Metrics) -> Result<(Self, Writer), OpenError> {
+    pub async fn open(options: &Options, metrics: Metrics) -> Result<(Self, Writers), OpenError> {
         // Boxed: it is large, and runs once.
         Box::pin(Self::opened(options, metrics)).await
     }
 
-    async fn opened(options: &Options, metrics: Metrics) -> Result<(Self, Writer), OpenError> {
+    async fn opened(options: &Options, metrics: Metrics) -> Result<(Self, Writers), OpenError> {
         let (client, generation) = connect(&options.url, "barid").await?;
         let (reader, reader_generation) = connect(&options.url, "barid reader").await?;
         let context = connect::context(client.clone());
@@ -233,10 +233,12 @@ impl Log {
         let what = (name, "durable subscriptions");
         let patient = connect::patient_context(client.clone());
         let subscriptions = bucket(&patient, options, what, deadline).await?;
+        allow_batches(&context, &subscriptions, deadline).await?;
         audit_stream(&context, options, deadline).await?;
         let reader = self::stream(&reader, &connect::context(reader.clone()), options).await?;
 
-        let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
+        let (queue, jobs) = Queue::new();
+        let (subscriptions_queue, entries) = Queue::new();
         let inner = Inner {
             metrics,
             connection: Connection {
@@ -252,7 +254,7 @@ impl Log {
                 reader_generation,
             },
             queue,
-            queue_bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
+            subscriptions_queue,
             tail_epochs: watch::Sender::new(Arc::clone(&epochs)),
             epochs: watch::Sender::new(epochs),
             read_up_to: watch::Sender::new(0),
@@ -272,8 +274,11 @@ impl Log {
         // What was made a moment ago, here or by another node, may not answer yet.
         patiently(deadline, || log.check_high_water()).await?;
         patiently(deadline, || log.load_retained_from()).await?;
-        let writer = Writer::new(log.clone(), jobs);
-        Ok((log, writer))
+        let writers = Writers {
+            log: Writer::new(log.clone(), Lane::Log, jobs),
+            subscriptions: Writer::new(log.clone(), Lane::Subscriptions, entries),
+        };
+        Ok((log, writers))
     }
 
     /// Whether the connection that commits take is there.
@@ -427,6 +432,35 @@ async fn bucket(
             Err(error) if Instant::now() >= deadline => {
                 return Err(OpenError::Bucket {
                     name,
+                    source: error.into(),
+                });
+            }
+            Err(_) => sleep(OPEN_PAUSE).await,
+        }
+    }
+}
+
+/// Lets the bucket of durable subscriptions take atomic batches: the client makes none that does, and
+/// earlier releases wrote one entry at a time.
+async fn allow_batches(
+    context: &jetstream::Context,
+    store: &kv::Store,
+    deadline: Instant,
+) -> Result<(), OpenError> {
+    let found = &store.stream.cached_info().config;
+    if found.allow_atomic_publish {
+        return Ok(());
+    }
+    let config = Config {
+        allow_atomic_publish: true,
+        ..found.clone()
+    };
+    loop {
+        match context.update_stream(&config).await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(OpenError::Bucket {
+                    name: subject::SUBSCRIPTIONS_BUCKET,
                     source: error.into(),
                 });
             }

@@ -1,24 +1,31 @@
 //! Durable subscriptions in the bucket `barid-subscriptions`: one entry each, as JSON. Every node
 //! follows it; what decides is read from its leader.
 
+use std::time::Duration;
+
 use async_nats::jetstream::{
     kv::{self, Operation},
-    stream::RawMessageErrorKind,
+    message::StreamMessage,
 };
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, future};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::{
     recipient::subscription::{Subscription, SubscriptionId},
     wire::log::{
-        Log, READ_PATIENCE, RETRY_PAUSE, ReadError,
+        Get, Log, ReadError,
+        batch::AppendError,
         bucket::{self, Followed},
+        group::Group,
         unavailable,
     },
 };
 
 /// What marks an entry as removed (ADR-8).
 const OPERATION: &str = "KV-Operation";
+/// How long one entry may take to be stored before it is looked at again.
+const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A subscription and the version of its entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,33 +57,16 @@ impl Log {
         &self,
         id: &SubscriptionId,
     ) -> Result<Option<KeptSubscription>, ReadError> {
-        let store = self.subscriptions();
-        let at = format!("{}{id}", store.prefix);
         // Not by the store's own `entry`: any replica may answer that.
-        let deadline = Instant::now() + READ_PATIENCE;
-        let message = loop {
-            let read = store.stream.raw_message_builder();
-            let error = match read.last_by_subject(at.clone()).send().await {
-                Ok(message) => break message,
-                Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {
-                    return Ok(None);
-                }
-                Err(error) => error,
-            };
-            // Reads wait behind the writes of the bucket, each of which waits for the disk.
-            if Instant::now() + RETRY_PAUSE >= deadline {
-                return Err(unavailable(error));
-            }
-            sleep(RETRY_PAUSE).await;
-        };
-        if message.headers.get(OPERATION).is_some() {
-            return Ok(None);
-        }
-        Ok(kept(id, &message.payload, message.sequence))
+        let message = self
+            .subscription_entry(self.subscription_subject(id))
+            .await?;
+        let message = message.filter(|message| !is_mark(message));
+        Ok(message.and_then(|message| kept(id, &message.payload, message.sequence)))
     }
 
     /// Keeps a subscription, over the version that it was made from, 0 for a new one. Returns the new
-    /// version; none if somebody else was faster.
+    /// version; none if somebody else was faster. Whatever waits at the time is written with it.
     ///
     /// # Errors
     /// [`ReadError`]: it may be kept all the same.
@@ -86,8 +76,37 @@ impl Log {
         subscription: &Subscription,
         revision: u64,
     ) -> Result<Option<u64>, ReadError> {
-        let text = serde_json::to_vec(subscription).expect("plain data");
-        bucket::put(self.subscriptions(), &id.to_string(), text.into(), revision).await
+        let at = self.subscription_subject(id);
+        let state: Bytes = serde_json::to_vec(subscription).expect("plain data").into();
+        let deadline = Instant::now() + WRITE_PATIENCE;
+        let mut expected = revision;
+        loop {
+            let group = Group::subscription(id.clone(), at.clone(), state.clone(), expected);
+            let is_ours_possible = match self.0.subscriptions_queue.append(group, deadline).await {
+                Ok(appended) => return Ok(Some(appended.seq)),
+                Err(AppendError::Stale { is_ours_possible }) => is_ours_possible,
+                Err(error) => return Err(unavailable(error)),
+            };
+            match self.subscription_entry(at.clone()).await? {
+                // An earlier try of the same is stored, though nobody said so.
+                Some(entry) if is_ours_possible && entry.payload == state => {
+                    return Ok(Some(entry.sequence));
+                }
+                // One of this name was removed: its mark is what a new one comes after.
+                Some(entry) if revision == 0 && is_mark(&entry) && entry.sequence > expected => {
+                    expected = entry.sequence;
+                }
+                Some(_) | None => return Ok(None),
+            }
+        }
+    }
+
+    fn subscription_subject(&self, id: &SubscriptionId) -> String {
+        format!("{}{id}", self.subscriptions().prefix)
+    }
+
+    async fn subscription_entry(&self, at: String) -> Result<Option<StreamMessage>, ReadError> {
+        Self::get_from(&self.subscriptions().stream, Get::Last(at)).await
     }
 
     /// Removes a subscription; returns whether it was still that version.
@@ -119,6 +138,11 @@ impl Log {
             })
         }))
     }
+}
+
+/// Whether an entry says only that there is none any more.
+fn is_mark(message: &StreamMessage) -> bool {
+    message.headers.get(OPERATION).is_some()
 }
 
 fn change(entry: &kv::Entry) -> Option<SubscriptionChange> {

@@ -82,11 +82,30 @@ impl Log {
     /// [`ReadError`]: try again.
     pub async fn remove_webhook(&self, id: WebhookId) -> Result<(), ReadError> {
         // The webhook last: what fails before that can be asked for again.
-        for key in [parked_key(id), progress_key(id), hook_key(id)] {
+        self.purge([parked_key(id), progress_key(id), hook_key(id)])
+            .await
+    }
+
+    async fn purge(&self, keys: impl IntoIterator<Item = String>) -> Result<(), ReadError> {
+        for key in keys {
             let purged = self.0.connection.webhooks.purge(key).await;
             purged.map_err(unavailable)?;
         }
         Ok(())
+    }
+
+    /// Removes a webhook and all that is kept of it, if it is still this version; returns whether it
+    /// was.
+    ///
+    /// # Errors
+    /// [`ReadError`]: try again.
+    pub async fn end_webhook(&self, id: WebhookId, revision: u64) -> Result<bool, ReadError> {
+        let store = &self.0.connection.webhooks;
+        if !bucket::remove(store, &hook_key(id), revision).await? {
+            return Ok(false);
+        }
+        self.purge([parked_key(id), progress_key(id)]).await?;
+        Ok(true)
     }
 
     /// Removes all webhooks of a partner.

@@ -47,6 +47,15 @@ impl Resolve for Script {
     }
 }
 
+/// Never answers.
+struct Silent;
+
+impl Resolve for Silent {
+    fn resolve(&self, _: Name) -> Resolving {
+        Box::pin(std::future::pending())
+    }
+}
+
 fn outbound(dangers: Dangers, answers: &[&[&str]]) -> (Outbound, Arc<Script>) {
     // Another test may have been faster.
     let _there = rustls::crypto::ring::default_provider().install_default();
@@ -317,4 +326,17 @@ async fn answers_are_bounded() {
     let url = format!("http://news.example:{port}/");
     let answer = get(&outbound, &url).await.unwrap();
     assert_eq!(answer.body.len(), ANSWER_BYTES_MAX);
+}
+
+/// A name that nobody answers for is given up before the call is, and is said.
+#[tokio::test(start_paused = true)]
+async fn lookups_end() {
+    let _there = rustls::crypto::ring::default_provider().install_default();
+    let outbound = Outbound::with_resolver(Dangers::default(), Arc::new(Silent)).unwrap();
+    let begun = tokio::time::Instant::now();
+    let error = get(&outbound, "https://news.example/").await.unwrap_err();
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    assert!(matches!(error, CallError::Unreachable(_)), "{error:?}");
+    let reason = error.reason();
+    assert!(reason.contains("name was not found within 5 s"), "{reason}");
 }

@@ -7,17 +7,23 @@ const OVER = [401, 403, 404];
 
 const root = document.querySelector("[data-live-page]");
 
-// What can be focused in a part, in its order.
+// What can be focused in a part.
 function stops(part) {
   return [...part.querySelectorAll("a, button, [tabindex]")];
+}
+
+// What it does, which tells it from others wherever in the part it comes to stand.
+function aim(stop) {
+  if (stop.form) return stop.form.action + new URLSearchParams(new FormData(stop.form));
+  return stop.href ?? stop.ariaLabel;
 }
 
 function renew(part, fresh) {
   localTimes(fresh);
   if (fresh.isEqualNode(part)) return;
-  const place = stops(part).indexOf(document.activeElement);
+  const focused = part.contains(document.activeElement) && aim(document.activeElement);
   part.replaceChildren(...fresh.childNodes);
-  if (place >= 0) stops(part)[place]?.focus({ preventScroll: true });
+  if (focused) stops(part).find((stop) => aim(stop) === focused)?.focus({ preventScroll: true });
 }
 
 async function look() {

@@ -27,7 +27,7 @@ use crate::{
         },
         form::Form,
     },
-    webhook::{Format, Parked, State, WebhookId},
+    webhook::{Format, Parked, Spec, State, WebhookId},
     wire::{
         convert::{field, webhook as form},
         status,
@@ -257,10 +257,14 @@ fn facts(view: &View<'_>, one: &Shown, lag: Lag) -> Markup {
                         (view.topic_name(topic.as_str()))
                     }
                 }))
-                (fact(wire_format, html! { bdi { (match webhook.format {
-                    Format::Ninjs => "ninjs",
-                    Format::CloudEvents => "CloudEvents",
+                (fact(wire_format, html! { bdi { (match &webhook.spec {
+                    Spec::Standard { format: Format::Ninjs, .. } => "ninjs",
+                    Spec::Standard { format: Format::CloudEvents, .. } => "CloudEvents",
+                    Spec::Websub { .. } => "WebSub",
                 }) } }))
+                @if let Some(websub) = webhook.websub() {
+                    (fact(texts.feed, html! { bdi dir="ltr" { (websub.path) } }))
+                }
                 @if !webhook.note.is_empty() { (fact(note, html! { bdi { (webhook.note) } })) }
             }
         }
@@ -270,11 +274,15 @@ fn facts(view: &View<'_>, one: &Shown, lag: Lag) -> Markup {
 fn acts(view: &View<'_>, one: &Shown) -> Markup {
     let texts = &view.tongue.desk().recipients;
     let [pause, resume, test, retry] = texts.acts;
+    let is_active = one.webhook.state == State::Active;
+    if is_active && one.webhook.websub().is_some() {
+        return html! { p class="hint" { (texts.subscribed) } };
+    }
     html! {
         div class="acts" role="group" aria-label=(texts.acts_name) {
-            @if one.webhook.state == State::Active { (button(view, one, Act::Pause, pause, None)) }
+            @if is_active { (button(view, one, Act::Pause, pause, None)) }
             @else { (button(view, one, Act::Resume, resume, None)) }
-            (button(view, one, Act::Test, test, None))
+            @if one.webhook.websub().is_none() { (button(view, one, Act::Test, test, None)) }
             @if !one.parked.0.is_empty() { (button(view, one, Act::Retry, retry, None)) }
         }
     }

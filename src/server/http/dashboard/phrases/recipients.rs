@@ -42,6 +42,10 @@ pub struct RecipientPhrases {
     /// Names of its facts: partner, state, behind, last answer, how many were taken, position, node,
     /// topics, format, note, next try.
     pub facts: [&'static str; 11],
+    /// Name of one more, of a subscription to a feed: which.
+    pub feed: &'static str,
+    /// What its subscriber alone can do with it.
+    pub subscribed: &'static str,
     /// How often it failed; the number follows.
     pub failures: &'static str,
     /// No topics: the whole wire.
@@ -138,6 +142,8 @@ pub const ENGLISH: RecipientPhrases = RecipientPhrases {
         "Note",
         "Tried again",
     ],
+    feed: "Feed",
+    subscribed: "A subscription to a feed: its subscriber manages it by WebSub.",
     failures: "failures:",
     everything: "the whole wire",
     acts_name: "What can be done with this webhook",
@@ -225,6 +231,8 @@ pub const ARABIC: RecipientPhrases = RecipientPhrases {
         "ملاحظة",
         "المحاولة التالية",
     ],
+    feed: "الخلاصة",
+    subscribed: "اشتراك في خلاصة: يديره المشترك نفسه عبر WebSub.",
     failures: "مرات التعثر:",
     everything: "كل الأخبار",
     acts_name: "ما يمكن فعله",
