@@ -147,9 +147,18 @@ def nginx(bench):
         command = ["nginx", "-p", folder, "-c", str(conf), "-e", f"{folder}/error.log"]
         with Server(ulimit(bench, command), stderr=subprocess.DEVNULL) as server:
             wait_for(port, server)
-            # The worker does the work, not its master.
-            worker = pathlib.Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()[0]
-            return bench.at_peer("nchan", f"127.0.0.1:{port}", worker)
+            return bench.at_peer("nchan", f"127.0.0.1:{port}", worker(server))
+
+
+def worker(server):
+    """The process that does nginx's work: its master listens before it has one."""
+    children = pathlib.Path(f"/proc/{server.pid}/task/{server.pid}/children")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and server.poll() is None:
+        if found := children.read_text().split():
+            return found[0]
+        time.sleep(0.02)
+    sys.exit(f"fanout.py: {server.args} has no worker")
 
 
 class Server(subprocess.Popen):

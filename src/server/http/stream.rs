@@ -6,6 +6,7 @@
 //! stream that is asked for on a connection that has had other requests still goes by hyper.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -21,6 +22,10 @@ use crate::{delivery::sse::Events, server::socket::Socket};
 
 /// Most fields of a request's head; with more, hyper judges it.
 const FIELDS_MAX: usize = 64;
+/// Room for a request's head: that of a browser's `EventSource` fits.
+const HEAD_BYTES: usize = 1024;
+/// What a stream has to say at once goes out with its head, until that is this many bytes.
+const FIRST_BYTES_MAX: usize = 1024;
 /// Bytes that a client may send after its request and that are thrown away at once.
 const JUNK_BYTES: usize = 256;
 /// Where a request's head ends.
@@ -41,7 +46,7 @@ pub struct Asked {
 /// # Errors
 /// Those of the connection.
 pub async fn read_head(socket: &mut Socket, bytes_max: usize) -> io::Result<Bytes> {
-    let mut head = BytesMut::new();
+    let mut head = BytesMut::with_capacity(HEAD_BYTES);
     loop {
         let seen = head.len().saturating_sub(HEAD_END.len() - 1);
         if socket.read_buf(&mut head).await? == 0 {
@@ -86,25 +91,40 @@ pub fn asked(head: &[u8], path: &str) -> Option<Asked> {
 ///
 /// # Errors
 /// Those of the connection.
-pub async fn send(mut socket: Socket, events: Events, now: Timestamp) -> io::Result<()> {
-    socket.write_all(&head(now)?).await?;
+pub async fn send(socket: Socket, events: Events, now: Timestamp) -> io::Result<()> {
+    let mut events = Box::new(events);
+    let head = head(now)?;
+    let rest = poll_fn(|context| Poll::Ready(first(&head, &mut events, context))).await;
     let mut sending = Sending {
         socket,
-        events: Box::new(events),
-        rest: Bytes::new(),
+        events,
+        rest,
     };
     (&mut sending).await?;
     sending.socket.shutdown().await
 }
 
-fn head(now: Timestamp) -> io::Result<Bytes> {
+/// The head, and what goes before the first news.
+///
+/// Perf: each write that is saved is a tenth of what a subscriber costs to set up.
+fn first(head: &str, events: &mut Events, context: &mut Context<'_>) -> Bytes {
+    let mut first = BytesMut::from(head.as_bytes());
+    // Whatever is pending or over is asked for again.
+    while first.len() < FIRST_BYTES_MAX
+        && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut *events).poll_frame(context)
+    {
+        first.extend_from_slice(&frame.into_data().unwrap_or_default());
+    }
+    first.freeze()
+}
+
+fn head(now: Timestamp) -> io::Result<String> {
     let date = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
     let date = date.map_err(io::Error::other)?;
-    let head = format!(
+    Ok(format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
          x-accel-buffering: no\r\nconnection: close\r\ndate: {date}\r\n\r\n"
-    );
-    Ok(head.into())
+    ))
 }
 
 /// A stream on its way.
