@@ -16,9 +16,11 @@ before(async () => {
   enter = entered(visitor(chrome, node), node);
   receiver = createServer((request, response) => {
     request.resume();
-    const status = answers.get(request.url) ?? 200;
-    if (status === 200) taken.push([request.url, request.headers["webhook-id"]]);
-    response.writeHead(status).end(status === 200 ? "thank you" : "no, thank you");
+    const path = request.url.split("?")[0];
+    const status = answers.get(path) ?? 200;
+    if (status === 200) taken.push([path, request.headers["webhook-id"]]);
+    // Its fifth refusal parks a revision: not minutes later.
+    response.writeHead(status, status === 200 ? {} : { "retry-after": "1" }).end(status === 200 ? "thank you" : "no, thank you");
   });
   await new Promise((ready) => receiver.listen(0, "127.0.0.1", ready));
 });

@@ -245,8 +245,15 @@ impl Wire {
         }
         let body = timeout(LIMIT, answer.into_body().collect()).await;
         let body = body.unwrap().unwrap().to_bytes();
-        let problem: Value = serde_json::from_slice(&body).unwrap();
-        (status, problem["reason"].as_str().unwrap().to_owned())
+        match serde_json::from_slice::<Value>(&body) {
+            Ok(problem) => (status, problem["reason"].as_str().unwrap().to_owned()),
+            // A page says it in a `<code>`.
+            Err(_) => {
+                let page = String::from_utf8(body.to_vec()).unwrap();
+                let (_, after) = page.split_once("<code>").expect(&page);
+                (status, after.split('<').next().unwrap().to_owned())
+            }
+        }
     }
 
     /// Begins a session with a key that was just made: its cookie and its token.
@@ -479,7 +486,12 @@ async fn every_path_with_every_key() {
                 Some(_) => (403, kind.reason),
                 None => (401, kind.reason),
             };
-            assert_eq!((answer.0, answer.1.as_str()), expected, "{path} with {}", kind.name);
+            assert_eq!(
+                (answer.0, answer.1.as_str()),
+                expected,
+                "{path} with {}",
+                kind.name
+            );
         };
         iter(&kinds).for_each_concurrent(AT_ONCE, judge).await;
     }

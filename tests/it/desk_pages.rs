@@ -350,6 +350,14 @@ async fn recipients_see_their_own() {
         tested.text()
     );
 
+    for name in ["ours", "theirs"] {
+        eventually("the story has reached both webhooks", async || {
+            let taken = receiver.taken(name);
+            let uris = taken.iter().filter_map(|taken| taken.uri.as_deref());
+            uris.into_iter().any(|uri| uri == "test:told")
+        })
+        .await;
+    }
     // Before anything is taken back there is nobody to tell.
     let told = format!("/desk/articles/{id}/recall");
     let early = wire.page(&desk, &told).await;
@@ -366,7 +374,7 @@ async fn recipients_see_their_own() {
         // Both webhooks took it, one subscription was sent it.
         text.matches("<td>acknowledged</td>").count() == 2
             && text.contains("<td>sent</td>")
-            && text.contains("Killed")
+            && text.contains("KILLED")
     })
     .await;
     let refused = wire.page(&ours, &told).await;

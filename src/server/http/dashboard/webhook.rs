@@ -313,7 +313,10 @@ fn list(view: &View<'_>, one: &Shown) -> Markup {
         @if all.len() > PARKED_SHOWN { p class="hint" { (texts.first_parked) } }
         div class="wide" role="group" aria-label=(texts.parked) tabindex="0" {
             table {
-                thead { tr { @for column in texts.parked_columns { th scope="col" { (column) } } } }
+                thead { tr {
+                    @for column in texts.parked_columns { th scope="col" { (column) } }
+                    th scope="col" { span class="unseen" { (texts.retry_one) } }
+                } }
                 tbody {
                     @for parked in all.iter().take(PARKED_SHOWN) { (row(view, one, parked)) }
                 }

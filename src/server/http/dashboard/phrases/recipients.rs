@@ -68,8 +68,8 @@ pub struct RecipientPhrases {
     pub first_parked: &'static str,
     /// Where there is none.
     pub nothing_parked: &'static str,
-    /// Columns: place, revision, action, answer, since, tries, what can be done.
-    pub parked_columns: [&'static str; 7],
+    /// Columns: place, revision, action, answer, since, tries.
+    pub parked_columns: [&'static str; 6],
     /// The button that sends one again.
     pub retry_one: &'static str,
     /// It is to be sent again.
@@ -171,7 +171,6 @@ pub const ENGLISH: RecipientPhrases = RecipientPhrases {
         "What was answered",
         "Since",
         "Tries",
-        "",
     ],
     retry_one: "Send again",
     asked: "on its way",
@@ -258,7 +257,7 @@ pub const ARABIC: RecipientPhrases = RecipientPhrases {
     parked_hint: "رفضه المستلم نهائياً ولا يُرسل من جديد إلا بطلبكم.",
     first_parked: "تُعرض المئة الأولى.",
     nothing_parked: "لا شيء معلَّق.",
-    parked_columns: ["الموضع", "المراجعة", "الفعل", "الرد", "منذ", "المحاولات", ""],
+    parked_columns: ["الموضع", "المراجعة", "الفعل", "الرد", "منذ", "المحاولات"],
     retry_one: "إعادة الإرسال",
     asked: "في الطريق",
     recall: "من أُبلغ",
