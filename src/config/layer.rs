@@ -98,8 +98,8 @@ pub struct Layer {
     /// Where HTTP listens: event streams, health, metrics [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub http_listen: Option<SocketAddr>,
-    /// By which address others reach HTTP, such as `https://wire.example`: for feeds and ids,
-    /// where a proxy is before it [default: the one that each request names]
+    /// By which address others reach HTTP, such as `https://wire.example`, where a proxy is before
+    /// it: for feeds and ids, and to know our own pages by [default: the one that each request names]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub public_url: Option<PublicUrl>,
     /// Where the NATS server that Barid manages listens [default: 127.0.0.1:4222]
