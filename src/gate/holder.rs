@@ -21,7 +21,8 @@ use crate::{
     },
     fault::{Fault, Kind},
     gate::{
-        budget::Budget, proof::Proof, session_ended, token_ended, unknown_certificate, unknown_key,
+        budget::Budget, certificate_ended, proof::Proof, session_ended, token_ended,
+        unknown_certificate, unknown_key,
     },
 };
 
@@ -202,7 +203,8 @@ impl Holder {
             return Err(match proof {
                 Proof::Secret(_) => unknown_key(),
                 Proof::Session(_) => session_ended(),
-                Proof::Certificate(_) => unknown_certificate(),
+                Proof::Certificate(..) if is_past => certificate_ended(),
+                Proof::Certificate(..) => unknown_certificate(),
                 Proof::Token(_) => token_ended(),
             });
         }

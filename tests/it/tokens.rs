@@ -102,7 +102,7 @@ impl Authority {
 }
 
 /// Why a stream ended.
-async fn ended(reader: &mut Reader) -> (Code, String) {
+pub async fn ended(reader: &mut Reader) -> (Code, String) {
     loop {
         if let Err(status) = reader.next().await {
             return refusal(&status);
