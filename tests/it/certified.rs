@@ -1,6 +1,7 @@
 //! Client certificates that stand for keys: TLS proves who calls, and nothing else is shown.
 
 use std::{
+    os::unix::fs::symlink,
     path::Path,
     process::Output,
     sync::Arc,
@@ -314,4 +315,93 @@ async fn what_a_certificate_opens_ends_with_it() {
     let cause = refused.get_ref().and_then(|cause| cause.downcast_ref());
     let alert = TlsError::AlertReceived(AlertDescription::CertificateExpired);
     assert_eq!(cause, Some(&alert), "{refused}");
+}
+
+/// The client commands prove themselves by a certificate, which a key beside it outdoes only if it is
+/// named; files that can't be used are bad use, and what the server has against one is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_prove_themselves() {
+    let wire = Wire::start().await;
+    let own = wire.partners.pair("gazette");
+    let made = wire.key(&own, "gazette", Role::Subscriber);
+    wire.desk.admin().create_key(made).await.unwrap();
+    let reader = wire.caller(Some(&own), "");
+    eventually("the node knows the certificate", async || {
+        reader.subscribe(everything()).await.is_ok()
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    // Where commands find keys by default.
+    symlink(wire.node.data(), folder.path().join("barid-data")).unwrap();
+    let port = wire.node.grpc.rsplit(':').next().unwrap();
+    let server = format!("https://localhost:{port}");
+    let run = |args: &[&str], variables: &[(&str, &Path)]| {
+        let mut command = barid();
+        command.args(args).args(["--server", &server]);
+        command.args(["--ca", path(&wire.server.pem)]);
+        command.envs(variables.iter().copied());
+        let output = command.current_dir(folder.path()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let by = |args: &[&str], cert: &Path, key: &Path| {
+        let flags = [
+            "--client-certificate",
+            path(cert),
+            "--client-key",
+            path(key),
+        ];
+        run(&[args, &flags].concat(), &[])
+    };
+
+    let tail = ["tail", "--from", "earliest", "--until-caught-up"];
+    let (code, said) = by(&tail, &own.cert, &own.key);
+    assert_eq!(code, Some(0), "{said}");
+    let story = folder.path().join("story.json");
+    let ninjs = r#"{"uri": "test:x", "language": "en", "headlines": [{"value": "By TLS"}]}"#;
+    std::fs::write(&story, ninjs).unwrap();
+    let publish = ["publish", path(&story)];
+    let variables = [
+        ("BARID_CLIENT_CERTIFICATE", own.cert.as_path()),
+        ("BARID_CLIENT_KEY", own.key.as_path()),
+    ];
+    let (code, said) = run(&publish, &variables);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("ROLE_MISSING"), "{said}");
+    let keys = wire.node.data().join("keys");
+    let with_key = [&publish[..], &["--key-file", path(&keys)]].concat();
+    let (code, said) = run(&with_key, &variables);
+    assert_eq!(code, Some(0), "{said}");
+
+    let expired = wire.partners.pair_for("expired", -60);
+    let stranger = Authority::new(folder.path(), "strangers").pair("stranger");
+    let missing = folder.path().join("missing.pem");
+    for (cert, key, code, words) in [
+        (&missing, &own.key, 2, "can't read the certificate"),
+        (&own.cert, &missing, 2, "can't read the private key"),
+        (&own.key, &own.key, 2, "has no certificate in it"),
+        (&own.cert, &own.cert, 2, "has no private key in it"),
+        (
+            &own.cert,
+            &stranger.key,
+            2,
+            "is not that of the certificate",
+        ),
+        (&expired.cert, &expired.key, 1, "its certificate is over"),
+        (
+            &stranger.cert,
+            &stranger.key,
+            1,
+            "no authority that the server knows",
+        ),
+    ] {
+        for args in [&["topics"][..], &tail] {
+            let (exit, said) = by(args, cert, key);
+            assert_eq!(exit, Some(code), "{words}: {said}");
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+    let (code, said) = run(&["topics", "--client-certificate", path(&own.cert)], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--client-key"), "{said}");
 }
