@@ -32,9 +32,11 @@ pub mod value;
 /// The file that is read when it is there and `--config` names no other.
 pub const FILE: &str = "barid.toml";
 /// Variables of the client commands, which clap reads.
-const CLIENT_VARIABLES: [&str; 6] = [
+const CLIENT_VARIABLES: [&str; 8] = [
     "BARID_KEY_FILE",
     "BARID_CA",
+    "BARID_CLIENT_CERTIFICATE",
+    "BARID_CLIENT_KEY",
     "BARID_SERVER",
     "BARID_OUTPUT",
     "BARID_TIMEOUT",

@@ -44,8 +44,8 @@ use crate::{
 pub mod embargoes;
 pub mod partners;
 
-/// Tells the open streams of this node that need a key, each with its key.
-pub type Streams = Arc<dyn Fn() -> Vec<OpenStream> + Send + Sync>;
+/// Tells a partner's open streams of this node, those by tokens, too.
+pub type Streams = Arc<dyn Fn(&PartnerName) -> Vec<OpenStream> + Send + Sync>;
 
 /// The desk's service.
 #[derive(Clone)]
@@ -195,8 +195,7 @@ impl DeskService for Desk {
             .await
             .map_err(|fault| status(&fault))?;
         let partner = self.shown(&kept);
-        let is_own = |stream: &OpenStream| partner.keys.iter().any(|key| key.id == stream.key_id);
-        let mut streams: Vec<OpenStream> = (self.streams)().into_iter().filter(is_own).collect();
+        let mut streams = (self.streams)(&name);
         let lag = |stream: &OpenStream| {
             let lag = stream.lag.unwrap_or_default();
             (lag.seconds, lag.nanos)

@@ -132,8 +132,8 @@ impl Gate {
     ///
     /// # Errors
     /// Unauthenticated `KEY_MISSING`, `KEY_INVALID`, `KEY_EXPIRED`, `PARTNER_SUSPENDED`,
-    /// `SESSION_ENDED`, `CERTIFICATE_UNKNOWN`, `TOKEN_INVALID`, `TOKEN_EXPIRED`; forbidden
-    /// `ROLE_NOT_GRANTED`; exhausted `RATE_LIMITED`.
+    /// `SESSION_ENDED`, `CERTIFICATE_UNKNOWN`, `CERTIFICATE_EXPIRED`, `TOKEN_INVALID`,
+    /// `TOKEN_EXPIRED`; forbidden `ROLE_NOT_GRANTED`; exhausted `RATE_LIMITED`.
     pub fn admit(&self, shown: &Shown) -> Result<Caller, Fault> {
         if self.0.policy == Policy::Open {
             return Ok(Caller::Anyone);
@@ -196,9 +196,9 @@ impl Gate {
     }
 
     fn by_certificate(&self, shown: PeerCertificate) -> Result<(Arc<Holder>, Proof), Fault> {
-        let id = self.key_of_certificate(&shown.0);
+        let id = self.key_of_certificate(&shown.digest);
         let holder = id.and_then(|id| self.holder(id));
-        let proof = Proof::Certificate(SecretDigest::new(shown.0));
+        let proof = Proof::Certificate(SecretDigest::new(shown.digest), shown.expires);
         Ok((holder.ok_or_else(unknown_certificate)?, proof))
     }
 
@@ -416,7 +416,7 @@ impl Gate {
             (None, Some(token)) => token.parse().ok().map(|token: Token| token.key()),
             (None, None) => {
                 let certificate = shown.certificate.as_ref();
-                certificate.and_then(|shown| self.key_of_certificate(&shown.0))
+                certificate.and_then(|shown| self.key_of_certificate(&shown.digest))
             }
         };
         let partner = key.and_then(|id| self.holder(id));
@@ -526,6 +526,12 @@ fn session_ended() -> Fault {
 fn token_ended() -> Fault {
     let message = "this token has expired, or its partner is none any more; get another";
     Fault::new(Kind::Unauthenticated, "TOKEN_EXPIRED", message)
+}
+
+/// A certificate that was good and is over, on a connection that it opened before.
+fn certificate_ended() -> Fault {
+    let message = "this client certificate has expired; connect again with the next one";
+    Fault::new(Kind::Unauthenticated, "CERTIFICATE_EXPIRED", message)
 }
 
 /// One answer for a certificate that never stood for a key, and for one that does no more.

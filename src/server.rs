@@ -28,7 +28,6 @@ use crate::{
         recipients::Recipients,
         webhooks::{self, Webhooks},
     },
-    desk::Desk,
     gate::{Gate, Policy, seconds},
     ingest::{Ingest, grpc::Publisher},
     routing::taxonomy::{LiveTaxonomy, Taxonomy},
@@ -45,7 +44,7 @@ use crate::{
         log::{Log, ReadError, batch::Writers, open, patiently},
         outbound::{self, Outbound},
         proto::v1::{
-            DESCRIPTORS, OpenStream, article_service_server::ArticleServiceServer,
+            DESCRIPTORS, article_service_server::ArticleServiceServer,
             desk_service_server::DeskServiceServer,
             publisher_service_server::PublisherServiceServer,
             recipient_service_server::RecipientServiceServer,
@@ -54,6 +53,7 @@ use crate::{
     },
 };
 
+mod desk;
 pub mod door;
 pub mod files;
 pub mod grpc;
@@ -455,29 +455,6 @@ impl Node {
         sleep(drain + LAST_WORDS).await;
         self.publishes.wait().await;
         sleep(LAST_WORDS).await;
-    }
-
-    fn desk(&self) -> Desk {
-        let hub = self.hub.clone();
-        let streams = move || {
-            let streams = hub.open_streams(clock()).into_iter();
-            let shown = streams.filter_map(|stream| {
-                Some(OpenStream {
-                    key_id: stream.key?.to_string(),
-                    protocol: stream.protocol.as_str().to_owned(),
-                    cursor: hub.log().cursor(stream.at).to_string(),
-                    lag: prost_types::Duration::try_from(stream.lag).ok(),
-                })
-            });
-            shown.collect()
-        };
-        Desk::new(
-            self.taxonomy.clone(),
-            self.gate.clone(),
-            (self.log.clone(), clock),
-            Arc::new(streams),
-            self.end_streams.clone(),
-        )
     }
 
     fn recipients(&self) -> Recipients {

@@ -11,11 +11,11 @@ use anyhow::{Context as _, anyhow};
 use clap::ValueHint;
 use prost::Message as _;
 use rand::RngExt as _;
-use tokio_rustls::rustls;
+use tokio_rustls::rustls::{self, AlertDescription};
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
@@ -54,6 +54,28 @@ const DATA_DIR: &str = "barid-data";
 /// The wait before the first new try, at most.
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 
+/// What servers have against a client's certificate (RFC 8446 section 6.2), and what to do.
+const MISTRUST: [(AlertDescription, &str); 7] = [
+    (
+        AlertDescription::CertificateExpired,
+        "its certificate is over or not good yet; --client-certificate names the next one",
+    ),
+    (
+        AlertDescription::UnknownCA,
+        "no authority that the server knows vouches for its certificate; --client-certificate names \
+         another, or has those between it and its authority, too",
+    ),
+    (AlertDescription::BadCertificate, NOT_GOOD),
+    (AlertDescription::UnsupportedCertificate, NOT_GOOD),
+    (AlertDescription::CertificateRevoked, NOT_GOOD),
+    (AlertDescription::CertificateUnknown, NOT_GOOD),
+    (
+        AlertDescription::CertificateRequired,
+        "it must show a certificate; --client-certificate and --client-key name it",
+    ),
+];
+const NOT_GOOD: &str = "its certificate is not good for this; --client-certificate names another";
+
 /// What all client commands take.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Server and output")]
@@ -70,6 +92,15 @@ pub struct ClientArgs {
     /// trusts]
     #[arg(long, env = "BARID_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ca: Option<PathBuf>,
+    /// A certificate, PEM, that stands for a key at an https:// server; only a --key-file is shown
+    /// beside it, and counts instead
+    #[arg(long, env = "BARID_CLIENT_CERTIFICATE", value_name = "FILE")]
+    #[arg(requires = "client_key", value_hint = ValueHint::FilePath)]
+    pub client_certificate: Option<PathBuf>,
+    /// The private key of --client-certificate, PEM
+    #[arg(long, env = "BARID_CLIENT_KEY", value_name = "FILE")]
+    #[arg(requires = "client_certificate", value_hint = ValueHint::FilePath)]
+    pub client_key: Option<PathBuf>,
     /// Text for people, or one JSON object per line
     #[arg(
         long,
@@ -86,6 +117,17 @@ pub struct ClientArgs {
         value_name = "DURATION"
     )]
     pub timeout: Span,
+}
+
+impl ClientArgs {
+    /// The files of a certificate and its key; whoever gives one gives both.
+    fn identity(&self) -> Option<(&Path, &Path)> {
+        let (certificate, key) = (
+            self.client_certificate.as_deref(),
+            self.client_key.as_deref(),
+        );
+        certificate.zip(key)
+    }
 }
 
 /// A connection to a server.
@@ -192,6 +234,8 @@ fn authorization(args: &ClientArgs, role: Role) -> anyhow::Result<Option<Metadat
     let named = match &args.key_file {
         Some(path) if path.is_dir() => Some(path.join(role.as_str())),
         Some(path) => Some(path.clone()),
+        // It would count, and the certificate would not.
+        None if args.identity().is_some() && is_tls(&args.server) => None,
         // Of the log on this machine, which no other server is shown.
         None => Some(keys::file(Path::new(DATA_DIR), role))
             .filter(|path| is_local(&args.server) && path.is_file()),
@@ -210,6 +254,10 @@ fn authorization(args: &ClientArgs, role: Role) -> anyhow::Result<Option<Metadat
     let mut value: MetadataValue<Ascii> = value.context("the key")?;
     value.set_sensitive(true);
     Ok(Some(value))
+}
+
+fn is_tls(server: &str) -> bool {
+    Url::parse(server).is_ok_and(|url| url.scheme() == "https")
 }
 
 fn is_local(server: &str) -> bool {
@@ -233,25 +281,12 @@ fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
                 "--server {server:?} is not an address such as {example}"
             ))
         })?;
-    let is_tls = endpoint.uri().scheme_str() == Some("https");
-    let endpoint = match (&args.ca, is_tls) {
-        (Some(ca), _) => {
-            let bad = |error: TlsError| BadUse(format!("--ca: {error}"));
-            let pem = tls::bytes(ca, tls::Role::ServerAuthorities).map_err(bad)?;
-            tls::certificates(ca, tls::Role::ServerAuthorities, &pem).map_err(bad)?;
-            let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
-            // In the environment it may be for another server than this one.
-            if is_tls {
-                endpoint.tls_config(config).context("TLS")?
-            } else {
-                endpoint
-            }
-        }
-        (None, true) => {
-            let config = ClientTlsConfig::new().with_native_roots();
-            endpoint.tls_config(config).context("TLS")?
-        }
-        (None, false) => endpoint,
+    let config = tls_config(args)?;
+    // In the environment the files may be for another server than this one.
+    let endpoint = if is_tls(server) {
+        endpoint.tls_config(config).context("TLS")?
+    } else {
+        endpoint
     };
     endpoint
         .connect_timeout(args.timeout.0)
@@ -261,7 +296,27 @@ fn endpoint(args: &ClientArgs) -> anyhow::Result<Endpoint> {
         .context("the user agent")
 }
 
-/// Why a server's certificate is not believed, if that is what is wrong.
+/// Whom a client believes over TLS, and what it proves itself by.
+fn tls_config(args: &ClientArgs) -> Result<ClientTlsConfig, BadUse> {
+    let config = ClientTlsConfig::new();
+    let config = match &args.ca {
+        Some(ca) => {
+            let bad = |error: TlsError| BadUse(format!("--ca: {error}"));
+            let pem = tls::bytes(ca, tls::Role::ServerAuthorities).map_err(bad)?;
+            tls::certificates(ca, tls::Role::ServerAuthorities, &pem).map_err(bad)?;
+            config.ca_certificate(Certificate::from_pem(pem))
+        }
+        None => config.with_native_roots(),
+    };
+    let Some((certificate, key)) = args.identity() else {
+        return Ok(config);
+    };
+    let bad = |error| BadUse(format!("--client-certificate, --client-key: {error}"));
+    let (certificate, key) = tls::identity(certificate, key).map_err(bad)?;
+    Ok(config.identity(Identity::from_pem(certificate, key)))
+}
+
+/// Why one side's certificate is not believed by the other, if that is what is wrong.
 fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -278,9 +333,21 @@ fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
                  --server the name that it is for"
             ));
         }
+        if let Some(why) = mistrust(error) {
+            return Some(format!("the server does not take this client: {why}"));
+        }
         next = error.source();
     }
     None
+}
+
+/// What a server has against a client's certificate, if this is its alert about that.
+fn mistrust(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    // HTTP/2 keeps no more of what broke its connection than the words.
+    let words = error.to_string();
+    let is_it = |alert| rustls::Error::AlertReceived(alert).to_string() == words;
+    let found = MISTRUST.into_iter().find(|(alert, _)| is_it(*alert));
+    found.map(|(_, why)| why)
 }
 
 /// The wait before the next try: it doubles with each, up to `longest`, and is jittered over its

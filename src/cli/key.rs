@@ -254,7 +254,9 @@ fn fingerprint(file: Option<&Path>) -> Result<String, BadUse> {
     let pem = tls::bytes(file, tls::Role::Certificate).map_err(bad)?;
     let chain = tls::certificates(file, tls::Role::Certificate, &pem).map_err(bad)?;
     let own = chain.first().expect("at least one is in the file");
-    Ok(PeerCertificate::of(own).to_string())
+    let read = PeerCertificate::of(own);
+    let read = read.map_err(|error| BadUse(format!("--certificate: {} {error}", file.display())));
+    Ok(read?.to_string())
 }
 
 /// The secret alone on stdout, so that it can go into a file; the rest is for people.

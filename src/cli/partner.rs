@@ -440,9 +440,12 @@ fn print(
             .lag
             .and_then(|lag| std::time::Duration::try_from(lag).ok());
         let lag = humantime::format_duration(lag.unwrap_or_default());
+        let by = match stream.subject.as_str() {
+            "" => format!("key {}", printable(&stream.key_id)),
+            subject => format!("token of {}", printable(subject)),
+        };
         out::line(&format!(
-            "stream         key {} over {}, at {}, {lag} behind",
-            printable(&stream.key_id),
+            "stream         {by} over {}, at {}, {lag} behind",
             printable(&stream.protocol),
             printable(&stream.cursor)
         ))?;

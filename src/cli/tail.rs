@@ -51,7 +51,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(50);
     after_help = "Examples:\n  barid tail --topics ict,economy.trade --languages ar,en\n  \
                         barid tail --from last:20 --urgency 3 --time absolute\n  \
                         barid tail --from earliest --until-caught-up --output json\n  \
-                        barid tail --subscription night-desk"
+                        barid tail --subscription night-desk\n  \
+                        barid tail --server https://wire.example:50051 \
+                        --client-certificate gazette.crt --client-key gazette.pem"
 )]
 pub struct TailArgs {
     /// now, earliest, last:N, a time such as 2026-07-01T08:00:00Z, or a cursor

@@ -115,6 +115,8 @@ fn one_name_in_three_forms() {
         ("BARID_LOCAL_READS_WITHOUT_KEY", "true"),
         ("BARID_SERVER", "http://127.0.0.1:1"),
         ("BARID_CA", "ca.pem"),
+        ("BARID_CLIENT_CERTIFICATE", "c.pem"),
+        ("BARID_CLIENT_KEY", "k.pem"),
     ]);
     let layer = from_variables(&every, &mut Vec::new());
     assert_eq!(layer.replicas, Some(3));

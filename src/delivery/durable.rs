@@ -5,7 +5,7 @@
 //! then refuses, and it never says that something is stored which is not.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -22,6 +22,7 @@ use crate::{
     cursor::{Cursor, Place},
     delivery::durable::{
         acknowledge::Moves,
+        kept::Kept,
         owner::{End, Owner},
     },
     fault::{Fault, Kind},
@@ -34,6 +35,7 @@ use crate::{
 };
 
 pub mod acknowledge;
+pub mod kept;
 pub mod open;
 pub mod owner;
 
@@ -166,7 +168,7 @@ struct Inner {
 /// All that this node knows.
 #[derive(Debug, Default)]
 struct Book {
-    kept: BTreeMap<SubscriptionId, KeptSubscription>,
+    kept: Kept,
     /// Streams of this node.
     owners: HashMap<SubscriptionId, Arc<Owner>>,
     moves: Moves,
@@ -214,11 +216,7 @@ impl Durables {
         count_max: usize,
     ) -> Vec<KeptSubscription> {
         let book = self.book();
-        let all = book.kept.values();
-        let wanted = all.filter(|kept| {
-            partner.is_none_or(|partner| kept.id.partner == *partner)
-                && after.is_none_or(|after| kept.id > *after)
-        });
+        let wanted = book.kept.after(partner, after);
         wanted.take(count_max).cloned().collect()
     }
 
@@ -374,8 +372,9 @@ impl Durables {
         } else {
             End::TakenOver
         };
-        book.kept.insert(kept.id.clone(), kept);
-        self.count(&book);
+        if book.kept.insert(kept).is_none() {
+            self.0.log.metrics().recipients.subscriptions.inc();
+        }
         drop(book);
         if let Some(former) = former {
             former.end(end);
@@ -387,18 +386,13 @@ impl Durables {
         let known = book.kept.get(id);
         if known.is_some_and(|known| known.revision < revision) {
             book.kept.remove(id);
+            self.0.log.metrics().recipients.subscriptions.dec();
             let former = book.owners.remove(id);
-            self.count(&book);
             drop(book);
             if let Some(former) = former {
                 former.end(End::Removed);
             }
         }
-    }
-
-    fn count(&self, book: &Book) {
-        let count = i64::try_from(book.kept.len()).unwrap_or(i64::MAX);
-        self.0.log.metrics().recipients.subscriptions.set(count);
     }
 
     /// Removes what nobody has used for long, and notes that open streams use theirs.
@@ -425,7 +419,7 @@ impl Durables {
 
     fn unused(&self, now: i64, since: Duration) -> Vec<KeptSubscription> {
         let book = self.book();
-        let all = book.kept.values();
+        let all = book.kept.all();
         all.filter(|kept| is_unused(&kept.subscription, now, since))
             .cloned()
             .collect()

@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{access::key::KeyId, delivery::subscription::Way, telemetry::Protocol};
+use crate::{delivery::subscription::Way, gate::holder::Holder, telemetry::Protocol};
 
 /// Where one subscription is. The subscription alone writes it.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Place {
     /// milliseconds from `begun` and at least 1; 0 = it waits for us.
     sending_since: AtomicU64,
     is_stalled: AtomicBool,
-    key: Option<KeyId>,
+    holder: Option<Arc<Holder>>,
     protocol: Protocol,
     /// Ends its connection, where that carries nothing else.
     connection: Option<CancellationToken>,
@@ -39,15 +39,15 @@ impl Place {
             at: AtomicU64::new(at),
             sending_since: AtomicU64::new(1),
             is_stalled: AtomicBool::new(false),
-            key: way.permit.key(),
+            holder: way.permit.holder().cloned(),
             protocol: way.protocol,
             connection: way.connection.clone(),
         }
     }
 
     /// Whose it is, if it needed a key.
-    pub fn key(&self) -> Option<KeyId> {
-        self.key
+    pub fn holder(&self) -> Option<&Arc<Holder>> {
+        self.holder.as_ref()
     }
 
     /// How it takes the wire.

@@ -80,7 +80,7 @@ impl Book {
                 Some(_) => tracing::error!(key = %key.id, "a key is another partner's, too"),
                 None => {
                     self.holders
-                        .insert(key.id, Arc::new(Holder::new(key, &partner)));
+                        .insert(key.id, Arc::new(Holder::new(key, &partner, None)));
                 }
             }
         }
@@ -133,11 +133,11 @@ impl Book {
             secrets: Vec::new(),
             created: 0,
             expires: None,
-            note: claims.subject,
+            note: String::new(),
             nkey: None,
             ended_sessions: Ended::default(),
         };
-        let holder = Arc::new(Holder::new(&key, &partner));
+        let holder = Arc::new(Holder::new(&key, &partner, Some(claims.subject)));
         self.subjects.insert(id, Arc::clone(&holder));
         Ok(holder)
     }

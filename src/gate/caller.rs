@@ -169,7 +169,7 @@ impl Caller {
     pub fn session(&self) -> Option<&Session> {
         match self.known().map(|known| &known.proof) {
             Some(Proof::Session(session)) => Some(session),
-            Some(Proof::Secret(_) | Proof::Certificate(_) | Proof::Token(_)) | None => None,
+            Some(Proof::Secret(_) | Proof::Certificate(..) | Proof::Token(_)) | None => None,
         }
     }
 

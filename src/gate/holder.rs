@@ -21,15 +21,17 @@ use crate::{
     },
     fault::{Fault, Kind},
     gate::{
-        budget::Budget, proof::Proof, session_ended, token_ended, unknown_certificate, unknown_key,
+        budget::Budget, certificate_ended, proof::Proof, session_ended, token_ended,
+        unknown_certificate, unknown_key,
     },
 };
 
-/// One key of one partner.
+/// One key of one partner, or one subject of tokens, which is like one.
 #[derive(Debug)]
 pub struct Holder {
     id: KeyId,
     partner: PartnerName,
+    subject: Option<String>,
     state: RwLock<Arc<State>>,
     /// Counts changes of the state: what stays open compares it before each delivery.
     version: AtomicU64,
@@ -87,12 +89,13 @@ impl Rate {
 }
 
 impl Holder {
-    /// A key as it is kept.
-    pub fn new(key: &Key, partner: &Arc<Partner>) -> Self {
+    /// A key as it is kept, or with a subject what stands for one in tokens for that.
+    pub fn new(key: &Key, partner: &Arc<Partner>, subject: Option<String>) -> Self {
         let limits = partner.limits;
         Self {
             id: key.id,
             partner: partner.name.clone(),
+            subject,
             state: RwLock::new(Arc::new(State {
                 is_ended: false,
                 key: key.clone(),
@@ -115,6 +118,11 @@ impl Holder {
     /// Whose it is.
     pub fn partner(&self) -> &PartnerName {
         &self.partner
+    }
+
+    /// For whom the tokens are that it stands for; none for a key.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
     }
 
     /// What it is now.
@@ -202,7 +210,8 @@ impl Holder {
             return Err(match proof {
                 Proof::Secret(_) => unknown_key(),
                 Proof::Session(_) => session_ended(),
-                Proof::Certificate(_) => unknown_certificate(),
+                Proof::Certificate(..) if is_past => certificate_ended(),
+                Proof::Certificate(..) => unknown_certificate(),
                 Proof::Token(_) => token_ended(),
             });
         }

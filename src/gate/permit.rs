@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    access::{key::KeyId, scope::Scope},
+    access::scope::Scope,
     fault::Fault,
-    gate::{caller::Known, proof::End},
+    gate::{caller::Known, holder::Holder, proof::End},
 };
 
 /// The right to one open stream; given back when dropped.
@@ -97,9 +97,9 @@ impl Permit {
         known.holder.take_bytes(&known.state, bytes, known.now())
     }
 
-    /// The key's id, if there is one.
-    pub fn key(&self) -> Option<KeyId> {
-        self.known.as_ref().map(|known| known.holder.id())
+    /// The key, or the subject of a token, if it needed one.
+    pub fn holder(&self) -> Option<&Arc<Holder>> {
+        self.known.as_ref().map(|known| &known.holder)
     }
 }
 

@@ -40,8 +40,8 @@ pub enum Proof {
     Secret(SecretDigest),
     /// A session.
     Session(Arc<Session>),
-    /// A client certificate, by its digest.
-    Certificate(SecretDigest),
+    /// A client certificate, by its digest, that ends then, in seconds from 1970.
+    Certificate(SecretDigest, i64),
     /// A token of another authority, that ends then, in seconds from 1970.
     Token(i64),
 }
@@ -63,7 +63,7 @@ impl Proof {
     /// The digest of the secret of its key that it stands on; a token stands on none.
     pub fn digest(&self) -> Option<&SecretDigest> {
         match self {
-            Self::Secret(digest) | Self::Certificate(digest) => Some(digest),
+            Self::Secret(digest) | Self::Certificate(digest, _) => Some(digest),
             Self::Session(session) => Some(&session.digest),
             Self::Token(_) => None,
         }
@@ -73,16 +73,16 @@ impl Proof {
     pub fn is_ended(&self, key: &Key) -> bool {
         match self {
             Self::Session(session) => key.ended_sessions.has(&session.nonce, session.expires),
-            Self::Secret(_) | Self::Certificate(_) | Self::Token(_) => false,
+            Self::Secret(_) | Self::Certificate(..) | Self::Token(_) => false,
         }
     }
 
     /// When it ends by itself, whatever becomes of its key; in seconds from 1970.
     pub fn expires(&self) -> Option<i64> {
         match self {
-            Self::Secret(_) | Self::Certificate(_) => None,
+            Self::Secret(_) => None,
             Self::Session(session) => Some(session.expires),
-            Self::Token(expires) => Some(*expires),
+            Self::Certificate(_, expires) | Self::Token(expires) => Some(*expires),
         }
     }
 
@@ -90,7 +90,7 @@ impl Proof {
     pub fn is_ambient(&self) -> bool {
         match self {
             Self::Secret(_) | Self::Token(_) => false,
-            Self::Session(_) | Self::Certificate(_) => true,
+            Self::Session(_) | Self::Certificate(..) => true,
         }
     }
 }

@@ -239,10 +239,18 @@ impl Entrance {
             ));
         }
         let acceptor = TlsAcceptor::from(tls.config(self.0.listener));
-        let accepted = acceptor.accept_with(socket, |session| {
+        let accepting = acceptor.accept_with(socket, |session| {
             session.set_buffer_limit(Some(TLS_BYTES_MAX));
         });
-        let socket = Socket::tls(accepted.await?, pass);
+        let accepted = match accepting.into_fallible().await {
+            Ok(accepted) => accepted,
+            Err((error, socket)) => {
+                // TLS has said what is wrong, perhaps with a certificate.
+                refusal::say(socket, &[]).await;
+                return Err(error);
+            }
+        };
+        let socket = Socket::tls(accepted, pass);
         if let Some(certificate) = socket.certificate() {
             tracing::debug!(listener = self.0.listener.as_str(), %certificate, "a client has proved itself");
         }

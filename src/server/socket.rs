@@ -64,14 +64,19 @@ impl Socket {
         }
     }
 
-    /// The certificate that the client has shown, which the handshake has verified.
+    /// The certificate that the client has shown, which the handshake has verified; where that goes
+    /// on with an earlier session it was verified then, and may be over by now.
     pub fn certificate(&self) -> Option<PeerCertificate> {
         let Io::Tls(stream) = &self.io else {
             return None;
         };
         let (_, session) = stream.get_ref();
         let shown = session.peer_certificates()?.first()?;
-        Some(PeerCertificate::of(shown))
+        PeerCertificate::of(shown)
+            .inspect_err(
+                |error| tracing::warn!(%error, "what a client shows by TLS does not count"),
+            )
+            .ok()
     }
 }
 

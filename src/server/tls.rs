@@ -18,6 +18,7 @@ use tokio_rustls::rustls::{
         pem::{self, PemObject as _},
     },
     server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::CertifiedKey,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -209,7 +210,7 @@ impl Loaded {
             .map_err(TlsError::Setup)?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key);
-        let mut config = built.map_err(|error| refused(files, error))?;
+        let mut config = built.map_err(|error| refused(&files.cert, &files.key, error))?;
         // With keys of its own: a session that began under other files, and so perhaps under
         // another authority of clients, is not resumed.
         config.ticketer = Ticketer::new().map_err(TlsError::Setup)?;
@@ -227,16 +228,16 @@ impl Loaded {
 }
 
 /// What the library finds when it puts key and certificate together.
-fn refused(files: &Files, error: rustls::Error) -> TlsError {
+fn refused(cert: &Path, key: &Path, error: rustls::Error) -> TlsError {
     let (role, path) = match error {
         rustls::Error::InconsistentKeys(_) => {
             return TlsError::Mismatch {
-                key: files.key.clone(),
-                cert: files.cert.clone(),
+                key: key.to_owned(),
+                cert: cert.to_owned(),
             };
         }
-        rustls::Error::General(_) => (Role::Key, &files.key),
-        rustls::Error::InvalidCertificate(_) => (Role::Certificate, &files.cert),
+        rustls::Error::General(_) => (Role::Key, key),
+        rustls::Error::InvalidCertificate(_) => (Role::Certificate, cert),
         other => return TlsError::Setup(other),
     };
     content(path, role, format!("can't be used: {error}"))
@@ -255,6 +256,22 @@ fn verifier(path: &Path, ca: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, TlsEr
         .allow_unauthenticated()
         .build()
         .map_err(|error| bad(&error))
+}
+
+/// What a client proves itself by: the bytes of the file of its certificate, with those between it
+/// and its authority, and of that of its private key, which belong together.
+///
+/// # Errors
+/// [`TlsError`] names the file and what is wrong with it.
+pub fn identity(cert: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), TlsError> {
+    let cert_bytes = bytes(cert, Role::Certificate)?;
+    let key_bytes = bytes(key, Role::Key)?;
+    let chain = certificates(cert, Role::Certificate, &cert_bytes)?;
+    let private = private_key(key, &key_bytes)?;
+    match CertifiedKey::from_der(chain, private, &default_provider()) {
+        Ok(_) => Ok((cert_bytes, key_bytes)),
+        Err(error) => Err(refused(cert, key, error)),
+    }
 }
 
 /// The bytes of a file of certificates or a key.

@@ -1,10 +1,13 @@
 //! Certificates for a test: authorities, and what they vouch for, made anew each time.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
+    KeyPair, date_time_ymd,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -40,8 +43,28 @@ impl Authority {
 
     /// A new certificate for servers of this machine, or for clients.
     pub fn pair(&self, name: &str) -> Pair {
+        self.made(name, Self::params())
+    }
+
+    /// One that is over after so many seconds, or that has been for as many.
+    pub fn pair_for(&self, name: &str, seconds: i64) -> Pair {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let by = |seconds: i64| Duration::from_secs(seconds.unsigned_abs());
+        let end = match seconds {
+            0.. => now.unwrap() + by(seconds),
+            ..0 => now.unwrap() - by(seconds),
+        };
+        let mut params = Self::params();
+        params.not_after = date_time_ymd(1970, 1, 1) + end;
+        self.made(name, params)
+    }
+
+    fn params() -> CertificateParams {
         let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-        let mut params = CertificateParams::new(names).unwrap();
+        CertificateParams::new(names).unwrap()
+    }
+
+    fn made(&self, name: &str, mut params: CertificateParams) -> Pair {
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,

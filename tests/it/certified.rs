@@ -1,17 +1,25 @@
 //! Client certificates that stand for keys: TLS proves who calls, and nothing else is shown.
 
-use std::{path::Path, process::Output};
+use std::{
+    os::unix::fs::symlink,
+    path::Path,
+    process::Output,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use barid::wire::proto::v1::{CreateKeyRequest, Role, RotateKeyRequest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
-use tonic::Code;
+use tokio_rustls::rustls::{AlertDescription, Error as TlsError, HandshakeKind};
+use tonic::{Code, Request};
 
 use crate::{
     access::{Caller, gazette, story},
     certificates::{Authority, Pair},
     harness::{LIMIT, Node, barid, eventually, everything, refusal},
-    tls::{connect, endpoint, made, read_until},
+    tls::{config, connect, connect_by, endpoint, made, read_until},
+    tokens::ended,
 };
 
 /// A node with TLS and keys, an authority of its clients, and one of its server.
@@ -67,6 +75,17 @@ impl Wire {
         };
         timeout(LIMIT, head).await.expect("no answer in time");
         String::from_utf8_lossy(&seen).into_owned()
+    }
+
+    /// A request for a key that a certificate stands for.
+    fn key(&self, pair: &Pair, partner: &str, role: Role) -> Request<CreateKeyRequest> {
+        self.desk.request(CreateKeyRequest {
+            partner: partner.to_owned(),
+            role: role.into(),
+            // As openssl prints it.
+            certificate: pair.fingerprint.to_uppercase(),
+            ..CreateKeyRequest::default()
+        })
     }
 
     fn run(&self, args: &[&str]) -> Output {
@@ -157,19 +176,10 @@ async fn a_certificate_stands_for_a_key() {
 async fn certificates_are_renewed_and_revoked() {
     let wire = Wire::start().await;
     let (first, second) = (wire.partners.pair("first"), wire.partners.pair("second"));
-    let create = |pair: &Pair, partner: &str, role: Role| {
-        wire.desk.request(CreateKeyRequest {
-            partner: partner.to_owned(),
-            role: role.into(),
-            // As openssl prints it.
-            certificate: pair.fingerprint.to_uppercase(),
-            ..CreateKeyRequest::default()
-        })
-    };
     let admin = wire.desk.admin();
     let made = admin
         .clone()
-        .create_key(create(&first, "gazette", Role::Subscriber))
+        .create_key(wire.key(&first, "gazette", Role::Subscriber))
         .await;
     let made = made.unwrap().into_inner();
     assert_eq!(made.secret, "");
@@ -182,16 +192,16 @@ async fn certificates_are_renewed_and_revoked() {
     // One certificate, one key.
     let again = admin
         .clone()
-        .create_key(create(&first, "gazette", Role::Publisher))
+        .create_key(wire.key(&first, "gazette", Role::Publisher))
         .await;
     let taken = (Code::AlreadyExists, "CERTIFICATE_TAKEN".to_owned());
     assert_eq!(refusal(&again.unwrap_err()), taken);
     let native = admin
         .clone()
-        .create_key(create(&second, "gazette", Role::Native))
+        .create_key(wire.key(&second, "gazette", Role::Native))
         .await;
     assert_eq!(native.unwrap_err().code(), Code::InvalidArgument);
-    let mut bad = create(&second, "gazette", Role::Subscriber);
+    let mut bad = wire.key(&second, "gazette", Role::Subscriber);
     bad.get_mut().certificate = "abc".to_owned();
     let bad = admin.clone().create_key(bad).await;
     assert_eq!(crate::harness::fields(&bad.unwrap_err()), ["certificate"]);
@@ -231,13 +241,8 @@ async fn certificates_are_renewed_and_revoked() {
     read_until(&mut events, "caught-up").await;
 
     wire.desk.revoke(&id).await;
-    let ended = loop {
-        if let Err(status) = open.next().await {
-            break status;
-        }
-    };
     let unknown = (Code::Unauthenticated, "CERTIFICATE_UNKNOWN".to_owned());
-    assert_eq!(refusal(&ended), unknown);
+    assert_eq!(ended(&mut open).await, unknown);
     read_until(&mut events, ": CERTIFICATE_UNKNOWN").await;
     for caller in [&reader, &renewed] {
         let refused = caller.subscribe(everything()).await;
@@ -246,7 +251,157 @@ async fn certificates_are_renewed_and_revoked() {
     // It is free for another key.
     let free = admin
         .clone()
-        .create_key(create(&first, "gazette", Role::Publisher))
+        .create_key(wire.key(&first, "gazette", Role::Publisher))
         .await;
     free.unwrap();
+}
+
+/// What a certificate opens ends when it does; so does an earlier TLS session, which a client may go on
+/// with, and whose certificate nobody verifies anew. A key that is shown goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_certificate_opens_ends_with_it() {
+    const LIFE: Duration = Duration::from_secs(10);
+    let wire = Wire::start().await;
+    let began = Instant::now();
+    let pair = wire.partners.pair_for("short", 10);
+    let made = wire.key(&pair, "gazette", Role::Subscriber);
+    wire.desk.admin().create_key(made).await.unwrap();
+    let reader = wire.caller(Some(&pair), "");
+    eventually("the node knows the certificate", async || {
+        reader.subscribe(everything()).await.is_ok()
+    })
+    .await;
+    let mut open = reader.subscribe(everything()).await.unwrap();
+    open.caught_up().await;
+    let (address, shown) = (&wire.node.http, config(&wire.server.pem, Some(&pair)));
+    let mut events = connect_by(address, Arc::clone(&shown)).await.unwrap();
+    let mut kept = connect_by(address, Arc::clone(&shown)).await.unwrap();
+    let head = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n");
+    let (stream, articles) = (head("/v1/stream") + "\r\n", head("/v1/articles"));
+    let ask = articles.clone() + "\r\n";
+    events.write_all(stream.as_bytes()).await.unwrap();
+    read_until(&mut events, "caught-up").await;
+    kept.write_all(ask.as_bytes()).await.unwrap();
+    read_until(&mut kept, "HTTP/1.1 200").await;
+
+    let expired = (Code::Unauthenticated, "CERTIFICATE_EXPIRED".to_owned());
+    assert_eq!(ended(&mut open).await, expired);
+    // Its last second, the clock's grain, and what a busy machine takes.
+    let took = began.elapsed();
+    assert!(
+        (LIFE..LIFE + Duration::from_secs(7)).contains(&took),
+        "{took:?}"
+    );
+    read_until(&mut events, ": CERTIFICATE_EXPIRED").await;
+    let refused = reader.subscribe(everything()).await;
+    assert_eq!(refusal(&refused.err().unwrap()), expired);
+    let mut resumed = connect_by(address, shown).await.unwrap();
+    let kind = resumed.get_ref().1.handshake_kind();
+    assert_eq!(kind, Some(HandshakeKind::Resumed));
+    for connection in [&mut kept, &mut resumed] {
+        connection.write_all(ask.as_bytes()).await.unwrap();
+        read_until(connection, "CERTIFICATE_EXPIRED").await;
+    }
+    let key = wire.node.key("subscriber");
+    let with_key = format!("{articles}authorization: Bearer {key}\r\n\r\n");
+    kept.write_all(with_key.as_bytes()).await.unwrap();
+    read_until(&mut kept, "HTTP/1.1 200").await;
+
+    // A handshake from the beginning verifies, and TLS says what is wrong.
+    let refused = match connect(address, &wire.server.pem, Some(&pair)).await {
+        Ok(mut stream) => stream.read_u8().await.unwrap_err(),
+        Err(error) => error,
+    };
+    let cause = refused.get_ref().and_then(|cause| cause.downcast_ref());
+    let alert = TlsError::AlertReceived(AlertDescription::CertificateExpired);
+    assert_eq!(cause, Some(&alert), "{refused}");
+}
+
+/// The client commands prove themselves by a certificate, which a key beside it outdoes only if it is
+/// named; files that can't be used are bad use, and what the server has against one is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_prove_themselves() {
+    let wire = Wire::start().await;
+    let own = wire.partners.pair("gazette");
+    let made = wire.key(&own, "gazette", Role::Subscriber);
+    wire.desk.admin().create_key(made).await.unwrap();
+    let reader = wire.caller(Some(&own), "");
+    eventually("the node knows the certificate", async || {
+        reader.subscribe(everything()).await.is_ok()
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    // Where commands find keys by default.
+    symlink(wire.node.data(), folder.path().join("barid-data")).unwrap();
+    let port = wire.node.grpc.rsplit(':').next().unwrap();
+    let server = format!("https://localhost:{port}");
+    let run = |args: &[&str], variables: &[(&str, &Path)]| {
+        let mut command = barid();
+        command.args(args).args(["--server", &server]);
+        command.args(["--ca", path(&wire.server.pem)]);
+        command.envs(variables.iter().copied());
+        let output = command.current_dir(folder.path()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let by = |args: &[&str], cert: &Path, key: &Path| {
+        let flags = [
+            "--client-certificate",
+            path(cert),
+            "--client-key",
+            path(key),
+        ];
+        run(&[args, &flags].concat(), &[])
+    };
+
+    let tail = ["tail", "--from", "earliest", "--until-caught-up"];
+    let (code, said) = by(&tail, &own.cert, &own.key);
+    assert_eq!(code, Some(0), "{said}");
+    let story = folder.path().join("story.json");
+    let ninjs = r#"{"uri": "test:x", "language": "en", "headlines": [{"value": "By TLS"}]}"#;
+    std::fs::write(&story, ninjs).unwrap();
+    let publish = ["publish", path(&story)];
+    let variables = [
+        ("BARID_CLIENT_CERTIFICATE", own.cert.as_path()),
+        ("BARID_CLIENT_KEY", own.key.as_path()),
+    ];
+    let (code, said) = run(&publish, &variables);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("ROLE_MISSING"), "{said}");
+    let keys = wire.node.data().join("keys");
+    let with_key = [&publish[..], &["--key-file", path(&keys)]].concat();
+    let (code, said) = run(&with_key, &variables);
+    assert_eq!(code, Some(0), "{said}");
+
+    let expired = wire.partners.pair_for("expired", -60);
+    let stranger = Authority::new(folder.path(), "strangers").pair("stranger");
+    let missing = folder.path().join("missing.pem");
+    for (cert, key, code, words) in [
+        (&missing, &own.key, 2, "can't read the certificate"),
+        (&own.cert, &missing, 2, "can't read the private key"),
+        (&own.key, &own.key, 2, "has no certificate in it"),
+        (&own.cert, &own.cert, 2, "has no private key in it"),
+        (
+            &own.cert,
+            &stranger.key,
+            2,
+            "is not that of the certificate",
+        ),
+        (&expired.cert, &expired.key, 1, "its certificate is over"),
+        (
+            &stranger.cert,
+            &stranger.key,
+            1,
+            "no authority that the server knows",
+        ),
+    ] {
+        for args in [&["topics"][..], &tail] {
+            let (exit, said) = by(args, cert, key);
+            assert_eq!(exit, Some(code), "{words}: {said}");
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+    let (code, said) = run(&["topics", "--client-certificate", path(&own.cert)], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--client-key"), "{said}");
 }

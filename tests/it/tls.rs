@@ -46,15 +46,26 @@ pub async fn connect(
     authority: &Path,
     client: Option<&Pair>,
 ) -> io::Result<TlsStream<TcpStream>> {
-    over(TcpStream::connect(address).await?, authority, client).await
+    connect_by(address, config(authority, client)).await
+}
+
+/// The same by a configuration, which may go on with an earlier session of its own.
+pub async fn connect_by(
+    address: &str,
+    config: Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    over(TcpStream::connect(address).await?, config).await
 }
 
 /// The same over a socket that is connected.
-async fn over(
-    socket: TcpStream,
-    authority: &Path,
-    client: Option<&Pair>,
-) -> io::Result<TlsStream<TcpStream>> {
+async fn over(socket: TcpStream, config: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(config);
+    timeout(LIMIT, connector.connect(name, socket)).await?
+}
+
+/// What a client believes, and shows.
+pub fn config(authority: &Path, client: Option<&Pair>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_file(authority).unwrap();
     roots.add(root).unwrap();
@@ -67,9 +78,7 @@ async fn over(
         }
         None => config.with_no_client_auth(),
     };
-    let name = ServerName::try_from("localhost").unwrap();
-    let connector = TlsConnector::from(Arc::new(config));
-    timeout(LIMIT, connector.connect(name, socket)).await?
+    Arc::new(config)
 }
 
 /// What a plain GET over such a connection is answered.
@@ -276,7 +285,7 @@ async fn a_pause() {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let socket = socket.connect(node.http.parse().unwrap()).await.unwrap();
-        let mut events = over(socket, &authority.pem, None).await.unwrap();
+        let mut events = over(socket, config(&authority.pem, None)).await.unwrap();
         let head = format!("GET /v1/stream?from=last:{count} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         events.write_all(head.as_bytes()).await.unwrap();
         all.push(events);

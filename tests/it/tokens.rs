@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use barid::wire::proto::v1::Limits;
+use barid::wire::proto::v1::{GetPartnerRequest, Limits, Role};
 use data_encoding::BASE64URL_NOPAD;
 use ring::{
     rand::SystemRandom,
@@ -102,7 +102,7 @@ impl Authority {
 }
 
 /// Why a stream ended.
-async fn ended(reader: &mut Reader) -> (Code, String) {
+pub async fn ended(reader: &mut Reader) -> (Code, String) {
     loop {
         if let Err(status) = reader.next().await {
             return refusal(&status);
@@ -225,6 +225,76 @@ async fn bad_tokens_are_refused() {
         refused.is_err_and(|status| refusal(&status).1 == "ROLE_NOT_GRANTED")
     })
     .await;
+}
+
+/// Whose a stream by a token is, its partner and `/v1/status` tell: the partner's, by the token's subject.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_by_tokens_are_told() {
+    let authority = Authority::new("one");
+    let node = authority.node(&[]);
+    let desk = Caller::desk(&node);
+    desk.partner(gazette()).await;
+    let mut other = gazette();
+    other.name = "tribune".to_owned();
+    desk.partner(other).await;
+    let reader = |partner: &str, subject: &str| {
+        let claims = json!({"barid_partner": partner, "sub": subject});
+        Caller::new(&node, &authority.token("subscriber", 600, &claims))
+    };
+    let (own, others) = (reader("gazette", "night desk"), reader("tribune", "x"));
+    eventually("the partners are known", async || {
+        own.subscribe(everything()).await.is_ok() && others.subscribe(everything()).await.is_ok()
+    })
+    .await;
+    let _open = own.subscribe(everything()).await.unwrap();
+    let _others = others.subscribe(everything()).await.unwrap();
+    let (_, key) = desk.key("gazette", Role::Subscriber, None).await;
+    let by_key = Caller::new(&node, &key);
+    eventually("the key is known", async || {
+        by_key.subscribe(everything()).await.is_ok()
+    })
+    .await;
+    let _by_key = by_key.subscribe(everything()).await.unwrap();
+    let mut told = Vec::new();
+    eventually(
+        "both streams of the partner are told, and no other",
+        async || {
+            let name = "gazette".to_owned();
+            let request = desk.request(GetPartnerRequest { name });
+            let got = desk
+                .admin()
+                .get_partner(request)
+                .await
+                .unwrap()
+                .into_inner();
+            told = got
+                .streams
+                .into_iter()
+                .map(|stream| stream.subject)
+                .collect();
+            told.sort();
+            told == ["", "night desk"]
+        },
+    )
+    .await;
+    let output = barid()
+        .args(["partner", "show", "gazette", "--server"])
+        .arg(format!("http://{}", node.grpc))
+        .arg("--key-file")
+        .arg(node.data().join("keys"))
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("token of night desk over grpc"), "{shown}");
+
+    let bearer = format!("Bearer {}", node.key("desk"));
+    let headers = [("authorization", bearer.as_str())];
+    let status = send(&node.http, http::Method::GET, "/v1/status", &headers, "").await;
+    let status: Value = serde_json::from_str(status.text()).unwrap();
+    let streams = status["streams"]["first"].as_array().unwrap();
+    let is_ours = |stream: &&Value| stream["subject"] == "night desk";
+    let stream = streams.iter().find(is_ours).expect("the stream is there");
+    assert_eq!(stream["partner"], "gazette");
 }
 
 /// Open streams end with their token, and with what its partner may do.

@@ -235,8 +235,7 @@ impl Durables {
 
     fn check_room(&self, id: &SubscriptionId) -> Result<(), DurableError> {
         let book = self.book();
-        let of_partner = book.kept.keys().filter(|one| one.partner == id.partner);
-        if of_partner.count() >= PER_PARTNER_MAX {
+        if book.kept.count(&id.partner) >= PER_PARTNER_MAX {
             return Err(DurableError::Full(id.clone()));
         }
         Ok(())

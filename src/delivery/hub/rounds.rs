@@ -1,13 +1,16 @@
 //! Rounds: looks at where subscribers are, seen from outside.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::key::KeyId,
     delivery::{hub::Hub, places::Place},
+    gate::holder::Holder,
     telemetry::Protocol,
 };
 
@@ -18,7 +21,7 @@ const ROUND: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct OpenStream {
     /// Whose it is, if it needed a key.
-    pub key: Option<KeyId>,
+    pub holder: Option<Arc<Holder>>,
     /// How it takes the wire.
     pub protocol: Protocol,
     /// The highest sequence that it has judged.
@@ -56,7 +59,7 @@ impl Hub {
     pub fn open_streams(&self, now: SystemTime) -> Vec<OpenStream> {
         let places = self.0.places.all();
         let streams = places.iter().map(|place| OpenStream {
-            key: place.key(),
+            holder: place.holder().cloned(),
             protocol: place.protocol(),
             at: place.at(),
             lag: self.lag(place, Instant::now(), now),

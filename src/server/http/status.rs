@@ -146,8 +146,10 @@ pub struct Streams {
 pub struct Stream {
     /// Whose it is; none if it needed no key.
     pub partner: Option<String>,
-    /// Its key.
+    /// Its key; of one by a token, what stands for a key's id in all tokens of its subject.
     pub key_id: Option<String>,
+    /// For whom the token is that it is open by.
+    pub subject: Option<String>,
     /// `grpc` or `sse`.
     pub protocol: &'static str,
     /// Up to where it has judged the log.
@@ -247,10 +249,12 @@ fn streams(web: &Web) -> Streams {
     let mut open = web.hub.open_streams((web.clock)());
     open.sort_by_key(|stream| std::cmp::Reverse(stream.lag));
     let shown = open.iter().take(STREAMS_MAX).map(|stream| {
-        let holder = stream.key.and_then(|key| web.gate.holder(key));
+        let holder = stream.holder.as_ref();
+        let subject = holder.and_then(|holder| holder.subject());
         Stream {
             partner: holder.map(|holder| holder.partner().to_string()),
-            key_id: stream.key.map(|key| key.to_string()),
+            key_id: holder.map(|holder| holder.id().to_string()),
+            subject: subject.map(str::to_owned),
             protocol: stream.protocol.as_str(),
             cursor: web.log().cursor(stream.at).to_string(),
             lag_seconds: stream.lag.as_secs_f64(),

@@ -13,6 +13,8 @@ fn pipeline() -> (Pipeline, Tally) {
         key_file: None,
         server: "http://127.0.0.1:1".to_owned(),
         ca: None,
+        client_certificate: None,
+        client_key: None,
         output: Output::Text,
         timeout: Span(Duration::from_secs(1)),
     };

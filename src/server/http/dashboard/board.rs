@@ -221,7 +221,7 @@ fn streams(phrases: &BoardPhrases, streams: &Streams) -> Markup {
                     @for stream in &streams.first {
                         tr class={ (if stream.live { "live" } else { "behind" }) } {
                             th scope="row" { bdi { (stream.partner.as_deref().unwrap_or(phrases.anyone)) } }
-                            td { bdi { (stream.key_id.as_deref().unwrap_or("–")) } }
+                            td { bdi { (stream.subject.as_deref().or(stream.key_id.as_deref()).unwrap_or("–")) } }
                             td { bdi { (stream.protocol) } }
                             td { (phrases.states[usize::from(!stream.live)]) }
                             td { bdi { (format!("{:.1}", stream.lag_seconds)) " " (phrases.units[0]) } }
