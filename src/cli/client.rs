@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use clap::ValueHint;
 use prost::Message as _;
 use rand::RngExt as _;
@@ -17,7 +17,7 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 use url::{Host, Url};
 
@@ -54,8 +54,6 @@ const DATA_DIR: &str = "barid-data";
 /// The wait before the first new try, at most.
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 
-/// Calls by which a client tries to hear what a server has against its certificate.
-const PROOFS_MAX: usize = 20;
 /// What servers have against a client's certificate (RFC 8446 section 6.2), and what to do.
 const MISTRUST: [(AlertDescription, &str); 7] = [
     (
@@ -156,34 +154,11 @@ impl Client {
                 "no server answers at {server}; is `barid serve` running? --server names another"
             )),
         })?;
-        let client = Self {
+        Ok(Self {
             channel,
             timeout: args.timeout.0,
             authorization,
-        };
-        if args.identity().is_some()
-            && is_tls(server)
-            && let Some(why) = client.mistrusted().await
-        {
-            bail!("{server}: {why}");
-        }
-        Ok(client)
-    }
-
-    /// What the server has against this client's certificate. By TLS 1.3 a client hears of it only
-    /// after it has connected, and not always before its first call has failed: the next one may.
-    async fn mistrusted(&self) -> Option<String> {
-        for _ in 0..PROOFS_MAX {
-            let request = self.request(HealthCheckRequest::default());
-            let status = self.health().check(request).await.err()?;
-            if let Some(why) = distrust(&status) {
-                return Some(why);
-            }
-            if !CallError::from(status).is_lost() {
-                return None;
-            }
-        }
-        None
+        })
     }
 
     /// A client that connects with its first call, and again with each after a loss.
