@@ -1,6 +1,6 @@
 //! `barid.v1.DeskService`: administration.
 
-use std::{fmt, pin::Pin, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, fmt, pin::Pin, sync::Arc, time::SystemTime};
 
 use futures_util::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
@@ -92,14 +92,16 @@ impl Desk {
         Ok(caller.name())
     }
 
-    /// A partner with what this node knows of its keys.
-    fn shown(&self, kept: &KeptPartner) -> proto::Partner {
+    /// A partner with what this node knows of its keys, and of how many streams it has by tokens.
+    fn shown(&self, kept: &KeptPartner, by_tokens: &HashMap<PartnerName, u32>) -> proto::Partner {
         let mut partner = convert::partner_to_proto(kept);
+        partner.streams = by_tokens.get(&kept.partner.name).copied().unwrap_or(0);
         for key in &mut partner.keys {
             let holder = key.id.parse().ok().and_then(|id| self.gate.holder(id));
             if let Some(holder) = holder {
                 let time = |seconds| prost_types::Timestamp { seconds, nanos: 0 };
                 key.streams = holder.streams();
+                partner.streams += key.streams;
                 key.last_used = holder.last_used().map(time);
             }
         }
@@ -161,7 +163,7 @@ impl DeskService for Desk {
             .await
             .map_err(|fault| status(&fault))?;
         tracing::info!(by, partner = %kept.partner.name, "made a partner");
-        let partner = Some(self.shown(&kept));
+        let partner = Some(self.shown(&kept, &self.gate.token_streams()));
         Ok(Response::new(CreatePartnerResponse { partner }))
     }
 
@@ -179,7 +181,7 @@ impl DeskService for Desk {
         let kept = self.partners.update(partner, revision).await;
         let kept = kept.map_err(|fault| status(&fault))?;
         tracing::info!(by, partner = %kept.partner.name, "changed a partner");
-        let partner = Some(self.shown(&kept));
+        let partner = Some(self.shown(&kept, &self.gate.token_streams()));
         Ok(Response::new(UpdatePartnerResponse { partner }))
     }
 
@@ -194,7 +196,7 @@ impl DeskService for Desk {
             .get(&name)
             .await
             .map_err(|fault| status(&fault))?;
-        let partner = self.shown(&kept);
+        let partner = self.shown(&kept, &self.gate.token_streams());
         let mut streams = (self.streams)(&name);
         let lag = |stream: &OpenStream| {
             let lag = stream.lag.unwrap_or_default();
@@ -213,7 +215,9 @@ impl DeskService for Desk {
     ) -> Result<Response<ListPartnersResponse>, Status> {
         desk(&request)?;
         let partners = self.gate.partners();
-        let partners = partners.iter().map(|kept| self.shown(kept)).collect();
+        let by_tokens = self.gate.token_streams();
+        let partners = partners.iter().map(|kept| self.shown(kept, &by_tokens));
+        let partners = partners.collect();
         Ok(Response::new(ListPartnersResponse { partners }))
     }
 

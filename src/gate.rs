@@ -4,6 +4,7 @@
 //! open holds a [`permit::Permit`] that knows when the grant behind it has changed.
 
 use std::{
+    collections::HashMap,
     num::NonZeroU32,
     sync::{Arc, Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, SystemTime},
@@ -248,6 +249,12 @@ impl Gate {
     pub fn holder(&self, id: KeyId) -> Option<Arc<Holder>> {
         let book = self.book();
         book.holder(id)
+    }
+
+    /// How many streams are open on this node by tokens, of each partner that has any.
+    pub fn token_streams(&self) -> HashMap<PartnerName, u32> {
+        let book = self.book();
+        book.token_streams()
     }
 
     /// What a partner's subscribers may read now; none = nothing, or there is no such partner.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use clap::ValueHint;
 use prost::Message as _;
 use rand::RngExt as _;
@@ -17,7 +17,7 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
-use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 use url::{Host, Url};
 
@@ -75,6 +75,13 @@ const MISTRUST: [(AlertDescription, &str); 7] = [
     ),
 ];
 const NOT_GOOD: &str = "its certificate is not good for this; --client-certificate names another";
+
+/// Calls by which a client tries to hear what a server has against its certificate.
+const PROOFS_MAX: usize = 10;
+/// What to make of connections that break as soon as a certificate was shown.
+const UNTAKEN: &str = "each connection broke at its first call, as it does when a server refuses a \
+                       client's certificate: it is over, or no authority that the server knows \
+                       vouches for it; --client-certificate names another";
 
 /// What all client commands take.
 #[derive(Clone, Debug, clap::Args)]
@@ -154,11 +161,43 @@ impl Client {
                 "no server answers at {server}; is `barid serve` running? --server names another"
             )),
         })?;
-        Ok(Self {
+        let client = Self {
             channel,
             timeout: args.timeout.0,
             authorization,
-        })
+        };
+        client.check_identity(args).await?;
+        Ok(client)
+    }
+
+    /// That the server takes the certificate that this client shows, if it shows one and the server is
+    /// there. With TLS 1.3 a client is done before the server has looked at it, and whatever is called
+    /// then breaks, often without the reason: the next call may hear it.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn check_identity(&self, args: &ClientArgs) -> anyhow::Result<()> {
+        if args.identity().is_none() || !is_tls(&args.server) {
+            return Ok(());
+        }
+        for _ in 0..PROOFS_MAX {
+            // Everybody may ask that.
+            let request = self.request(HealthCheckRequest::default());
+            let Err(status) = self.health().check(request).await else {
+                return Ok(());
+            };
+            if let Some(why) = distrust(&status) {
+                bail!("{}: {why}", args.server);
+            }
+            let is_broken = matches!(
+                status.code(),
+                Code::Unknown | Code::Cancelled | Code::Internal
+            );
+            if !is_broken || status::reason(&status).is_some() {
+                return Ok(());
+            }
+        }
+        bail!("{}: {UNTAKEN}", args.server);
     }
 
     /// A client that connects with its first call, and again with each after a loss.

@@ -135,6 +135,8 @@ struct PartnerJson<'a> {
     streams_max: u32,
     bytes_per_day: u64,
     origins: &'a [String],
+    /// open on the node that answers
+    streams: u32,
     keys: Vec<KeyJson<'a>>,
 }
 
@@ -195,13 +197,13 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
     let names = partners.iter().map(|partner| partner.name.len());
     let width = names.max().unwrap_or(0);
     for partner in &partners {
-        let streams: u32 = partner.keys.iter().map(|key| key.streams).sum();
         out::line(&format!(
-            "{:<width$}  reads {}, publishes {}; {} keys, {streams} streams here{}{}",
+            "{:<width$}  reads {}, publishes {}; {} keys, {} streams here{}{}",
             printable(&partner.name),
             scope(partner.subscribe.as_ref()),
             scope(publishing(partner)),
             partner.keys.len(),
+            partner.streams,
             if partner.desk { "; desk" } else { "" },
             if partner.suspended { "; SUSPENDED" } else { "" },
         ))?;
@@ -349,6 +351,7 @@ impl<'a> From<&'a proto::Partner> for PartnerJson<'a> {
             streams_max: limits.streams,
             bytes_per_day: limits.bytes_per_day,
             origins: &partner.origins,
+            streams: partner.streams,
             keys: partner.keys.iter().map(KeyJson::from).collect(),
         }
     }

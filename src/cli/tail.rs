@@ -140,6 +140,7 @@ enum End {
 /// Bad use, a refusal, or, with `--until-caught-up`, a server that stays away.
 pub async fn run(args: TailArgs) -> anyhow::Result<()> {
     let client = Client::lazy(&args.client, Role::Subscriber)?;
+    client.check_identity(&args.client).await?;
     let mut tail = Tail {
         from: args.from.0,
         filter: args.wanted.filter(),

@@ -49,6 +49,16 @@ impl Book {
         self.subjects.get(&id).cloned()
     }
 
+    /// How many streams are open by tokens, of each partner that has any.
+    pub(super) fn token_streams(&self) -> HashMap<PartnerName, u32> {
+        let mut counts = HashMap::new();
+        let busy = self.subjects.values().filter(|holder| holder.streams() > 0);
+        for holder in busy {
+            *counts.entry(holder.partner().clone()).or_default() += holder.streams();
+        }
+        counts
+    }
+
     /// Takes over a partner as it is kept now.
     pub(super) fn put(&mut self, kept: KeptPartner) {
         let name = kept.partner.name.clone();

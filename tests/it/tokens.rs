@@ -1,6 +1,6 @@
 //! Access tokens of another authority (JWT, RFC 9068), in place of keys.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use barid::wire::proto::v1::{GetPartnerRequest, Limits, Role};
 use data_encoding::BASE64URL_NOPAD;
@@ -13,13 +13,13 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tonic::Code;
 
 use crate::{
     access::{Caller, gazette, now, story},
-    harness::{Node, Reader, barid, eventually, everything, refusal},
+    harness::{LIMIT, Node, Reader, barid, eventually, everything, refusal},
     http_articles::send,
 };
 
@@ -103,11 +103,14 @@ impl Authority {
 
 /// Why a stream ended.
 pub async fn ended(reader: &mut Reader) -> (Code, String) {
-    loop {
-        if let Err(status) = reader.next().await {
-            return refusal(&status);
+    let ended = async {
+        loop {
+            if let Err(status) = reader.next().await {
+                return refusal(&status);
+            }
         }
-    }
+    };
+    timeout(LIMIT, ended).await.expect("the stream goes on")
 }
 
 /// A token opens what its partner is granted, by its role; on both listeners.
@@ -273,7 +276,10 @@ async fn streams_by_tokens_are_told() {
                 .map(|stream| stream.subject)
                 .collect();
             told.sort();
-            told == ["", "night desk"]
+            let partners = desk.partners().await.into_iter();
+            let counts = partners.map(|partner| (partner.name, partner.streams));
+            let counts: BTreeMap<String, u32> = counts.collect();
+            told == ["", "night desk"] && (counts["gazette"], counts["tribune"]) == (2, 1)
         },
     )
     .await;

@@ -92,6 +92,7 @@ pub fn partner_to_proto(kept: &KeptPartner) -> proto::Partner {
         keys: partner.keys.iter().map(key_to_proto).collect(),
         revision: kept.revision,
         origins: partner.origins.iter().map(ToString::to_string).collect(),
+        streams: 0,
     }
 }
 
