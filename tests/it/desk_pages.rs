@@ -168,6 +168,75 @@ async fn drafts_are_changed_in_forms() {
     assert!(said.text().contains("مُحيت المسودة"), "{}", said.text());
 }
 
+/// What a typing error would send to everybody at once, or put over another story, is refused at its
+/// field; a draft that can't go out does not say that it will.
+#[tokio::test]
+async fn new_stories_are_checked() {
+    let node = Node::start();
+    let sent = async |more: &[(&str, &str)]| {
+        let id = crate::harness::new_id();
+        let fields = [
+            ("request_id", id.as_str()),
+            ("headline", "Budget"),
+            ("language", "en"),
+            ("urgency", "5"),
+        ];
+        form(&node, "/desk/new", &[], &[&fields[..], more].concat()).await
+    };
+    let revisions = async || {
+        let list = get(&node, "/v1/articles").await;
+        let articles = list.json()["articles"].as_array().unwrap().clone();
+        let versions = articles.iter().map(|one| one["version"].clone());
+        versions.collect::<Vec<_>>()
+    };
+    let past = written(-60);
+    for field in ["embargoed_until", "expires"] {
+        let refused = sent(&[(field, &past)]).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{field}");
+        let page = refused.text();
+        assert!(
+            page.contains("is over already") && page.contains(&past),
+            "{page}"
+        );
+    }
+    assert!(revisions().await.is_empty());
+
+    let uri = ("uri", "test:same");
+    assert_eq!(sent(&[uri]).await.status, StatusCode::SEE_OTHER);
+    let refused = sent(&[uri]).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let page = refused.text();
+    assert!(page.contains("another story has this identifier"), "{page}");
+    assert_eq!(revisions().await, ["1"]);
+
+    // A draft that follows a revision which another one has followed meanwhile.
+    let held = submit(&node, draft("test:same", "next", HOUR)).await;
+    let path = format!("/desk/embargoes/{}", held.article_id);
+    let update = noted("test:same", "faster");
+    node.publish(Action::Update, update).await.unwrap();
+    eventually("the draft is blocked", async || {
+        get(&node, &path)
+            .await
+            .text()
+            .contains("It does not go out")
+    })
+    .await;
+    let version = list(&node).await[0].version.to_string();
+    let later = written(7200);
+    let fields = [
+        ("act", "move"),
+        ("version", version.as_str()),
+        ("until", later.as_str()),
+    ];
+    let moved = form(&node, &path, &[], &fields).await;
+    let page = get(&node, moved.header("location")).await;
+    assert!(
+        page.text().contains("It does not go out") && !page.text().contains("Moved."),
+        "{}",
+        page.text()
+    );
+}
+
 /// Drafts are listed a page at a time, and one that the command line has moved on since its form was
 /// opened is not cancelled by it.
 #[tokio::test]
@@ -487,6 +556,22 @@ async fn forms_outlive_their_session() {
     assert_eq!(foreign.status, StatusCode::FORBIDDEN);
     assert!(foreign.header("content-type").starts_with("text/html"));
     assert!(!foreign.text().contains("kept"), "{}", foreign.text());
+
+    // Of a draft: which act, and what was written.
+    let csrf_of_other = stale[0];
+    let fields_of_draft = [
+        csrf_of_other,
+        ("act", "move"),
+        ("version", "7"),
+        ("until", "2031-05-06T07:08"),
+    ];
+    let path = format!("/desk/embargoes/{id}");
+    let refused = form(&node, &path, &headers, &fields_of_draft).await;
+    let page = refused.text();
+    assert!(
+        page.contains("<dd dir=\"auto\">Move</dd>") && page.contains(">2031-05-06T07:08<"),
+        "{page}"
+    );
 
     // The session ends while the form is open.
     let end = [("cookie", cookie.as_str()), ("x-csrf-token", csrf)];

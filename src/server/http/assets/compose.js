@@ -1,4 +1,5 @@
-// What the forms are spared by script: to be sent twice, to be lost, and a long list of topics.
+// What the forms are spared by script: to be sent twice, to be lost, a long list of topics, and times
+// that are taken for those of another zone.
 
 const sent = new WeakSet();
 
@@ -45,5 +46,19 @@ for (const form of document.querySelectorAll("form.compose")) {
       if (event.key === "Enter") event.preventDefault();
     });
   }
+}
+// What is written in UTC is shown in the reader's own zone, too.
+for (const input of document.querySelectorAll("input[type=datetime-local]")) {
+  const own = document.createElement("output");
+  own.className = "hint";
+  own.htmlFor = input.id;
+  const tell = () => {
+    const at = new Date(`${input.value}Z`);
+    const form = { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+    own.textContent = Number.isNaN(at.getTime()) ? "" : `= ${at.toLocaleString(document.documentElement.lang, form)}`;
+  };
+  input.after(own);
+  input.addEventListener("input", tell);
+  tell();
 }
 document.querySelector("main [role=alert][tabindex]")?.focus();

@@ -19,13 +19,15 @@ const phrases = byId("phrases");
 
 function localTimes(root) {
   const lang = document.documentElement.lang;
+  // Where times are written too, in UTC, theirs must not be taken for it.
+  const zone = document.querySelector("main.board, main.sheet") ? { timeZoneName: "short" } : {};
   const today = new Date().toDateString();
   for (const time of root.querySelectorAll("time")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
     const clock = { hour: "2-digit", minute: "2-digit" };
     const day = at.toDateString() === today ? {} : { day: "numeric", month: "short", year: "numeric" };
-    time.textContent = at.toLocaleString(lang, { ...clock, ...day });
+    time.textContent = at.toLocaleString(lang, { ...clock, ...day, ...zone });
     time.title = at.toLocaleString(lang, { dateStyle: "full", timeStyle: "long" });
     time.dir = "auto";
   }

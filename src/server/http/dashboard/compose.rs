@@ -41,6 +41,7 @@ use crate::{
     wire::{
         convert::action_to_proto,
         log::ReadError,
+        ninjs::time_from_proto,
         proto::v1::{Article, Delivery, PublishRequest},
         status,
     },
@@ -241,7 +242,7 @@ async fn publish(
     deadline: Instant,
 ) -> Result<(String, u32), Fault> {
     let (article, expected_revision) = match id {
-        None => (draft.article(Article::default())?, None),
+        None => (ahead(draft.article(Article::default())?, None, web)?, 0),
         Some(id) => {
             let (revision, begun) = seen(web, id, draft).await?;
             let mut base = begun.text;
@@ -249,9 +250,9 @@ async fn publish(
             let article = if task.action().is_notice() {
                 draft.notice(&base)
             } else {
-                draft.article(base)?
+                ahead(draft.article(base.clone())?, Some(&base), web)?
             };
-            (article, Some(revision))
+            (article, revision)
         }
     };
     if task == Task::Kill && !draft.is_confirmed {
@@ -259,7 +260,7 @@ async fn publish(
     }
     let request = PublishRequest {
         request_id: draft.request_id.clone(),
-        expected_revision,
+        expected_revision: Some(expected_revision),
         action: action_to_proto(task.action()).into(),
         article: Some(article),
         ..PublishRequest::default()
@@ -268,8 +269,39 @@ async fn publish(
         caller: caller.clone(),
         parent: Context::new(),
     };
-    let published = web.publisher.accept(request, &by, deadline).await?;
+    let published = web.publisher.accept(request, &by, deadline).await;
+    let published = published.map_err(|fault| match (id, fault.reason) {
+        (None, "REVISION_CONFLICT") => {
+            let message = "another story has this identifier; revise that one, or give another";
+            Fault::field(fault.reason, "article.uri", message)
+        }
+        _ => fault,
+    })?;
     Ok((published.article_id, published.revision))
+}
+
+/// An article whose new times lie ahead: an embargo that is mistyped would publish at once.
+fn ahead(article: Article, base: Option<&Article>, web: &Web) -> Result<Article, Fault> {
+    let now = web.now();
+    for (name, time, before) in [
+        (
+            "article.embargoed_until",
+            &article.embargoed_until,
+            base.map(|base| &base.embargoed_until),
+        ),
+        (
+            "article.expires",
+            &article.expires,
+            base.map(|base| &base.expires),
+        ),
+    ] {
+        let is_new = time.is_some() && before != Some(time);
+        if is_new && time_from_proto(time.as_ref()).is_some_and(|time| time <= now) {
+            let message = "is over already; give a time in the future, in UTC, or none";
+            return Err(Fault::field("FIELD_INVALID", name, message));
+        }
+    }
+    Ok(article)
 }
 
 /// The very revision that a form was begun on: what is sent again makes the same request again.

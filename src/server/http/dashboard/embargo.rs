@@ -155,10 +155,14 @@ async fn refused(visit: &Visit, id: &str, trouble: Trouble) -> Response {
         Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         kind => status::http(kind),
     };
+    let queue = &visit.wish.tongue.desk().queue;
     let mut answer = match draft(visit, id).await {
+        _ if fault.kind == Kind::Unavailable => {
+            visit.show(code, |view| unshown(view, id, &trouble, queue.unsure))
+        }
         Ok(found) => visit.show(code, |view| show(view, &found, Some(&trouble), "")),
         Err(other) if other.kind == Kind::Missing => {
-            visit.show(code, |view| gone(view, id, &trouble))
+            visit.show(code, |view| unshown(view, id, &trouble, queue.gone))
         }
         Err(other) => return visit.refuse(&other),
     };
@@ -196,7 +200,9 @@ fn show(
         (page::top(view))
         main class="board draft" {
             h2 lang=(draft.language) dir="auto" { (draft.headline) }
-            @if did == Act::Move.name() {
+            @if draft.state() == EmbargoState::Blocked {
+                p class="problem" role="alert" { (texts.blocked) }
+            } @else if did == Act::Move.name() {
                 p class="done" role="status" {
                     (texts.moved) " " (time(time_from_proto(draft.embargoed_until.as_ref())))
                 }
@@ -215,8 +221,8 @@ fn show(
     page::document_with(view.tongue, &draft.headline, &files, &content)
 }
 
-/// What is said when nothing is left to change.
-fn gone(view: &View<'_>, id: &str, trouble: &Trouble) -> Markup {
+/// What is said when nothing is left to change, or nobody knows.
+fn unshown(view: &View<'_>, id: &str, trouble: &Trouble, why: &str) -> Markup {
     let desk = view.tongue.desk();
     let texts = &desk.queue;
     let content = html! {
@@ -224,14 +230,16 @@ fn gone(view: &View<'_>, id: &str, trouble: &Trouble) -> Markup {
         main class="board draft" {
             h2 { (desk.embargoes) }
             div class="problem" role="alert" tabindex="-1" {
-                p { (texts.gone) }
+                p { (why) }
                 @if !trouble.until.is_empty() {
                     p { (texts.written) " " bdi { (trouble.until) " UTC" } }
                 }
                 p { code { (trouble.fault.reason) } }
             }
             p class="buttons" {
-                a href=(view.address(id)) { (texts.look) }
+                @if trouble.fault.kind == Kind::Unavailable {
+                    a href={ (QUEUE) "/" (id) (view.suffix) } { (texts.look_again) }
+                } @else { a href=(view.address(id)) { (texts.look) } }
                 a href={ (QUEUE) (view.suffix) } { (texts.all) }
             }
         }

@@ -26,14 +26,7 @@ const PREFIX: &str = "kept:";
 /// a page that says what it does.
 const LEFT_OUT: [&str; 2] = [CSRF_FIELD, "confirm"];
 /// Fields that tell a reader nothing.
-const UNTOLD: [&str; 6] = [
-    "request_id",
-    "seen",
-    "version",
-    "act",
-    "cursor",
-    "body_type",
-];
+const UNTOLD: [&str; 5] = ["request_id", "seen", "version", "cursor", "body_type"];
 
 /// What is kept of a form.
 #[derive(Clone)]
@@ -176,13 +169,26 @@ impl Kept {
                     dl {
                         @for (name, value) in told {
                             dt { (desk.label(name)) }
-                            dd dir="auto" { (value) }
+                            dd dir="auto" { (if name == "act" { act(tongue, value) } else { value }) }
                         }
                     }
                 }
             }
         }
     }
+}
+
+/// What a form of a draft or a webhook asks for, as its button says it.
+fn act(tongue: Tongue, name: &str) -> &str {
+    let desk = tongue.desk();
+    let drafts = ["move", "release", "cancel"]
+        .into_iter()
+        .zip(desk.queue.acts);
+    let webhooks = ["pause", "resume", "test", "retry"]
+        .into_iter()
+        .zip(desk.recipients.acts);
+    let found = drafts.chain(webhooks).find(|(known, _)| *known == name);
+    found.map_or(name, |(_, said)| said)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::{
-    fault::Fault,
+    fault::{Fault, Kind as FaultKind},
     server::http::{
         admission::CSRF_FIELD,
         dashboard::{
@@ -167,7 +167,10 @@ impl<'a> Sheet<'a> {
                         p { a href=(view.address(&story.id)) { (desk.newest) } }
                     }
                 } @else {
-                    h3 { (desk.refused) }
+                    @if trouble.fault.kind == FaultKind::Unavailable {
+                        h3 { (desk.unsure) }
+                        p { (desk.unsure_hint) }
+                    } @else { h3 { (desk.refused) } }
                     @if trouble.fault.violations.is_empty() {
                         p lang="en" dir="ltr" { (trouble.fault.message) " " code { (trouble.fault.reason) } }
                     } @else {

@@ -29,6 +29,10 @@ pub struct DeskPhrases {
     pub cancel: &'static str,
     /// Where a form was refused.
     pub refused: &'static str,
+    /// Where the log did not answer: it may have been published.
+    pub unsure: &'static str,
+    /// What to do then.
+    pub unsure_hint: &'static str,
     /// Where somebody else was faster; the revision's number is between.
     pub overtaken: [&'static str; 2],
     /// What the desk is to do then.
@@ -46,7 +50,7 @@ pub struct DeskPhrases {
     /// What is said where it was not.
     pub unconfirmed: &'static str,
     /// Labels of the fields, by their names.
-    pub fields: [(&'static str, &'static str); 20],
+    pub fields: [(&'static str, &'static str); 22],
     /// Hints below some of them.
     pub hints: [(&'static str, &'static str); 8],
     /// Of each urgency that has a name.
@@ -166,6 +170,8 @@ const ENGLISH: DeskPhrases = DeskPhrases {
     acts: "What the desk can do with this story",
     cancel: "Back without a change",
     refused: "That was not published",
+    unsure: "It is not known whether that was published",
+    unsure_hint: "Send it again from this page: it is published once, however often it is sent.",
     overtaken: ["Revision ", " came in between"],
     overtaken_hint: "Your text is kept below, and nothing was published. This is what the other \
                      revision changed: take over what is right, and send again to replace it.",
@@ -198,6 +204,8 @@ const ENGLISH: DeskPhrases = DeskPhrases {
         ("uri", "Stable identifier"),
         ("embargoed_until", "Embargoed until (UTC)"),
         ("expires", "Stops being news (UTC)"),
+        ("until", "Goes out at (UTC)"),
+        ("act", "What was to be done"),
     ],
     hints: [
         (
@@ -292,6 +300,8 @@ const ARABIC: DeskPhrases = DeskPhrases {
     acts: "ما يمكن للتحرير فعله بهذا الخبر",
     cancel: "عودة بلا تغيير",
     refused: "لم يُنشر",
+    unsure: "لا يُعرف هل نُشر",
+    unsure_hint: "أرسلوه من جديد من هذه الصفحة: يُنشر مرة واحدة مهما تكرر إرساله.",
     overtaken: ["سبقت المراجعة ", " ما كتبتموه"],
     overtaken_hint: "نصّكم محفوظ أدناه ولم يُنشر شيء. هذا ما غيّرته المراجعة الأخرى: خذوا منها ما \
                      يصح ثم أرسلوا من جديد لتحلّ محلها.",
@@ -323,6 +333,8 @@ const ARABIC: DeskPhrases = DeskPhrases {
         ("uri", "المعرّف الثابت"),
         ("embargoed_until", "مؤجَّل حتى (UTC)"),
         ("expires", "ينتهي كخبر (UTC)"),
+        ("until", "تُنشر في (UTC)"),
+        ("act", "ما كان سيُنفَّذ"),
     ],
     hints: [
         ("language", "رمز مثل ar أو en-GB، ولا يتغيّر بعد ذلك."),

@@ -49,6 +49,10 @@ pub struct QueuePhrases {
     pub blocked: &'static str,
     /// It is no draft any more.
     pub gone: &'static str,
+    /// The log did not answer: it may have been done.
+    pub unsure: &'static str,
+    /// The link to the draft then.
+    pub look_again: &'static str,
     /// What was written in vain; it follows.
     pub written: &'static str,
     /// The link to the story that it may have become.
@@ -81,9 +85,12 @@ pub const ENGLISH: QueuePhrases = QueuePhrases {
     past: "The embargo was not moved: give a time in the future.",
     overtaken: "Nothing was done: somebody changed this draft meanwhile. It now goes out:",
     again: "The time that you wrote is kept. Send it again to replace the other.",
-    blocked: "It was not released: the story has got a newer revision since this was written. Hand \
+    blocked: "It does not go out: the story has got a newer revision since this was written. Hand \
               the draft in again, or cancel it.",
     gone: "Nothing was done: this is no draft any more. It was let out or erased meanwhile.",
+    unsure: "It is not known whether that was done: the log did not answer in time. Look at the draft \
+             before you send it again.",
+    look_again: "Look at the draft",
     written: "You wrote:",
     look: "Look at the story",
 };
@@ -118,8 +125,10 @@ pub const ARABIC: QueuePhrases = QueuePhrases {
     past: "لم يتغيّر الموعد: اكتبوا وقتاً في المستقبل.",
     overtaken: "لم يُنفَّذ شيء: غيّر غيركم هذه المسودة في الأثناء. تُنشر الآن في:",
     again: "الوقت الذي كتبتموه محفوظ. أرسلوه من جديد ليحلّ محل الآخر.",
-    blocked: "لم تُنشر: صدرت للخبر مراجعة أحدث منذ كتابة المسودة. سلّموها من جديد أو ألغوها.",
+    blocked: "لا تُنشر: صدرت للخبر مراجعة أحدث منذ كتابة المسودة. سلّموها من جديد أو ألغوها.",
     gone: "لم يُنفَّذ شيء: لم تعد هذه مسودة، فقد نُشرت أو مُحيت في الأثناء.",
+    unsure: "لا يُعرف هل نُفّذ ذلك: لم يجب السجل في الوقت المحدد. انظروا إلى المسودة قبل الإرسال من جديد.",
+    look_again: "فتح المسودة",
     written: "كتبتم:",
     look: "فتح الخبر",
 };
