@@ -77,8 +77,16 @@ impl Author {
             let message = "this key revises only articles that its partner published itself";
             return Err(forbidden("ARTICLE_NOT_OWN", message).with("owner", owner));
         }
-        // A revision goes to all that its article went to.
-        self.check_topics(topics)
+        // A revision goes to all that its article went to; which that is, is for its readers.
+        if topics
+            .iter()
+            .all(|topic| self.publishing.scope.covers(topic))
+        {
+            return Ok(());
+        }
+        let message = "the article is also in topics to which this key does not publish; leave it to \
+                       others";
+        Err(forbidden("TOPIC_NOT_GRANTED", message))
     }
 
     /// Whether it may publish in a language, to topics of the article's own.

@@ -125,12 +125,17 @@ impl Hub {
         } else {
             self.dry_runs().candidate(request.taxonomy).await?
         };
+        let mut only_asked = None;
         let case = match request.subject {
             None => {
                 let message = "neither article nor article_id is given; give one of them";
                 return Err(Fault::field("FIELD_INVALID", "subject", message));
             }
-            Some(Subject::ArticleId(text)) => self.stored_case(article_id(&text)?).await?,
+            Some(Subject::ArticleId(text)) => {
+                let id = article_id(&text)?;
+                only_asked = Some(id);
+                self.stored_case(id).await?
+            }
             Some(Subject::Article(article)) => self.sent_case(article, routing).await?,
         };
         let Case {
@@ -142,7 +147,9 @@ impl Hub {
         // What is stored is shown to those who could publish over it.
         if let Some(head) = &head {
             let record = &head.stored.record;
-            author.check_former(&record.owner, &record.topics)?;
+            let former = author.check_former(&record.owner, &record.topics);
+            // To others an article that they only ask for is not there.
+            former.map_err(|fault| only_asked.map_or(fault, unknown))?;
         }
         let explained = self.dry_runs().compute(move || {
             let is_inferred = routing == Routing::Inferred;

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use barid::wire::proto::v1::{
-    Action, Article, BeyondGrant, CreateKeyRequest, CreatePartnerRequest, Filter,
-    GetArticleRequest, GetPartnerRequest, Limits, ListArticlesRequest, ListPartnersRequest,
+    Action, Article, BeyondGrant, CreateKeyRequest, CreatePartnerRequest, ExplainRoutingRequest,
+    Filter, GetArticleRequest, GetPartnerRequest, Limits, ListArticlesRequest, ListPartnersRequest,
     ListRevisionsRequest, Partner, PublishRequest, Publishing, RevokeKeyRequest, Role,
     RotateKeyRequest, Routing, Scope, SubscribeRequest, UpdatePartnerRequest,
     article_service_client::ArticleServiceClient, desk_service_client::DeskServiceClient,
-    publisher_service_client::PublisherServiceClient,
+    explain_routing_request::Subject, publisher_service_client::PublisherServiceClient,
     subscriber_service_client::SubscriberServiceClient,
 };
 use tokio::time::timeout;
@@ -601,6 +601,26 @@ async fn a_publisher_writes_what_is_granted() {
             assert_eq!(caller.articles().get_article(got).await.is_ok(), is_open);
         }
     }
+    // To whoever may not read it, it is not there, and nobody says where it went.
+    let status = free
+        .publish(request(Action::Kill, noted("test:beyond", "x")))
+        .await
+        .unwrap_err();
+    let said = format!("{status:?}");
+    assert!(!said.contains("economy"), "{said}");
+    let explain = ExplainRoutingRequest {
+        subject: Some(Subject::ArticleId(beyond.clone())),
+        ..ExplainRoutingRequest::default()
+    };
+    let status = free
+        .articles()
+        .explain_routing(free.request(explain))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refusal(&status),
+        (Code::NotFound, "ARTICLE_UNKNOWN".to_owned())
+    );
     // What the desk has widened stays its publisher's own.
     let mut wider = story("test:own", &["economy"]);
     wider.action = Action::Update.into();
