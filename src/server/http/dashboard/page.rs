@@ -167,7 +167,15 @@ pub fn problem(tongue: Tongue, fault: &Fault, csrf: Option<&str>) -> Markup {
     let content = html! {
         main {
             (alert(tongue, fault))
-            @if let Some(csrf) = csrf { (entry::leave(tongue, csrf)) }
+            @if let Some(csrf) = csrf {
+                @let desk = tongue.desk();
+                nav class="lane-names" {
+                    a href="/" { (desk.wire) }
+                    a href=(SUBSCRIPTIONS) { (desk.recipients.subscriptions) }
+                    a href=(WEBHOOKS) { (desk.recipients.webhooks) }
+                }
+                (entry::leave(tongue, csrf))
+            }
         }
     };
     document(tongue, tongue.phrases().problem, &content)

@@ -220,7 +220,8 @@ const ENGLISH: Phrases = Phrases {
     marks: ["removed:", "added:"],
     other_tongue: "العربية",
     enter: "Log in",
-    enter_hint: "With a key that may read the whole wire. This browser stays in for 12 hours.",
+    enter_hint: "With the desk’s key, or your own: the wire opens to those who may read all of it, \
+                 subscriptions and webhooks to their owners. This browser stays in for 12 hours.",
     key: "Key",
     refused: "This key was not taken.",
     leave: "Log out",
@@ -293,7 +294,8 @@ const ARABIC: Phrases = Phrases {
     marks: ["حُذف:", "أُضيف:"],
     other_tongue: "English",
     enter: "تسجيل الدخول",
-    enter_hint: "بمفتاح يقرأ النشرة كلها. يبقى هذا المتصفح مسجّلاً 12 ساعة.",
+    enter_hint: "بمفتاح التحرير أو بمفتاحكم: تُفتح النشرة لمن يقرؤها كلها، والاشتراكات والويب هوك \
+                 لأصحابها. يبقى هذا المتصفح مسجّلاً 12 ساعة.",
     key: "المفتاح",
     refused: "لم يُقبل هذا المفتاح.",
     leave: "تسجيل الخروج",
