@@ -158,6 +158,8 @@ impl Sending {
                 }
                 self.rest.advance(len);
             }
+            // Also of what is written to its end: it may be a part of what many share.
+            self.rest = Bytes::new();
             // TLS may hold the last record still; while it does, it takes no other.
             ready!(Pin::new(&mut self.socket).poll_flush(context))?;
             match ready!(Pin::new(self.events.as_mut()).poll_frame(context)) {
