@@ -65,6 +65,17 @@ pub struct Turn {
     pub after: Cursor,
 }
 
+/// A part of the log, and what was sent of it.
+#[derive(Clone, Copy, Debug)]
+struct Part<'a> {
+    filter: &'a Filter,
+    after: u64,
+    /// Up to here everything that matched was surely sent; none = nothing is sure.
+    sent: Option<u64>,
+    /// Beyond here nothing was.
+    end: u64,
+}
+
 /// Whether a recipient had an earlier revision of a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Had {
@@ -148,6 +159,18 @@ impl Coverage {
         Past(others.cloned().collect())
     }
 
+    /// Whether an earlier revision of a story was sent, if under the filter of now nothing was beyond
+    /// a sequence.
+    pub fn had(&self, end: u64, revised: &Revised<'_>) -> Had {
+        let now = Part {
+            filter: &self.filter,
+            after: self.after.seq,
+            sent: None,
+            end,
+        };
+        self.past.had(revised).max(now.had(revised))
+    }
+
     /// Whether a recall, which lies at this sequence, was or will be sent to the recipient, who may
     /// read so much now; none = nothing.
     pub fn reaches(&self, seq: u64, recall: &Revised<'_>, granted: Option<&Scope>) -> bool {
@@ -203,7 +226,7 @@ impl Past {
     }
 }
 
-impl Interval {
+impl Part<'_> {
     /// Whether an earlier revision was sent in it.
     fn had(&self, revised: &Revised<'_>) -> Had {
         let facets = &revised.facets;
@@ -232,14 +255,27 @@ impl Interval {
         }
         first = first.max(self.after.saturating_add(1));
         // What words held back, only the text could tell.
-        let is_sure = !self.is_wide && self.filter.words.is_empty();
-        if is_sure && trail.has_between(first, self.sent) {
+        let sure = self.sent.filter(|_| self.filter.words.is_empty());
+        if sure.is_some_and(|sent| trail.has_between(first, sent)) {
             Had::Yes
         } else if trail.has_between(first, self.end) || trail.may_hide_between(first, self.end) {
             Had::Maybe
         } else {
             Had::No
         }
+    }
+}
+
+impl Interval {
+    /// Whether an earlier revision was sent in it.
+    fn had(&self, revised: &Revised<'_>) -> Had {
+        let part = Part {
+            filter: &self.filter,
+            after: self.after,
+            sent: (!self.is_wide).then_some(self.sent),
+            end: self.end,
+        };
+        part.had(revised)
     }
 
     /// Makes it cover another, too.

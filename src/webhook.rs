@@ -13,7 +13,7 @@ use crate::{
     filter::Filter,
     recipient::{Coverage, Turn},
     target::Target,
-    webhook::{signing::SigningKey, websub::Websub},
+    webhook::{retry::Reply, signing::SigningKey, websub::Websub},
 };
 
 pub mod retry;
@@ -211,6 +211,9 @@ pub struct Progress {
     /// The failures of what comes next, if there were any.
     #[serde(default)]
     pub failing: Option<Failing>,
+    /// What its receiver may have of what comes next.
+    #[serde(default)]
+    pub shown: Option<Shown>,
     /// How many revisions were parked since one was taken.
     #[serde(default)]
     pub parked_in_row: u32,
@@ -220,6 +223,15 @@ pub struct Progress {
     /// How many requests were taken.
     #[serde(default)]
     pub taken_count: u64,
+}
+
+/// A delivery that reached its receiver and is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Up to which place it was shown.
+    pub up_to: Cursor,
+    /// Whether it was answered, and thereby not taken; else it may have been taken.
+    pub is_refused: bool,
 }
 
 /// Failures of one delivery.
@@ -290,10 +302,36 @@ impl Progress {
             coverage: None,
             followed: [0; 3],
             failing: None,
+            shown: None,
             parked_in_row: 0,
             last_taken: None,
             taken_count: 0,
         }
+    }
+
+    /// A try has failed of a delivery up to a place.
+    pub fn shows(&mut self, up_to: Cursor, reply: Reply) {
+        if self.has_passed(up_to) {
+            // It was parked.
+            return;
+        }
+        let is_refused = match reply {
+            Reply::Status(_) => true,
+            Reply::Silence => false,
+            // What an earlier try has shown stays.
+            Reply::Unreached => return,
+        };
+        self.shown = Some(Shown { up_to, is_refused });
+    }
+
+    /// Whether the revision at a place was sent and may have been taken, though nothing was heard.
+    pub fn may_have_taken(&self, cursor: Cursor) -> bool {
+        let is_at = |shown: &Shown| {
+            let up_to = shown.up_to;
+            up_to.epoch == cursor.epoch && up_to.seq >= cursor.seq
+        };
+        let shown = self.shown.as_ref();
+        shown.is_some_and(|shown| !shown.is_refused && is_at(shown))
     }
 
     /// The failures of a delivery.
@@ -334,11 +372,20 @@ impl Progress {
         let sent = self.at.seq;
         // What is tried may have been taken without an answer.
         let tried = self.failing.as_ref().map(|failing| failing.cursor);
+        let (shown, tried) = (self.end(), tried.unwrap_or(self.at));
         Turn {
             sent: unsent.map_or(sent, |seq| sent.min(seq.saturating_sub(1))),
-            end: tried.filter(|tried| tried.seq > sent).unwrap_or(self.at),
+            end: if tried.seq > shown.seq { tried } else { shown },
             after,
         }
+    }
+
+    /// Beyond this place nothing was shown to its receiver.
+    pub fn end(&self) -> Cursor {
+        let shown = self.shown.map(|shown| shown.up_to);
+        shown
+            .filter(|shown| shown.seq > self.at.seq)
+            .unwrap_or(self.at)
     }
 
     /// Whether everything up to a place of the same life of the log is done.
@@ -350,6 +397,7 @@ impl Progress {
     pub fn done(&mut self, cursor: Cursor) {
         self.at = cursor;
         self.failing = None;
+        self.shown = None;
     }
 
     /// A delivery was taken, now, in seconds from 1970.

@@ -33,7 +33,7 @@ use crate::{
 #[command(
     after_help = "Examples:\n  barid subscription list\n  barid subscription show bot\n  \
                   barid subscription reset bot --to 2026-07-01T08:00:00Z\n  \
-                  barid subscription remove bot --partner gazette --as desk"
+                  barid subscription remove bot --partner gazette"
 )]
 pub enum SubscriptionCommand {
     /// List them: how far each is behind, and where it is connected
@@ -60,9 +60,9 @@ pub struct WhoseArgs {
     /// Whose; only the desk may name others than its own
     #[arg(long, value_name = "NAME", value_hint = ValueHint::Other)]
     partner: Option<String>,
-    /// Which key to take of a folder with one for each role
-    #[arg(long = "as", value_name = "ROLE", default_value = "subscriber")]
-    role: Asking,
+    /// Which key to take of a folder with one for each role [default: subscriber; desk with --partner]
+    #[arg(long = "as", value_name = "ROLE")]
+    role: Option<Asking>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -108,8 +108,9 @@ pub struct ResetArgs {
 
 /// Show whom the last correction, withholding or kill of a story has reached
 ///
-/// Of each durable subscription and webhook: whether it never had the story, is to get the recall, was sent it,
-/// or has acknowledged it (a webhook: taken it). Takes a key of the role desk.
+/// Of each durable subscription and webhook: whether it never had the story (if it is behind it, it may still
+/// get the recall in its turn), is to get the recall or refuses it, was sent it without an answer, or has
+/// acknowledged it (a webhook: taken it). Takes a key of the role desk.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  barid recall tag:wire.example,2026:1\n  barid recall \
@@ -174,9 +175,9 @@ pub async fn run(command: SubscriptionCommand) -> anyhow::Result<()> {
 
 impl WhoseArgs {
     async fn connect(&self) -> anyhow::Result<Client> {
-        let role = match self.role {
-            Asking::Subscriber => Role::Subscriber,
-            Asking::Desk => Role::Desk,
+        let role = match (self.role, &self.partner) {
+            (Some(Asking::Subscriber), _) | (None, None) => Role::Subscriber,
+            (Some(Asking::Desk), _) | (None, Some(_)) => Role::Desk,
         };
         Client::connect(&self.client, role).await
     }

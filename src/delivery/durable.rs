@@ -27,7 +27,7 @@ use crate::{
     },
     fault::{Fault, Kind},
     gate::seconds,
-    recipient::subscription::{Opening, Subscription, SubscriptionId, Token},
+    recipient::subscription::{Opening, Subscription, SubscriptionId, Token, known},
     wire::log::{
         Log, ReadError,
         subscriptions::{KeptSubscription, SubscriptionChange},
@@ -223,6 +223,17 @@ impl Durables {
     /// Up to where a stream of this node has sent a subscription's revisions, if it has one.
     pub fn sent_here(&self, id: &SubscriptionId) -> Option<u64> {
         self.book().owners.get(id).map(|owner| owner.sent())
+    }
+
+    /// Beyond this sequence nothing was sent of a subscription; none if only another node knows.
+    pub fn sent_at_most(&self, kept: &KeptSubscription) -> Option<u64> {
+        let (subscription, epochs) = (&kept.subscription, self.0.log.epochs());
+        let late = self.sent_of_late(&kept.id);
+        if late.is_none() && !subscription.node.is_empty() {
+            return None;
+        }
+        let late = late.and_then(|late| known(late, &epochs));
+        Some(subscription.sent_at_most(&epochs).max(late.unwrap_or(0)))
     }
 
     /// The same, or what a stream that has just ended had sent and nobody has written yet.

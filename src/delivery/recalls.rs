@@ -17,7 +17,7 @@ use crate::{
         webhooks::{Webhooks, recalls::Settled},
     },
     gate::Gate,
-    recipient::subscription::known,
+    recipient::{Had, subscription::known},
     wire::log::{ReadError, subscriptions::KeptSubscription},
 };
 
@@ -37,9 +37,10 @@ const STEPS_MAX: usize = 1000;
 /// What a recipient has of a recall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nothing, and it gets nothing: it was not sent the story.
+    /// Nothing, and it was sent no revision of the story: it gets nothing, or is behind it and gets the
+    /// recall in its turn.
     NeverHad,
-    /// Nothing yet.
+    /// Nothing yet, or it refuses it.
     Outstanding,
     /// It was sent the recall.
     Sent,
@@ -112,9 +113,12 @@ impl Recalls {
         }
         let here = self.hub.durables().sent_here(&kept.id);
         if is_at(known(subscription.sent, &epochs)) || is_at(here) {
-            State::Sent
-        } else {
-            State::Outstanding
+            return State::Sent;
+        }
+        let end = self.hub.durables().sent_at_most(kept);
+        match coverage.had(end.unwrap_or(u64::MAX), &recall.revised()) {
+            Had::No => State::NeverHad,
+            Had::Maybe | Had::Yes => State::Outstanding,
         }
     }
 

@@ -135,6 +135,9 @@ pub struct Subscription {
     pub cursor: Cursor,
     /// Up to here everything is known to have been sent: at least to the cursor.
     pub sent: Cursor,
+    /// Up to here a former stream may have sent that nobody has said an end of; none = there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perhaps: Option<Cursor>,
     /// Whose stream it is.
     pub token: Token,
     /// Which node that stream was opened on; empty once it is known to have ended.
@@ -167,6 +170,7 @@ impl Subscription {
         Self {
             cursor: after,
             sent: after,
+            perhaps: None,
             token: opening.token,
             node: opening.node,
             coverage: Coverage::new(filter, after),
@@ -183,6 +187,22 @@ impl Subscription {
         self.used = opening.now;
     }
 
+    /// How far that of its streams which is taken over has come is not known, but not beyond a place.
+    pub fn lose_sight(&mut self, end: Cursor, epochs: &Epochs) {
+        if self
+            .perhaps
+            .is_none_or(|known| is_ahead(end, known, epochs))
+        {
+            self.perhaps = Some(end);
+        }
+    }
+
+    /// Beyond this sequence no former stream has sent anything.
+    pub fn sent_at_most(&self, epochs: &Epochs) -> u64 {
+        let perhaps = self.perhaps.and_then(|place| known(place, epochs));
+        self.surely_sent(epochs).max(perhaps.unwrap_or(0))
+    }
+
     /// Another filter counts from the acknowledged place on; under the former nothing was sent
     /// beyond `end`.
     pub fn refilter(&mut self, filter: Filter, end: Cursor, epochs: &Epochs) {
@@ -194,7 +214,7 @@ impl Subscription {
         self.coverage.turn(filter, turn);
         self.version = self.version.saturating_add(1);
         // What was sent beyond comes again, if the new filter wants it.
-        self.sent = self.cursor;
+        (self.sent, self.perhaps) = (self.cursor, None);
     }
 
     /// The desk, or its owner, sets it to another place; its stream is nobody's then. Nothing was
@@ -207,7 +227,7 @@ impl Subscription {
         };
         let filter = self.coverage.filter().clone();
         self.coverage.turn(filter, turn);
-        (self.cursor, self.sent) = (to, to);
+        (self.cursor, self.sent, self.perhaps) = (to, to, None);
         self.token = Token::default();
         self.node.clear();
     }

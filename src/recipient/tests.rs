@@ -191,6 +191,7 @@ proptest! {
         steps in any_steps(),
         first in any_filter(),
         turns in any_turns(0..PAST_MAX),
+        beyond in 0..40_u64,
     ) {
         let (log, languages) = (log(&steps), languages());
         let (coverage, sent) = covered(first, &turns);
@@ -202,6 +203,10 @@ proptest! {
             };
             let expected = naive(&sent, &log, newest, language);
             prop_assert_eq!(coverage.past().had(&revised), expected, "{:?}", newest);
+            let (after, mut sent) = (coverage.after().seq, sent.clone());
+            sent.push((coverage.filter().clone(), after, 0, after + beyond));
+            let expected = naive(&sent, &log, newest, language);
+            prop_assert_eq!(coverage.had(after + beyond, &revised), expected, "{:?}", newest);
         }
     }
 

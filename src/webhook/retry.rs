@@ -18,10 +18,21 @@ const PARKED_IN_ROW_MAX: u32 = 10;
 /// What an endpoint said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Said {
-    /// The status of its answer; none = there was none.
-    pub status: Option<u16>,
+    /// What came of the request.
+    pub reply: Reply,
     /// When it asks to be tried again.
     pub retry_after: Option<Duration>,
+}
+
+/// What came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// An answer of this status.
+    Status(u16),
+    /// No answer, though it was sent: it may have been taken.
+    Silence,
+    /// Nothing: it never got there.
+    Unreached,
 }
 
 /// What was before.
@@ -53,10 +64,20 @@ pub enum Verdict {
     Gone,
 }
 
+impl Said {
+    /// The status of its answer; none = there was none.
+    pub fn status(self) -> Option<u16> {
+        match self.reply {
+            Reply::Status(status) => Some(status),
+            Reply::Silence | Reply::Unreached => None,
+        }
+    }
+}
+
 /// Judges an answer. `share`, of 0 to 1, spreads pauses, so that those who failed together do not
 /// come back together.
 pub fn verdict(said: Said, before: Before, share: f64) -> Verdict {
-    let is_refusal = match said.status {
+    let is_refusal = match said.status() {
         Some(200..=299) => return Verdict::Taken,
         Some(410) => return Verdict::Gone,
         // Too late, too early, too much: not this delivery's fault.
@@ -92,7 +113,7 @@ mod tests {
 
     fn judge(status: Option<u16>, before: Before) -> Verdict {
         let said = Said {
-            status,
+            reply: status.map_or(Reply::Silence, Reply::Status),
             retry_after: None,
         };
         verdict(said, before, 0.5)

@@ -29,6 +29,9 @@ use crate::target::{Target, TargetError, address::is_public};
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// How long a call may take in all, from the lookup to the answer's last byte.
 pub const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a connection may take to stand, its lookup and TLS included: less than a call, so that who
+/// was never reached is told from who does not answer.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a name's lookup may take: it goes on when the call that asked for it is given up.
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection is kept for the next call of the same host; one for each.
@@ -85,9 +88,12 @@ pub enum CallError {
     /// No whole answer came in time.
     #[error("no answer came within {} s", PATIENCE.as_secs())]
     Late,
-    /// There is nobody, or nobody who speaks HTTP.
+    /// There is nobody: nothing was sent.
     #[error("the target can't be reached")]
     Unreachable(#[source] reqwest::Error),
+    /// It was sent, and no whole answer in HTTP came.
+    #[error("the connection broke before an answer")]
+    Broken(#[source] reqwest::Error),
 }
 
 impl CallError {
@@ -95,7 +101,11 @@ impl CallError {
     pub fn reason(&self) -> String {
         match self {
             Self::Refused(_) | Self::Late => self.to_string(),
-            Self::Unreachable(error) => causes(error)
+            Self::Unreachable(error) if error.is_timeout() => {
+                let seconds = CONNECT_PATIENCE.as_secs();
+                format!("no connection was made within {seconds} s")
+            }
+            Self::Unreachable(error) | Self::Broken(error) => causes(error)
                 .last()
                 .map_or_else(|| self.to_string(), ToString::to_string),
         }
@@ -131,6 +141,7 @@ impl Outbound {
         let client = Client::builder()
             .user_agent(USER_AGENT)
             .timeout(PATIENCE)
+            .connect_timeout(CONNECT_PATIENCE)
             .redirect(Policy::none())
             .referer(false)
             .no_proxy()
@@ -195,8 +206,11 @@ impl From<reqwest::Error> for CallError {
         let refused = causes(&error).find_map(|cause| cause.downcast_ref::<TargetError>());
         match refused {
             Some(refused) => Self::Refused(refused.clone()),
+            None if error.is_connect() || error.is_builder() => {
+                Self::Unreachable(error.without_url())
+            }
             None if error.is_timeout() => Self::Late,
-            None => Self::Unreachable(error.without_url()),
+            None => Self::Broken(error.without_url()),
         }
     }
 }

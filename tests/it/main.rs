@@ -55,6 +55,7 @@ mod outages;
 mod publishing;
 mod raw_log;
 mod reading;
+mod recalls;
 mod related;
 mod retention;
 mod routing;

@@ -142,8 +142,15 @@ impl Hub {
                 Some(mut kept) => {
                     let epochs = self.log().epochs();
                     let subscription = &mut kept.subscription;
-                    if let Some(sent) = durables.sent_of_late(id) {
-                        subscription.advance(subscription.cursor, sent, &epochs);
+                    match durables.sent_of_late(id) {
+                        Some(sent) => {
+                            subscription.advance(subscription.cursor, sent, &epochs);
+                        }
+                        // Of another node, or of one that has died.
+                        None if !subscription.node.is_empty() => {
+                            subscription.lose_sight(epochs.cursor(history_end), &epochs);
+                        }
+                        None => {}
                     }
                     let quiet_for = opening.now.saturating_sub(subscription.used);
                     let has_former = !subscription.node.is_empty() || quiet_for < QUIET_SECS;

@@ -52,6 +52,7 @@ impl Worker {
         match verdict {
             Verdict::Taken => self.progress.value.taken(message.covers, now),
             Verdict::Again { pause, is_refusal } => {
+                self.progress.value.shows(message.covers, said.reply);
                 self.fail(message.cursor, pause, is_refusal, reason);
                 self.save().await?;
                 return Ok(None);
@@ -74,6 +75,7 @@ impl Worker {
                 self.progress.value.parked_in_row += 1;
             }
             Verdict::Gone => {
+                self.progress.value.shows(message.covers, said.reply);
                 self.fail(message.cursor, Duration::ZERO, false, reason);
                 self.save().await?;
                 match webhook.spec {

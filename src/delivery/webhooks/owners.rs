@@ -333,8 +333,8 @@ impl Webhooks {
         let body = answer.map_or_else(|_| Vec::new(), |answer| answer.body);
         let body = String::from_utf8_lossy(&body);
         Ok(Tested {
-            status: said.status,
-            failure: if said.status.is_none() {
+            status: said.status(),
+            failure: if said.status().is_none() {
                 reason
             } else {
                 String::new()

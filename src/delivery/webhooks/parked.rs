@@ -58,7 +58,7 @@ impl Worker {
             return self.keep(cursor, "was not sent; try again", 0).await;
         };
         if said
-            .status
+            .status()
             .is_some_and(|status| (200..300).contains(&status))
         {
             self.progress.value.taken_count += 1;

@@ -9,6 +9,7 @@ use crate::{
     cursor::{Cursor, Epochs, Place},
     delivery::{Entry, recalls::State, webhooks::Webhooks},
     fault::Fault,
+    recipient::{Had, subscription::known},
     webhook::{self, ParkedList, Progress, Webhook, WebhookId},
     wire::log::ReadError,
 };
@@ -142,10 +143,17 @@ impl Webhooks {
             Some(partner) => gate.grant(partner),
             None => gate.subscribing(None).as_deref().cloned(),
         };
-        let reaches = progress.coverage.clone().is_some_and(|mut coverage| {
-            coverage.clip(&epochs);
-            coverage.reaches(recall.seq(), &recall.revised(), granted.as_ref())
-        });
+        let revised = recall.revised();
+        // What its receiver refused, it was shown.
+        let end = known(progress.end(), &epochs).unwrap_or(0);
+        let (reaches, had) = match progress.coverage.clone() {
+            Some(mut coverage) => {
+                coverage.clip(&epochs);
+                let reaches = coverage.reaches(recall.seq(), &revised, granted.as_ref());
+                (reaches, coverage.had(end, &revised))
+            }
+            None => (false, Had::No),
+        };
         let is_parked = parked.0.iter().any(|one| one.cursor == recall.cursor);
         let is_past = match epochs.place(progress.at) {
             Place::Known(seq) => seq >= recall.seq(),
@@ -158,8 +166,10 @@ impl Webhooks {
             State::Outstanding
         } else if is_past {
             State::Acknowledged
-        } else if progress.failing_at(recall.cursor).is_some() {
+        } else if progress.may_have_taken(recall.cursor) {
             State::Sent
+        } else if had == Had::No && end < recall.seq() {
+            State::NeverHad
         } else {
             State::Outstanding
         }

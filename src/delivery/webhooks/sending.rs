@@ -26,7 +26,9 @@ use crate::{
     },
     fault::{Fault, Kind},
     webhook::{
-        Format, Parked, REASON_CHARS_MAX, Spec, Webhook, retry::Said, signing::signatures,
+        Format, Parked, REASON_CHARS_MAX, Spec, Webhook,
+        retry::{Reply, Said},
+        signing::signatures,
         websub::Websub,
     },
     wire::{
@@ -347,7 +349,10 @@ impl Worker {
         let call = place.run(webhooks.call(webhook, message));
         let answer = tokio::select! {
             biased;
-            halt = self.halted_in_call() => return Err(halt),
+            halt = self.halted_in_call() => {
+                self.progress.value.shows(message.covers, Reply::Silence);
+                return Err(halt);
+            }
             // Whoever takes over sends it again: at least once.
             answer = call => answer,
         };
@@ -370,14 +375,18 @@ pub(super) fn said(answer: &Result<Answer, CallError>) -> (Said, String) {
     match answer {
         Ok(answer) => {
             let said = Said {
-                status: Some(answer.status.as_u16()),
+                reply: Reply::Status(answer.status.as_u16()),
                 retry_after: answer.retry_after,
             };
             (said, format!("answered {}", answer.status))
         }
         Err(error) => {
+            let reply = match error {
+                CallError::Refused(_) | CallError::Unreachable(_) => Reply::Unreached,
+                CallError::Late | CallError::Broken(_) => Reply::Silence,
+            };
             let said = Said {
-                status: None,
+                reply,
                 retry_after: None,
             };
             let reason = error.reason();

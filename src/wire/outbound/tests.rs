@@ -328,6 +328,28 @@ async fn answers_are_bounded() {
     assert_eq!(answer.body.len(), ANSWER_BYTES_MAX);
 }
 
+/// Who was never reached is told from who does not answer.
+#[tokio::test]
+async fn silence_is_no_absence() {
+    let dangers = Dangers {
+        http: true,
+        internal: true,
+    };
+    let (outbound, _) = outbound(dangers, &[&["127.0.0.1"]]);
+    for answer in [&b""[..], b"HTTP/1.1 200 OK\r\ncontent-le", b"+OK POP3\r\n"] {
+        let (port, _) = listen(answer.to_vec()).await;
+        let url = format!("http://news.example:{port}/");
+        let broken = get(&outbound, &url).await.unwrap_err();
+        assert!(matches!(broken, CallError::Broken(_)), "{broken:?}");
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let url = format!("http://news.example:{port}/");
+    let nobody = get(&outbound, &url).await.unwrap_err();
+    assert!(matches!(nobody, CallError::Unreachable(_)), "{nobody:?}");
+}
+
 /// A name that nobody answers for is given up before the call is, and is said.
 #[tokio::test(start_paused = true)]
 async fn lookups_end() {
