@@ -88,8 +88,7 @@ impl Ingest {
             let kill = kill_of_draft(submission, draft, time_of(self.now()));
             return Ok(Plan::EraseDraft(Box::new(kill), place.seq));
         }
-        let (mut record, urgency) =
-            self.record(submission, present, action, (findings, taxonomy))?;
+        let (mut record, urgency) = self.record(submission, head, action, (findings, taxonomy))?;
         if let Some(until) = embargo {
             if let Some((owner, topics)) = draft_former {
                 author
@@ -125,7 +124,7 @@ impl Ingest {
     fn record(
         &self,
         submission: &Submission,
-        Present { head, place }: Present<'_>,
+        head: Option<&Head>,
         action: Action,
         (findings, taxonomy): (&Findings, &Taxonomy),
     ) -> Result<(Record, Urgency), PublishError> {
@@ -162,11 +161,8 @@ impl Ingest {
             topics: route.topics,
             request_id: submission.request_id,
             publisher_key_id: submission.author.key_name(),
-            owner: match (head, &place.draft) {
-                (Some(head), _) => head.owner.clone(),
-                (None, Some(draft)) => draft.record.owner.clone(),
-                (None, None) => author.partner.clone(),
-            },
+            // Of a draft that it replaces nothing goes out: whose that was does not count.
+            owner: head.map_or_else(|| author.partner.clone(), |head| head.owner.clone()),
             published_at,
             routed_at: time_of(self.now()),
             urgencies_ever,
@@ -229,9 +225,12 @@ impl Ingest {
                 article.first_created = article.first_created.or(head.first_created);
             }
         }
-        let now = time_of(self.now());
         article.urgency = article.urgency.or(Some(Urgency::DEFAULT));
-        article.version_created = article.version_created.or(Some(now));
+        if self.embargo(submission).is_none() {
+            // A draft gets it with its release.
+            let now = time_of(self.now());
+            article.version_created = article.version_created.or(Some(now));
+        }
         article.first_created = article.first_created.or(article.version_created);
         Ok(article)
     }

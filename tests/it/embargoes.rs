@@ -610,6 +610,66 @@ async fn publishers_have_their_own_drafts_only() {
     tribune.publish(story("test:a", &["ict"])).await.unwrap();
 }
 
+/// Whoever's draft goes out has published the article: who hands in the first revision anew is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_draft_is_its_last_authors() {
+    let node = Node::start_with_keys(&[]);
+    let admin = Caller::desk(&node);
+    admin.partner(gazette()).await;
+    let (_, key) = admin.key("gazette", Role::Publisher, None).await;
+    let gazette = Caller::new(&node, &key);
+    let embargoed = || {
+        let mut request = story("test:a", &["ict"]);
+        request.article.as_mut().unwrap().embargoed_until = ahead(LATER);
+        request
+    };
+    admin.publish(embargoed()).await.unwrap();
+    let listed = async || {
+        let request = admin.request(ListEmbargoesRequest::default());
+        let listed = desk(&node).list_embargoes(request).await;
+        listed.unwrap().into_inner().embargoes.remove(0)
+    };
+    let first = listed().await;
+    eventually("the key is known", async || {
+        gazette.publish(embargoed()).await.is_ok()
+    })
+    .await;
+    let second = listed().await;
+    assert_ne!(first.partner, "gazette");
+    assert_eq!(second.partner, "gazette");
+    assert_ne!(first.key_id, second.key_id);
+}
+
+/// A release dates what its publisher did not: nobody reads a new story as an old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_is_dated_by_itself() {
+    let node = Node::start();
+    let own = timestamp(Duration::from_secs(1_700_000_000));
+    let dated = Article {
+        first_created: Some(own),
+        version_created: Some(own),
+        ..draft("test:dated", "dated", LATER)
+    };
+    let undated = draft("test:undated", "undated", LATER);
+    let mut ids = Vec::new();
+    for article in [dated, undated] {
+        ids.push(submit(&node, article).await.article_id);
+    }
+    let before = timestamp(now());
+    for id in &ids {
+        release(&node, id).await.unwrap();
+    }
+    let deliveries = history(&node).await;
+    let times = |delivery| {
+        let article = article_of(delivery);
+        [article.first_created, article.version_created].map(Option::unwrap)
+    };
+    assert_eq!(times(&deliveries[0]), [own; 2]);
+    let published = deliveries[1].published_at.unwrap();
+    assert!(since_1970(published) >= since_1970(before));
+    assert_eq!(times(&deliveries[1]), [published; 2]);
+}
+
 /// Whoever was away at the moment, and was it everybody: the draft goes out at once after the start.
 #[tokio::test(flavor = "multi_thread")]
 async fn overdue_drafts_go_out_at_start() {

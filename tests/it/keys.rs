@@ -64,6 +64,11 @@ async fn a_partner_by_the_command_line() {
         made.contains("gazette") && made.contains("reads          ict"),
         "{made}"
     );
+    // With --partner it is the desk that asks, of a folder with a key for each role.
+    let list = ["subscription", "list", "--partner", "gazette"];
+    assert_eq!(good(with_key(&node, &keys, &list)), "");
+    let refused = with_key(&node, &keys, &[&list[..], &["--as", "subscriber"]].concat());
+    assert!(refused.stderr.contains("ROLE_MISSING"), "{refused:?}");
     let refused = with_key(
         &node,
         &keys,

@@ -333,7 +333,7 @@ impl Log {
             digest: draft.digest,
             urgency: draft.record.facets()?.urgency,
         };
-        let record = draft.released(draft_seq, at);
+        let record = draft.released(draft_seq, at)?;
         let (id, group) = (record.article_id, Group::new(&record, &context));
         for _ in 0..RACES_MAX {
             match self.append(group.clone(), deadline).await {

@@ -86,14 +86,25 @@ impl Draft {
         Revision::new(self.record.revision.get() - 1)
     }
 
-    /// The record of its release: under a request id of its own, so that there is one for ever.
-    #[must_use]
-    pub fn released(self, draft_seq: u64, at: Time) -> Record {
-        Record {
+    /// The record of its release: under a request id of its own, so that there is one for ever. Of the
+    /// times that its publisher left out, that of the release takes the place.
+    ///
+    /// # Errors
+    /// [`RecordError`] for an article that no release of Barid wrote.
+    pub fn released(mut self, draft_seq: u64, at: Time) -> Result<Record, RecordError> {
+        let mut article = self.article()?;
+        if article.version_created.is_none() || article.first_created.is_none() {
+            let written = article
+                .version_created
+                .get_or_insert(convert::time_to_proto(at));
+            article.first_created.get_or_insert(*written);
+            self.record.article = article.encode_to_vec().into();
+        }
+        Ok(Record {
             request_id: self.record.request_id.of_release(),
             published_at: at,
             draft_seq,
             ..self.record
-        }
+        })
     }
 }

@@ -176,7 +176,7 @@ fn a_release_is_a_request_of_its_own() {
         digest: [0; 32],
     };
     let at = Time::new(2_000, 0).unwrap();
-    let record = draft.clone().released(70, at);
+    let record = draft.clone().released(70, at).unwrap();
     assert_eq!(record.request_id, full().request_id.of_release());
     assert_ne!(record.request_id, full().request_id);
     assert_eq!((record.draft_seq, record.published_at), (70, at));
