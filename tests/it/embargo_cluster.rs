@@ -231,7 +231,13 @@ async fn drafts_over_the_loss_of_a_leader_and_a_node() {
         assert!(list(node).await.is_empty());
     }
     for topic in TOPICS {
-        let copies = copies(&client, topic).await;
+        // The replica that is read may still be catching up.
+        let mut copies = copies(&client, topic).await;
+        let deadline = now() + LIMIT;
+        while copies.len() < held.len() && now() < deadline {
+            sleep(Duration::from_millis(100)).await;
+            copies = self::copies(&client, topic).await;
+        }
         for one in &held {
             let of_it = copies.iter().filter(|(uri, _)| *uri == one.uri);
             let times: Vec<_> = of_it.map(|(_, time)| *time).collect();

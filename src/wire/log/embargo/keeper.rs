@@ -46,8 +46,11 @@ const LEAD: Duration = Duration::from_secs(3);
 const LEASE: &str = "lease.embargo";
 /// Time between two looks for what is to be erased, if nothing happens.
 const ERASE_EVERY: Duration = Duration::from_secs(5);
-/// Time between two looks for drafts that are gone: the tail does not tell of what is erased.
-const COMPARE_EVERY: Duration = Duration::from_secs(30);
+/// Time between two looks for drafts that are gone, of which the tail does not tell, and for those that
+/// it has not told of: after the loss of a leader its consumer may be silent for many seconds.
+const COMPARE_EVERY: Duration = Duration::from_secs(2);
+/// How long the tail's consumer may take to stand.
+const CONSUMER_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause before the drafts are followed again.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(50);
 /// From what skew on this node's clock is told to be wrong. Embargoes are kept to 50 ms.
@@ -84,9 +87,13 @@ impl Log {
             },
             ..OrderedConfig::default()
         };
-        let consumer = self.0.connection.reader.create_consumer(config).await;
-        let messages = consumer.map_err(unavailable)?.messages().await;
-        let mut messages = messages.map_err(unavailable)?;
+        let messages = async {
+            let consumer = self.0.connection.reader.create_consumer(config).await;
+            let messages = consumer.map_err(unavailable)?.messages().await;
+            messages.map_err(unavailable)
+        };
+        let messages = timeout(CONSUMER_PATIENCE, messages).await;
+        let mut messages = messages.map_err(unavailable)??;
         let mut compare = interval(COMPARE_EVERY);
         compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
