@@ -238,17 +238,12 @@ async fn whoever_is_behind_a_story_never_had_it() {
     drop(had);
     left("had").await;
     publish(&node, Action::Kill, "test:taken-back").await;
-    let found = states(&node, "test:taken-back").await;
-    let of = |name: &str| found[name];
-    assert_eq!(
-        ["behind", &paused, "had", &took].map(of),
-        [
-            RecallState::NeverHad,
-            RecallState::NeverHad,
-            RecallState::Outstanding,
-            RecallState::Outstanding
-        ]
-    );
+    let told = async || {
+        let found = states(&node, "test:taken-back").await;
+        ["behind", &paused, "had", &took].map(|name: &str| found[name])
+    };
+    let [never, outstanding] = [RecallState::NeverHad, RecallState::Outstanding];
+    assert_eq!(told().await, [never, never, outstanding, outstanding]);
     eventually("the recall is open", async || {
         open_count(&node).await == 1.0
     })
@@ -265,17 +260,8 @@ async fn whoever_is_behind_a_story_never_had_it() {
         open_count(&node).await == 0.0
     })
     .await;
-    let found = states(&node, "test:taken-back").await;
-    let of = |name: &str| found[name];
-    assert_eq!(
-        ["behind", &paused, "had", &took].map(of),
-        [
-            RecallState::NeverHad,
-            RecallState::NeverHad,
-            RecallState::Acknowledged,
-            RecallState::Acknowledged
-        ]
-    );
+    let done = RecallState::Acknowledged;
+    assert_eq!(told().await, [never, never, done, done]);
 
     let mut behind = Bot::open(&node, named("behind", filter(&["ict"])))
         .await

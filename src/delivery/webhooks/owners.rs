@@ -161,12 +161,8 @@ impl Webhooks {
         caller: &Caller,
         partner: Option<&PartnerName>,
     ) -> Result<Vec<Shown>, Fault> {
-        let webhooks = self.managed(caller, partner)?;
-        let mut shown = Vec::with_capacity(webhooks.len());
-        for webhook in webhooks {
-            shown.push(self.shown(webhook).await?);
-        }
-        Ok(shown)
+        let (all, _) = self.page(caller, partner, None, usize::MAX).await?;
+        Ok(all)
     }
 
     /// The same in pages: so many after a place, and whether there are more.

@@ -7,7 +7,7 @@
 
 use std::{
     future::poll_fn,
-    io,
+    io, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -24,7 +24,8 @@ use crate::{delivery::sse::Events, server::socket::Socket};
 const FIELDS_MAX: usize = 64;
 /// Room for a request's head: that of a browser's `EventSource` fits.
 const HEAD_BYTES: usize = 1024;
-/// What a stream has to say at once goes out with its head, until that is this many bytes.
+/// What a stream has to say at once goes out with its head if it is no longer than this; more is not
+/// copied.
 const FIRST_BYTES_MAX: usize = 1024;
 /// Bytes that a client may send after its request and that are thrown away at once.
 const JUNK_BYTES: usize = 256;
@@ -94,28 +95,32 @@ pub fn asked(head: &[u8], path: &str) -> Option<Asked> {
 pub async fn send(socket: Socket, events: Events, now: Timestamp) -> io::Result<()> {
     let mut events = Box::new(events);
     let head = head(now)?;
-    let rest = poll_fn(|context| Poll::Ready(first(&head, &mut events, context))).await;
+    let begun = poll_fn(|context| Poll::Ready(first(&head, &mut events, context)));
+    let (rest, next) = begun.await;
     let mut sending = Sending {
         socket,
         events,
         rest,
+        next,
     };
     (&mut sending).await?;
     sending.socket.shutdown().await
 }
 
-/// The head, and what goes before the first news.
+/// The head with what goes before the first news, and what comes next, if that is there already.
 ///
 /// Perf: each write that is saved is a tenth of what a subscriber costs to set up.
-fn first(head: &str, events: &mut Events, context: &mut Context<'_>) -> Bytes {
+fn first(head: &str, events: &mut Events, context: &mut Context<'_>) -> (Bytes, Bytes) {
     let mut first = BytesMut::from(head.as_bytes());
     // Whatever is pending or over is asked for again.
-    while first.len() < FIRST_BYTES_MAX
-        && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut *events).poll_frame(context)
-    {
-        first.extend_from_slice(&frame.into_data().unwrap_or_default());
+    while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut *events).poll_frame(context) {
+        let bytes = frame.into_data().unwrap_or_default();
+        if first.len() + bytes.len() > FIRST_BYTES_MAX {
+            return (first.freeze(), bytes);
+        }
+        first.extend_from_slice(&bytes);
     }
-    first.freeze()
+    (first.freeze(), Bytes::new())
 }
 
 fn head(now: Timestamp) -> io::Result<String> {
@@ -133,6 +138,8 @@ struct Sending {
     events: Box<Events>,
     /// What is being written.
     rest: Bytes,
+    /// What is written after it.
+    next: Bytes,
 }
 
 impl Sending {
@@ -159,7 +166,10 @@ impl Sending {
                 self.rest.advance(len);
             }
             // Also of what is written to its end: it may be a part of what many share.
-            self.rest = Bytes::new();
+            self.rest = mem::take(&mut self.next);
+            if !self.rest.is_empty() {
+                continue;
+            }
             // TLS may hold the last record still; while it does, it takes no other.
             ready!(Pin::new(&mut self.socket).poll_flush(context))?;
             match ready!(Pin::new(self.events.as_mut()).poll_frame(context)) {

@@ -18,7 +18,7 @@ use crate::{
             assets::COMPOSE_SCRIPT,
             compose::draft::{shown_time, time_of},
             page,
-            phrases::queue::QueuePhrases,
+            phrases::{Tongue, queue::QueuePhrases},
             queue::QUEUE,
             story::{View, time},
             visit::Visit,
@@ -70,6 +70,13 @@ impl Act {
             Self::Cancel => "cancel",
         }
     }
+}
+
+/// What a form asks for by this name, as its button says it.
+pub fn said(tongue: Tongue, name: &str) -> Option<&'static str> {
+    let acts = Act::ALL.into_iter().zip(tongue.desk().queue.acts);
+    let mut known = acts.filter(|(act, _)| act.name() == name);
+    known.next().map(|(_, said)| said)
 }
 
 /// `GET /desk/embargoes/{id}`.
@@ -156,16 +163,20 @@ async fn refused(visit: &Visit, id: &str, trouble: Trouble) -> Response {
         kind => status::http(kind),
     };
     let queue = &visit.wish.tongue.desk().queue;
-    let mut answer = match draft(visit, id).await {
-        _ if fault.kind == Kind::Unavailable => {
-            visit.show(code, |view| unshown(view, id, &trouble, queue.unsure))
+    let found = if fault.kind == Kind::Unavailable {
+        // It would not answer now, either.
+        Err(queue.unsure)
+    } else {
+        match draft(visit, id).await {
+            Ok(found) => Ok(found),
+            Err(other) if other.kind == Kind::Missing => Err(queue.gone),
+            Err(other) => return visit.refuse(&other),
         }
-        Ok(found) => visit.show(code, |view| show(view, &found, Some(&trouble), "")),
-        Err(other) if other.kind == Kind::Missing => {
-            visit.show(code, |view| unshown(view, id, &trouble, queue.gone))
-        }
-        Err(other) => return visit.refuse(&other),
     };
+    let mut answer = visit.show(code, |view| match &found {
+        Ok(found) => show(view, found, Some(&trouble), ""),
+        Err(why) => unshown(view, id, &trouble, why),
+    });
     answer.extensions_mut().insert(Reason(fault.reason));
     answer
 }

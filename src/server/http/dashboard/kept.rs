@@ -11,7 +11,7 @@ use crate::{
     server::http::{
         admission::CSRF_FIELD,
         answer::Reason,
-        dashboard::{self, entry, page, phrases::Tongue, wish::Wish},
+        dashboard::{self, embargo, entry, page, phrases::Tongue, webhook, wish::Wish},
         form::Form,
     },
     wire::status,
@@ -180,15 +180,8 @@ impl Kept {
 
 /// What a form of a draft or a webhook asks for, as its button says it.
 fn act(tongue: Tongue, name: &str) -> &str {
-    let desk = tongue.desk();
-    let drafts = ["move", "release", "cancel"]
-        .into_iter()
-        .zip(desk.queue.acts);
-    let webhooks = ["pause", "resume", "test", "retry"]
-        .into_iter()
-        .zip(desk.recipients.acts);
-    let found = drafts.chain(webhooks).find(|(known, _)| *known == name);
-    found.map_or(name, |(_, said)| said)
+    let found = embargo::said(tongue, name).or_else(|| webhook::said(tongue, name));
+    found.unwrap_or(name)
 }
 
 #[cfg(test)]

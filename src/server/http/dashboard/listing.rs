@@ -13,6 +13,18 @@ pub fn stale() -> Markup {
     html! { p id="stale" role="status" data-live {} }
 }
 
+/// A table that may be wider than its page: its name, its columns and its rows.
+pub fn table(name: &str, columns: &[&str], rows: &Markup) -> Markup {
+    html! {
+        div class="wide" role="group" aria-label=(name) tabindex="0" {
+            table {
+                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
 /// The ways to the next page of a list, and to the first.
 pub fn further(view: &View<'_>, wish: &Wish, path: &str, next: &str) -> Markup {
     let [on, first] = view.tongue.desk().recipients.pages;

@@ -46,12 +46,9 @@ fn show(view: &View<'_>, wish: &Wish, found: &ListEmbargoesResponse) -> Markup {
                 @if found.embargoes.is_empty() { p class="hint" { (texts.nothing) } }
                 @else {
                     p class="hint" { (texts.hint) }
-                    div class="wide" role="group" aria-label=(desk.embargoes) tabindex="0" {
-                        table {
-                            thead { tr { @for column in texts.columns { th scope="col" { (column) } } } }
-                            tbody { @for draft in &found.embargoes { (row(view, draft)) } }
-                        }
-                    }
+                    (listing::table(desk.embargoes, &texts.columns, &html! {
+                        @for draft in &found.embargoes { (row(view, draft)) }
+                    }))
                 }
             }
             (listing::further(view, wish, QUEUE, &found.next_page_token))

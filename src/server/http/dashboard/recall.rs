@@ -99,14 +99,9 @@ fn show(view: &View<'_>, wish: &Wish, found: &Found) -> Markup {
                 @if recall.recipients.is_empty() { p class="hint" { (texts.nobody) } }
                 @else {
                     (counts(view, recall, wish))
-                    div class="wide" role="group" aria-label=(texts.recall) tabindex="0" {
-                        table {
-                            thead { tr {
-                                @for column in texts.recall_columns { th scope="col" { (column) } }
-                            } }
-                            tbody { @for one in &recall.recipients { (row(view, one)) } }
-                        }
-                    }
+                    (listing::table(texts.recall, &texts.recall_columns, &html! {
+                        @for one in &recall.recipients { (row(view, one)) }
+                    }))
                 }
             }
             (listing::further(view, wish, &path, &recall.next_page_token))

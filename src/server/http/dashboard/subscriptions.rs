@@ -51,14 +51,9 @@ fn show(view: &View<'_>, wish: &Wish, found: &ListSubscriptionsResponse) -> Mark
             div id="subscriptions" data-live {
                 @if found.subscriptions.is_empty() { p class="hint" { (texts.no_subscriptions) } }
                 @else {
-                    div class="wide" role="group" aria-label=(texts.subscriptions) tabindex="0" {
-                        table {
-                            thead { tr {
-                                @for column in texts.subscription_columns { th scope="col" { (column) } }
-                            } }
-                            tbody { @for one in &found.subscriptions { (row(view, wish, one)) } }
-                        }
-                    }
+                    (listing::table(texts.subscriptions, &texts.subscription_columns, &html! {
+                        @for one in &found.subscriptions { (row(view, wish, one)) }
+                    }))
                 }
             }
             (listing::further(view, wish, SUBSCRIPTIONS, &found.next_page_token))

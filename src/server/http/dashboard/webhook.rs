@@ -21,6 +21,7 @@ use crate::{
         dashboard::{
             assets::{COMPOSE_SCRIPT, LIVE_SCRIPT},
             listing, page,
+            phrases::Tongue,
             story::{View, time},
             visit::Visit,
             webhooks::{WEBHOOKS, answer, parked, state},
@@ -74,6 +75,13 @@ impl Act {
     fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|act| act.name() == name)
     }
+}
+
+/// What a form asks for by this name, as its button says it.
+pub fn said(tongue: Tongue, name: &str) -> Option<&'static str> {
+    let acts = Act::ALL.into_iter().zip(tongue.desk().recipients.acts);
+    let mut known = acts.filter(|(act, _)| act.name() == name);
+    known.next().map(|(_, said)| said)
 }
 
 /// `GET /desk/webhooks/{id}`.

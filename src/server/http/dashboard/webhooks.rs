@@ -6,7 +6,10 @@ use maud::{Markup, html};
 use crate::{
     access::partner::PartnerName,
     article::check::Checker,
-    delivery::{lag::Lag, webhooks::owners::Shown},
+    delivery::{
+        lag::Lag,
+        webhooks::owners::{Age, Shown},
+    },
     fault::Fault,
     server::http::dashboard::{
         assets::LIVE_SCRIPT,
@@ -16,7 +19,7 @@ use crate::{
         visit::Visit,
         wish::Wish,
     },
-    webhook::{State, WebhookId},
+    webhook::State,
     wire::convert::webhook as form,
 };
 
@@ -64,7 +67,7 @@ fn partner(text: &str) -> Result<Option<PartnerName>, Fault> {
 }
 
 /// Reads after which webhook a page begins.
-fn place(token: &str) -> Result<Option<(i64, WebhookId)>, Fault> {
+fn place(token: &str) -> Result<Option<Age>, Fault> {
     if token.is_empty() {
         return Ok(None);
     }
@@ -90,14 +93,9 @@ fn show(view: &View<'_>, wish: &Wish, found: &Found) -> Markup {
             div id="webhooks" data-live {
                 @if found.webhooks.is_empty() { p class="hint" { (texts.no_webhooks) } }
                 @else {
-                    div class="wide" role="group" aria-label=(texts.webhooks) tabindex="0" {
-                        table {
-                            thead { tr {
-                                @for column in texts.webhook_columns { th scope="col" { (column) } }
-                            } }
-                            tbody { @for (one, lag) in &found.webhooks { (row(view, wish, one, *lag)) } }
-                        }
-                    }
+                    (listing::table(texts.webhooks, &texts.webhook_columns, &html! {
+                        @for (one, lag) in &found.webhooks { (row(view, wish, one, *lag)) }
+                    }))
                 }
             }
             (listing::further(view, wish, WEBHOOKS, &found.next_page))
