@@ -214,6 +214,9 @@ pub struct Progress {
     /// What its receiver may have of what comes next.
     #[serde(default)]
     pub shown: Option<Shown>,
+    /// Up to here a worker whose end nobody has told may have shown it something; none = there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perhaps: Option<Cursor>,
     /// How many revisions were parked since one was taken.
     #[serde(default)]
     pub parked_in_row: u32,
@@ -303,10 +306,16 @@ impl Progress {
             followed: [0; 3],
             failing: None,
             shown: None,
+            perhaps: None,
             parked_in_row: 0,
             last_taken: None,
             taken_count: 0,
         }
+    }
+
+    /// What its former worker was about when it ended is not known; it sent nothing beyond a place.
+    pub fn lose_sight(&mut self, end: Cursor) {
+        self.perhaps = Some(end);
     }
 
     /// A try has failed of a delivery up to a place.
@@ -353,6 +362,8 @@ impl Progress {
                     return false;
                 }
                 coverage.turn(filter.clone(), turn);
+                // Under the new one nothing was sent.
+                self.perhaps = None;
             }
         }
         true
@@ -365,6 +376,7 @@ impl Progress {
             let filter = coverage.filter().clone();
             coverage.turn(filter, turn);
         }
+        self.perhaps = None;
         self.done(after);
     }
 
@@ -383,9 +395,9 @@ impl Progress {
     /// Beyond this place nothing was shown to its receiver.
     pub fn end(&self) -> Cursor {
         let shown = self.shown.map(|shown| shown.up_to);
-        shown
-            .filter(|shown| shown.seq > self.at.seq)
-            .unwrap_or(self.at)
+        let ends = [shown, self.perhaps, Some(self.at)];
+        let furthest = ends.into_iter().flatten().max_by_key(|end| end.seq);
+        furthest.unwrap_or(self.at)
     }
 
     /// Whether everything up to a place of the same life of the log is done.
@@ -395,9 +407,15 @@ impl Progress {
 
     /// A delivery is done: taken, or nobody's any more.
     pub fn done(&mut self, cursor: Cursor) {
-        self.at = cursor;
+        self.pass(cursor);
         self.failing = None;
         self.shown = None;
+    }
+
+    /// Nothing that is wanted is left up to a place.
+    pub fn pass(&mut self, cursor: Cursor) {
+        self.at = cursor;
+        self.perhaps = self.perhaps.filter(|end| !self.has_passed(*end));
     }
 
     /// A delivery was taken, now, in seconds from 1970.

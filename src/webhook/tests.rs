@@ -9,6 +9,13 @@ use super::{
     *,
 };
 
+/// A webhook as it was kept before there were feeds.
+const OLD: &str = r#"{"id":"abcdefghij","partner":"gazette","target":"https://news.example/hook",
+    "filter":{"topics":["ict"]},
+    "format":"cloudevents","note":"","created":1780000000,"state":"active",
+    "begin":"abcdefgh-7","replay":{"number":0,"after":null},"wakes":0,"parked_asks":0,
+    "keys":[{"secret":"AAAA","seed":"AAAA","expires":null}]}"#;
+
 /// The example of the specification's own libraries.
 #[test]
 fn a_known_signature() {
@@ -84,19 +91,14 @@ proptest! {
 /// feed is told from them.
 #[test]
 fn both_kinds_are_kept() {
-    let old = r#"{"id":"abcdefghij","partner":"gazette","target":"https://news.example/hook",
-        "filter":{"topics":["ict"]},
-        "format":"cloudevents","note":"","created":1780000000,"state":"active",
-        "begin":"abcdefgh-7","replay":{"number":0,"after":null},"wakes":0,"parked_asks":0,
-        "keys":[{"secret":"AAAA","seed":"AAAA","expires":null}]}"#;
-    let webhook: Webhook = serde_json::from_str(old).unwrap();
+    let webhook: Webhook = serde_json::from_str(OLD).unwrap();
     assert!(
         matches!(&webhook.spec, Spec::Standard { format: Format::CloudEvents, keys } if keys.len() == 1)
     );
     let written: serde_json::Value = serde_json::to_value(&webhook).unwrap();
     assert_eq!(
         written,
-        serde_json::from_str::<serde_json::Value>(old).unwrap()
+        serde_json::from_str::<serde_json::Value>(OLD).unwrap()
     );
     let websub = Websub {
         base: "https://wire.example".to_owned(),
@@ -113,4 +115,22 @@ fn both_kinds_are_kept() {
     };
     let text = serde_json::to_string(&webhook).unwrap();
     assert_eq!(serde_json::from_str::<Webhook>(&text).unwrap(), webhook);
+}
+
+/// What a dead worker may have sent counts until it is passed, or another filter counts.
+#[test]
+fn what_nobody_told_is_kept_until_it_is_passed() {
+    let log = "abcdefgh".parse().unwrap();
+    let at = |seq| Cursor { epoch: log, seq };
+    let mut progress = Progress::new(&serde_json::from_str(OLD).unwrap());
+    progress.done(at(10));
+    assert_eq!(progress.end(), at(10));
+    progress.lose_sight(at(20));
+    progress.pass(at(19));
+    assert_eq!(progress.end(), at(20));
+    progress.pass(at(20));
+    assert_eq!((progress.end(), progress.perhaps), (at(20), None));
+    progress.lose_sight(at(30));
+    progress.jump(at(5), None);
+    assert_eq!(progress.end(), at(5));
 }

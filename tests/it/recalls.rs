@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
 };
 
@@ -30,12 +30,16 @@ use crate::{
 
 /// Reads a request and hangs up.
 const HANGS_UP: u16 = 0;
+/// Reads a request and says nothing until its sender hangs up.
+const HOLDS: u16 = 1;
 
 /// A receiver that answers each request with one status, and ends the connection. Its port is closed
 /// when it is dropped.
 struct Endpoint {
     url: String,
     status: Arc<AtomicU16>,
+    /// How many requests came whole.
+    count: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -44,14 +48,20 @@ impl Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let status = Arc::new(AtomicU16::new(200));
-        let answers = Arc::clone(&status);
+        let count = Arc::new(AtomicUsize::new(0));
+        let (answers, counts) = (Arc::clone(&status), Arc::clone(&count));
         let task = tokio::spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
-                answer(socket, answers.load(Ordering::SeqCst)).await;
+                answer(socket, answers.load(Ordering::SeqCst), &counts).await;
             }
         });
-        Self { url, status, task }
+        Self {
+            url,
+            status,
+            count,
+            task,
+        }
     }
 
     fn answers(&self, status: u16) {
@@ -70,7 +80,7 @@ impl Drop for Endpoint {
     }
 }
 
-async fn answer(mut socket: TcpStream, status: u16) {
+async fn answer(mut socket: TcpStream, status: u16, count: &AtomicUsize) {
     let mut request = Vec::new();
     // Its head, and of its body so much as that says.
     loop {
@@ -88,7 +98,10 @@ async fn answer(mut socket: TcpStream, status: u16) {
             return;
         }
     }
-    if status != HANGS_UP {
+    count.fetch_add(1, Ordering::SeqCst);
+    if status == HOLDS {
+        let _gone = socket.read_buf(&mut request).await;
+    } else if status != HANGS_UP {
         let answer =
             format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         let _gone = socket.write_all(answer.as_bytes()).await;
@@ -272,4 +285,50 @@ async fn whoever_is_behind_a_story_never_had_it() {
         states(&node, "test:taken-back").await["behind"],
         RecallState::Sent
     );
+}
+
+/// A node that dies with a request under way has said nothing of it: its receiver may have the story,
+/// and gets the recall, whatever its filter is by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dying_node_sent_is_taken_back() {
+    let mut node = Node::start_with(&CALLS);
+    let hooks = Hooks::open(&node);
+    let mut endpoints = Vec::new();
+    for _ in 0..2 {
+        let endpoint = Endpoint::start().await;
+        endpoint.answers(HOLDS);
+        let id = add(&hooks, &endpoint.url).await;
+        endpoints.push((endpoint, id));
+    }
+    let came = async |count: usize| {
+        eventually("each endpoint has it", async || {
+            let mut all = endpoints.iter();
+            all.all(|(endpoint, _)| endpoint.count.load(Ordering::SeqCst) >= count)
+        })
+        .await;
+    };
+    publish(&node, Action::Publish, "test:cut-off").await;
+    came(1).await;
+    node.kill();
+    for (endpoint, _) in &endpoints {
+        endpoint.answers(200);
+    }
+    node.start_again().await;
+    let hooks = Hooks::open(&node);
+    // One wants something else by now.
+    let (endpoint, id) = &endpoints[0];
+    let webhook = Webhook {
+        id: id.clone(),
+        url: endpoint.url.clone(),
+        ..wanting(filter(&["economy"]))
+    };
+    hooks.update(webhook).await;
+    publish(&node, Action::Kill, "test:cut-off").await;
+    for (_, id) in &endpoints {
+        eventually("the recall was taken", async || {
+            states(&node, "test:cut-off").await[id] == RecallState::Acknowledged
+        })
+        .await;
+    }
+    came(2).await;
 }

@@ -89,6 +89,17 @@ impl Hooks {
         deleted.unwrap();
     }
 
+    pub async fn update(&self, webhook: Webhook) {
+        let message = UpdateWebhookRequest {
+            webhook: Some(webhook),
+        };
+        self.client
+            .clone()
+            .update_webhook(self.ask(message))
+            .await
+            .unwrap();
+    }
+
     pub async fn pause(&self, id: &str) {
         let message = PauseWebhookRequest { id: id.to_owned() };
         self.client

@@ -148,6 +148,11 @@ impl Worker {
         if !former.is_empty() && former != me && !self.webhooks.is_dead(former) {
             return Ok(false);
         }
+        if !former.is_empty() {
+            // It died, perhaps with a request under way.
+            let end = log.confirm().await?;
+            kept.value.lose_sight(log.epochs().cursor(end));
+        }
         kept.value.node.clone_from(&self.webhooks.0.node);
         kept.value.fence += 1;
         // From here on whoever worked it before fails at its next step.
@@ -368,7 +373,7 @@ impl Worker {
         if self.progress.value.has_passed(cursor) {
             return Ok(());
         }
-        self.progress.value.at = cursor;
+        self.progress.value.pass(cursor);
         if self.kept_at.elapsed() < PASS_EVERY {
             return Ok(());
         }
