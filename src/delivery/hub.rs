@@ -330,9 +330,9 @@ impl Hub {
             let head = self.0.head.load(Ordering::Acquire);
             if is_for_all || head < at {
                 // Some must go back.
-                self.wake_groups(|_| true).await;
+                pace.woke(self.wake_groups(|_| true).await);
             } else if head > at {
-                self.wake_groups(|group| self.is_wanted(group, at)).await;
+                pace.woke(self.wake_groups(|group| self.is_wanted(group, at)).await);
             }
             at = head;
         }
@@ -342,12 +342,15 @@ impl Hub {
         stop.cancelled().await;
     }
 
-    async fn wake_groups(&self, is_wanted: impl Fn(&Group) -> bool) {
+    /// Wakes whoever waits in some groups; returns how many did.
+    async fn wake_groups(&self, is_wanted: impl Fn(&Group) -> bool) -> usize {
+        let mut woken = 0;
         for group in self.0.groups.all() {
             if is_wanted(&group) {
-                group.seats().wake_all().await;
+                woken += group.seats().wake_all().await;
             }
         }
+        woken
     }
 
     /// Whether a group wants anything of the ring after a sequence.

@@ -62,15 +62,15 @@ impl Seats {
         }
     }
 
-    /// Wakes everybody who waits.
-    pub async fn wake_all(&self) {
+    /// Wakes everybody who waits; returns how many did.
+    pub async fn wake_all(&self) -> usize {
         let (begin, len) = {
             let mut inner = self.0.lock().expect("no panic under this lock");
             let len = inner.seats.len();
             inner.begin = (inner.begin + WOKEN_AT_ONCE).checked_rem(len).unwrap_or(0);
             (inner.begin, len)
         };
-        let mut done = 0;
+        let (mut done, mut woken) = (0, 0);
         while done < len {
             let step = WOKEN_AT_ONCE.min(len - done);
             {
@@ -82,6 +82,7 @@ impl Seats {
                         && let Some(waker) = &seat.waker
                     {
                         waker.wake_by_ref();
+                        woken += 1;
                     }
                 }
             }
@@ -90,5 +91,6 @@ impl Seats {
                 yield_now().await;
             }
         }
+        woken
     }
 }
