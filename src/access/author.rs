@@ -75,7 +75,7 @@ impl Author {
         }
         if self.publishing.is_bound {
             let message = "this key revises only articles that its partner published itself";
-            return Err(forbidden("ARTICLE_NOT_OWN", message).with("owner", owner));
+            return Err(forbidden("ARTICLE_NOT_OWN", message));
         }
         // A revision goes to all that its article went to; which that is, is for its readers.
         if topics
@@ -89,21 +89,42 @@ impl Author {
         Err(forbidden("TOPIC_NOT_GRANTED", message))
     }
 
+    /// Whether it may read an article of that owner, with those topics and in that language: its own,
+    /// and what it may revise of others'.
+    ///
+    /// # Errors
+    /// Forbidden `ARTICLE_NOT_OWN`, `TOPIC_NOT_GRANTED`, `LANGUAGE_NOT_GRANTED`.
+    pub fn check_read(
+        &self,
+        owner: &str,
+        topics: &[Topic],
+        language: &Language,
+    ) -> Result<(), Fault> {
+        if owner == self.partner {
+            return Ok(());
+        }
+        self.check_former(owner, topics)?;
+        self.check_language(language)
+    }
+
     /// Whether it may publish in a language, to topics of the article's own.
     ///
     /// # Errors
     /// Forbidden `LANGUAGE_NOT_GRANTED`, `TOPIC_NOT_GRANTED`.
     pub fn check_route(&self, language: &Language, own: &[Topic]) -> Result<(), Fault> {
-        if !self.publishing.scope.speaks(language) {
-            let message = format!(
-                "article.language is {}, in which this key does not publish",
-                language.as_str()
-            );
-            return Err(
-                forbidden("LANGUAGE_NOT_GRANTED", message).with("field", "article.language")
-            );
-        }
+        self.check_language(language)?;
         self.check_topics(own)
+    }
+
+    fn check_language(&self, language: &Language) -> Result<(), Fault> {
+        if self.publishing.scope.speaks(language) {
+            return Ok(());
+        }
+        let message = format!(
+            "article.language is {}, in which this key does not publish",
+            language.as_str()
+        );
+        Err(forbidden("LANGUAGE_NOT_GRANTED", message).with("field", "article.language"))
     }
 
     fn check_topics(&self, topics: &[Topic]) -> Result<(), Fault> {

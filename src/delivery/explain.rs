@@ -125,7 +125,6 @@ impl Hub {
         } else {
             self.dry_runs().candidate(request.taxonomy).await?
         };
-        let mut only_asked = None;
         let case = match request.subject {
             None => {
                 let message = "neither article nor article_id is given; give one of them";
@@ -133,10 +132,9 @@ impl Hub {
             }
             Some(Subject::ArticleId(text)) => {
                 let id = article_id(&text)?;
-                only_asked = Some(id);
-                self.stored_case(id).await?
+                self.stored_case(id, author).await?
             }
-            Some(Subject::Article(article)) => self.sent_case(article, routing).await?,
+            Some(Subject::Article(article)) => self.sent_case(article, routing, author).await?,
         };
         let Case {
             article,
@@ -144,13 +142,6 @@ impl Hub {
             routing,
             head,
         } = case;
-        // What is stored is shown to those who could publish over it.
-        if let Some(head) = &head {
-            let record = &head.stored.record;
-            let former = author.check_former(&record.owner, &record.topics);
-            // To others an article that they only ask for is not there.
-            former.map_err(|fault| only_asked.map_or(fault, unknown))?;
-        }
         let explained = self.dry_runs().compute(move || {
             let is_inferred = routing == Routing::Inferred;
             let explained = explain(
@@ -172,9 +163,11 @@ impl Hub {
     }
 
     /// The newest revision of a stored article, as if it were published now.
-    async fn stored_case(&self, id: ArticleId) -> Result<Case, Fault> {
+    async fn stored_case(&self, id: ArticleId, author: &Author) -> Result<Case, Fault> {
         let read = |error: ReadError| error.fault();
-        let head = self.shown_head(id).await?;
+        // To whoever could not publish over it, it is not there.
+        let may_ask = |head: &Entry| check_read(author, head).map_err(|_| unknown(id));
+        let head = self.shown_head(id, may_ask).await?;
         let record = &head.stored.record;
         let prior = match record.prior_revision_seq {
             0 => None,
@@ -199,10 +192,11 @@ impl Hub {
         &self,
         article: crate::wire::proto::v1::Article,
         routing: Routing,
+        author: &Author,
     ) -> Result<Case, Fault> {
         let (id, mut article) = convert::routing::explained(article)?;
         let head = match id {
-            Some(id) => self.live_head(id).await?,
+            Some(id) => self.live_head(id, |head| check_read(author, head)).await?,
             None => None,
         };
         if let Some(head) = &head {
@@ -221,31 +215,44 @@ impl Hub {
         })
     }
 
-    /// The newest revision of an article that is not killed.
     /// The newest revision of an article whose text may be shown.
     ///
     /// # Errors
-    /// The article is nobody's, killed or withheld, or the log can't be read.
-    pub async fn shown_head(&self, id: ArticleId) -> Result<Arc<Entry>, Fault> {
-        let head = self.live_head(id).await?.ok_or_else(|| unknown(id))?;
+    /// What `may_ask` says of it; the article is nobody's, killed or withheld, or the log can't be
+    /// read.
+    pub async fn shown_head(
+        &self,
+        id: ArticleId,
+        may_ask: impl FnOnce(&Entry) -> Result<(), Fault>,
+    ) -> Result<Arc<Entry>, Fault> {
+        let head = self.live_head(id, may_ask).await?;
+        let head = head.ok_or_else(|| unknown(id))?;
         if head.stored.record.action.is_notice() {
             return Err(withheld());
         }
         Ok(head)
     }
 
-    async fn live_head(&self, id: ArticleId) -> Result<Option<Arc<Entry>>, Fault> {
+    /// The newest revision of an article that is not killed.
+    async fn live_head(
+        &self,
+        id: ArticleId,
+        may_ask: impl FnOnce(&Entry) -> Result<(), Fault>,
+    ) -> Result<Option<Arc<Entry>>, Fault> {
         if !self.log().is_fresh() {
             return Err(ReadError::Behind.fault());
         }
         let head = self.head(id).await.map_err(|error| error.fault())?;
-        let is_killed =
-            |head: &Arc<Entry>| head.stored.record.action == Action::Kill || self.is_killed(head);
-        if head.as_ref().is_some_and(is_killed) {
+        let Some(head) = head else {
+            return Ok(None);
+        };
+        // First: what has become of it is not everybody's to know.
+        may_ask(&head)?;
+        if head.stored.record.action == Action::Kill || self.is_killed(&head) {
             let message = "the article is killed; its text is not there any more";
             return Err(Fault::new(Kind::Precondition, "ARTICLE_KILLED", message));
         }
-        Ok(head)
+        Ok(Some(head))
     }
 
     /// What another taxonomy would have done with the revisions of the log.
@@ -464,6 +471,11 @@ fn own_topics(article: &Article, routing: Routing, taxonomy: &Taxonomy) -> Vec<T
     route(&article, Action::Publish, &[], &findings, taxonomy)
         // With neither unknown nor inherited topics nothing is left that could fail.
         .map_or_else(|_| Vec::new(), |route| route.topics)
+}
+
+fn check_read(author: &Author, head: &Entry) -> Result<(), Fault> {
+    let record = &head.stored.record;
+    author.check_read(&record.owner, &record.topics, head.facets().language)
 }
 
 fn withheld() -> Fault {

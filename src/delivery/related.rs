@@ -130,7 +130,7 @@ impl Related {
     /// The article is nobody's, killed or withheld, or the log can't be read.
     pub async fn to(&self, id: ArticleId, count: usize, now: Time) -> Result<Vec<Relation>, Fault> {
         let count = count.min(COUNT_MAX);
-        let head = self.hub.shown_head(id).await?;
+        let head = self.hub.shown_head(id, |_| Ok(())).await?;
         let corpus = Arc::clone(&self.corpus);
         let ranked = spawn_blocking(move || {
             let profile = Profile::of(&head)?;

@@ -39,7 +39,7 @@ pub enum Caller {
 pub enum Reader {
     /// What a scope opens.
     Scope(Arc<Scope>),
-    /// What an author may revise.
+    /// What an author has published or may revise.
     Author(Author),
 }
 
@@ -48,7 +48,7 @@ impl Reader {
     pub fn opens(&self, owner: &str, topics: &[Topic], language: &Language) -> bool {
         match self {
             Self::Scope(scope) => scope.opens(topics, language),
-            Self::Author(author) => author.check_former(owner, topics).is_ok(),
+            Self::Author(author) => author.check_read(owner, topics, language).is_ok(),
         }
     }
 }

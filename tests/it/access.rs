@@ -594,12 +594,68 @@ async fn a_publisher_writes_what_is_granted() {
         let status = caller.publish(request).await.unwrap_err();
         assert_eq!(refusal(&status), denied(reason));
     }
-    for (caller, readable) in [(&bound, [true, false, false]), (&free, [true, true, false])] {
-        for (id, is_open) in [&own, &theirs, &beyond].into_iter().zip(readable) {
+    // Not everybody writes Arabic.
+    let english = Scope {
+        languages: vec!["en".to_owned()],
+        ..scope(&["ict"])
+    };
+    let herald = Partner {
+        name: "herald".to_owned(),
+        publish: Some(Publishing {
+            scope: Some(english),
+            ..Publishing::default()
+        }),
+        ..Partner::default()
+    };
+    desk.partner(herald).await;
+    let english = desk.new_caller("herald", Role::Publisher).await;
+    let mut foreign = story("test:foreign", &["ict"]);
+    foreign.article.as_mut().unwrap().language = "ar".to_owned();
+    let foreign = desk.publish(foreign).await.unwrap();
+    let ids = [&own, &theirs, &beyond, &foreign];
+    for (caller, readable) in [
+        (&bound, [true, false, false, false]),
+        (&free, [true, true, false, true]),
+        (&english, [true, true, false, false]),
+    ] {
+        for (id, is_open) in ids.into_iter().zip(readable) {
             let article_id = id.clone();
             let got = caller.request(GetArticleRequest { article_id });
             assert_eq!(caller.articles().get_article(got).await.is_ok(), is_open);
+            let explain = ExplainRoutingRequest {
+                subject: Some(Subject::ArticleId(id.clone())),
+                ..ExplainRoutingRequest::default()
+            };
+            let explained = caller.request(explain);
+            let explained = caller.articles().explain_routing(explained).await;
+            assert_eq!(explained.is_ok(), is_open);
         }
+    }
+    // Nor what has become of it.
+    let gone = desk
+        .publish(story("test:gone", &["economy"]))
+        .await
+        .unwrap();
+    desk.publish(request(Action::Kill, noted("test:gone", "Untrue.")))
+        .await
+        .unwrap();
+    for (subject, said) in [
+        (
+            Subject::ArticleId(gone),
+            (Code::NotFound, "ARTICLE_UNKNOWN".to_owned()),
+        ),
+        (
+            Subject::Article(story("test:gone", &["ict"]).article.unwrap()),
+            denied("TOPIC_NOT_GRANTED"),
+        ),
+    ] {
+        let explain = ExplainRoutingRequest {
+            subject: Some(subject),
+            ..ExplainRoutingRequest::default()
+        };
+        let explained = free.request(explain);
+        let status = free.articles().explain_routing(explained).await;
+        assert_eq!(refusal(&status.unwrap_err()), said);
     }
     // To whoever may not read it, it is not there, and nobody says where it went.
     let status = free
@@ -608,19 +664,6 @@ async fn a_publisher_writes_what_is_granted() {
         .unwrap_err();
     let said = format!("{status:?}");
     assert!(!said.contains("economy"), "{said}");
-    let explain = ExplainRoutingRequest {
-        subject: Some(Subject::ArticleId(beyond.clone())),
-        ..ExplainRoutingRequest::default()
-    };
-    let status = free
-        .articles()
-        .explain_routing(free.request(explain))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        refusal(&status),
-        (Code::NotFound, "ARTICLE_UNKNOWN".to_owned())
-    );
     // What the desk has widened stays its publisher's own.
     let mut wider = story("test:own", &["economy"]);
     wider.action = Action::Update.into();
