@@ -9,7 +9,7 @@ use crate::{
     fault::{Fault, Kind},
     gate::caller::Caller,
     wire::{
-        convert::embargo as convert,
+        convert::{embargo as convert, time, time_to_proto},
         log::{
             Log,
             batch::AppendError,
@@ -119,6 +119,17 @@ impl Embargoes {
             let (draft, seq) = self.draft(id, request.expected_version, deadline).await?;
             if draft.until == until {
                 return self.shown(&draft, seq);
+            }
+            let article = draft.article().map_err(|_| unreadable())?;
+            if let Some(end) = time(article.expires.as_ref())
+                && end <= until
+            {
+                let end = time_to_proto(end);
+                let message = format!(
+                    "is not before {end}, when the story expires; take an earlier time, or send the \
+                     draft anew with another article.expires"
+                );
+                return Err(Fault::field("FIELD_INVALID", "embargoed_until", message));
             }
             let draft = draft.moved(until).map_err(|_| unreadable())?;
             match self.log.change_draft(&draft, seq, deadline).await {

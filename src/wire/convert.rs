@@ -239,6 +239,12 @@ fn parse_article(check: &mut Checker, mut article: proto::Article, action: Actio
     let version_created = times("version_created", article.version_created);
     let embargoed_until = times("embargoed_until", article.embargoed_until);
     let expires = times("expires", article.expires);
+    if let (Some(until), Some(end)) = (embargoed_until, expires)
+        && end <= until
+    {
+        let message = "is not after embargoed_until; nobody would ever see it";
+        check.refuse("article.expires", message);
+    }
     Article {
         language: language(check, &article.language),
         topics: topics(check, "article.topics", &article.topics, OWN_TOPICS_MAX),

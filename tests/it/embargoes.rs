@@ -107,7 +107,7 @@ pub async fn move_to(
     Ok(moved.embargo.unwrap())
 }
 
-async fn cancel(node: &Node, article_id: &str, expected_version: u64) -> Result<(), Status> {
+pub async fn cancel(node: &Node, article_id: &str, expected_version: u64) -> Result<(), Status> {
     let request = CancelEmbargoRequest {
         article_id: article_id.to_owned(),
         expected_version,
@@ -450,6 +450,25 @@ async fn the_desk_moves_drafts() {
             .unwrap_err();
         assert_eq!(fields(&status), ["embargoed_until"]);
     }
+    let brief = Article {
+        expires: ahead(LATER * 2),
+        ..draft("test:brief", "b", LATER)
+    };
+    let brief = submit(&node, brief).await.article_id;
+    let status = move_to(&node, &brief, ahead(LATER * 2), 0).await;
+    let status = status.unwrap_err();
+    assert_eq!(fields(&status), ["embargoed_until"]);
+    assert!(
+        status.message().contains("when the story expires"),
+        "{status}"
+    );
+    cancel(&node, &brief, 0).await.unwrap();
+    let never = Article {
+        expires: ahead(LATER),
+        ..draft("test:never", "n", LATER)
+    };
+    let never = node.publish(Action::Publish, never).await.unwrap_err();
+    assert_eq!(fields(&never), ["article.expires"]);
     let far = node.publish(Action::Publish, draft("test:far", "z", year));
     assert_eq!(fields(&far.await.unwrap_err()), ["article.embargoed_until"]);
     let status = move_to(&node, "hunter2", ahead(LATER), 0).await;

@@ -110,8 +110,13 @@ prop_compose! {
         urgency in 0..=9u32,
         (edition_note, usage_terms) in (line(1000), line(2000)),
         (first_created, version_created) in (timestamp(), timestamp()),
-        (embargoed_until, expires) in (timestamp(), timestamp()),
+        (mut embargoed_until, mut expires) in (timestamp(), timestamp()),
     ) -> proto::Article {
+        let order = |time: &prost_types::Timestamp| (time.seconds, time.nanos);
+        if expires.as_ref().map(order) <= embargoed_until.as_ref().map(order) {
+            // It would never be seen.
+            (embargoed_until, expires) = (expires, None);
+        }
         proto::Article {
             id, uri, headline, subheadline, slugline, body, body_type, byline, located, topics,
             language: language.to_owned(), subjects, places, urgency, edition_note, source,
