@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::{
     access::{Caller, gazette, story},
     durable::{Bot, named},
-    embargoes::{ahead, draft, list, move_to, submit},
+    embargoes::{ahead, cancel, draft, list, move_to, submit},
     harness::{Node, article, eventually, filter, noted},
     http_articles::{Answer, get, send},
     sessions::begin,
@@ -213,6 +213,34 @@ async fn new_stories_are_checked() {
     let page = refused.text();
     assert!(page.contains("another story has this identifier"), "{page}");
     assert_eq!(revisions().await, ["1"]);
+
+    // A draft is not replaced by who has not said so, and the form that made it may come again.
+    let (until, id) = (written(3600), crate::harness::new_id());
+    let held = [("uri", "test:held"), ("embargoed_until", until.as_str())];
+    for _ in 0..2 {
+        let kept = sent_as(&id, &held).await;
+        assert_eq!(kept.status, StatusCode::SEE_OTHER, "{}", kept.text());
+    }
+    let version = list(&node).await[0].version;
+    let refused = sent(&held).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let page = refused.text();
+    assert!(
+        page.contains("a draft under embargo has this identifier") && page.contains("f-confirm"),
+        "{page}"
+    );
+    assert_eq!(list(&node).await[0].version, version);
+    let other = sent(&[held[0], held[1], ("confirm", "yes")]).await;
+    assert_eq!(other.status, StatusCode::SEE_OTHER);
+    let drafts = list(&node).await;
+    assert!(drafts.len() == 1 && drafts[0].version != version);
+    let never = [held[1], ("expires", until.as_str())];
+    let refused = sent(&never).await;
+    let page = refused.text();
+    assert!(page.contains("is not after embargoed_until"), "{page}");
+    let status = move_to(&node, &drafts[0].article_id, ahead(HOUR * 2), 0).await;
+    assert!(status.is_ok());
+    cancel(&node, &drafts[0].article_id, 0).await.unwrap();
 
     // A draft that follows a revision which another one has followed meanwhile.
     let held = submit(&node, draft("test:same", "next", HOUR)).await;

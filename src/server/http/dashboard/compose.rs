@@ -40,9 +40,10 @@ use crate::{
     },
     wire::{
         convert::action_to_proto,
-        log::ReadError,
+        log::{ReadError, patiently},
         ninjs::time_from_proto,
         proto::v1::{Article, Delivery, PublishRequest},
+        record::draft::Draft as Held,
         status,
     },
 };
@@ -52,6 +53,8 @@ pub mod sheet;
 
 /// For how long a publish is tried: as over gRPC.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Why a form waits for a tick: another draft has its identifier.
+const DRAFT_EXISTS: &str = "DRAFT_EXISTS";
 /// Characters around what another revision changed.
 const CONTEXT: usize = 200;
 
@@ -242,7 +245,11 @@ async fn publish(
     deadline: Instant,
 ) -> Result<(String, u32), Fault> {
     let (article, expected_revision) = match id {
-        None => (ahead(draft.article(Article::default())?, None, web)?, 0),
+        None => {
+            let article = ahead(draft.article(Article::default())?, None, web)?;
+            spare_drafts(web, &article, draft, deadline).await?;
+            (article, 0)
+        }
         Some(id) => {
             let (revision, begun) = seen(web, id, draft).await?;
             let mut base = begun.text;
@@ -278,6 +285,29 @@ async fn publish(
         _ => fault,
     })?;
     Ok((published.article_id, published.revision))
+}
+
+/// Refuses what would take the place of another's draft, until that is confirmed.
+async fn spare_drafts(
+    web: &Web,
+    article: &Article,
+    draft: &Draft,
+    deadline: Instant,
+) -> Result<(), Fault> {
+    if article.uri.is_empty() || article.embargoed_until.is_none() || draft.is_confirmed {
+        return Ok(());
+    }
+    let id = ArticleId::from_uri(&article.uri);
+    let place = patiently(deadline, || web.hub.log().draft_place(id)).await;
+    let known = place.map_err(|error| error.fault())?.draft;
+    // The same form may come twice.
+    let is_other = |known: &Held| known.record.request_id.to_string() != draft.request_id;
+    if known.as_ref().is_some_and(is_other) {
+        let message = "a draft under embargo has this identifier; tick below that yours is to take \
+                       its place, or give another";
+        return Err(Fault::field(DRAFT_EXISTS, "article.uri", message));
+    }
+    Ok(())
 }
 
 /// An article whose new times lie ahead: an embargo that is mistyped would publish at once.

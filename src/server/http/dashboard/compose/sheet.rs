@@ -9,7 +9,7 @@ use crate::{
         dashboard::{
             assets::COMPOSE_SCRIPT,
             compose::{
-                Task,
+                DRAFT_EXISTS, Task,
                 draft::{Draft, HTML, field_of},
             },
             diff::Piece,
@@ -101,6 +101,7 @@ impl<'a> Sheet<'a> {
                         (self.reason(desk))
                     } @else {
                         (self.fields(view))
+                        (self.replacing(desk))
                     }
                     p class="buttons" {
                         button type="submit" { (self.button(desk)) }
@@ -198,6 +199,23 @@ impl<'a> Sheet<'a> {
                     }
                     p id="e-confirm" class="error" {
                         @if self.errors("confirm").next().is_some() { (desk.unconfirmed) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is ticked for a story that is to take the place of a draft.
+    fn replacing(self, desk: &'static DeskPhrases) -> Markup {
+        let reason = self.trouble.map(|trouble| trouble.fault.reason);
+        let is_asked = reason == Some(DRAFT_EXISTS) || self.draft.is_confirmed;
+        html! {
+            @if self.task == Task::New && is_asked {
+                div class="field" {
+                    label class="tick" {
+                        input type="checkbox" name="confirm" value="yes" id="f-confirm"
+                            checked[self.draft.is_confirmed];
+                        span { (desk.replace) }
                     }
                 }
             }

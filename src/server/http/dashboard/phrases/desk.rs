@@ -49,6 +49,8 @@ pub struct DeskPhrases {
     pub confirm: &'static str,
     /// What is said where it was not.
     pub unconfirmed: &'static str,
+    /// What must be ticked before another draft is replaced.
+    pub replace: &'static str,
     /// Labels of the fields, by their names.
     pub fields: [(&'static str, &'static str); 22],
     /// Hints below some of them.
@@ -183,6 +185,7 @@ const ENGLISH: DeskPhrases = DeskPhrases {
                 This is final: a killed story can’t come back.",
     confirm: "I want to kill this story for good",
     unconfirmed: "tick this to kill the story",
+    replace: "This is to take the place of the draft under embargo",
     fields: [
         ("headline", "Headline"),
         ("subheadline", "Line below"),
@@ -312,6 +315,7 @@ const ARABIC: DeskPhrases = DeskPhrases {
     kill_hint: "يُبلَّغ كل من وصله الخبر ألا يستخدمه أبداً، وتُمحى نصوصه. هذا نهائي: لا عودة لخبر أُلغي.",
     confirm: "أريد إلغاء هذا الخبر نهائياً",
     unconfirmed: "أشّروا هنا لإلغاء الخبر",
+    replace: "ليحلّ هذا الخبر محلّ المسودة المؤجَّلة",
     fields: [
         ("headline", "العنوان"),
         ("subheadline", "العنوان الفرعي"),
