@@ -1,8 +1,9 @@
 """A receiver of webhooks as others write them: standardwebhooks verifies the HMAC, PyNaCl the Ed25519
 signature, the CloudEvents SDK parses. What it takes is in its file, synced, before it answers 200.
 
-    webhook_receiver.py PORT FOLDER
+    webhook_receiver.py PORT FOLDER [CERTIFICATE KEY]
 
+With a certificate and its key it speaks TLS.
 Each webhook has a path of its own, /NAME, and the file FOLDER/NAME.json, which is read at each request:
     secrets, publics   what it verifies by; any of the secrets may fit, all publics must be known ones
     format             ninjs or cloudevents
@@ -15,6 +16,7 @@ import base64
 import json
 import os
 import random
+import ssl
 import sys
 import threading
 import time
@@ -117,5 +119,9 @@ class Server(ThreadingHTTPServer):
 
 
 server = Server(("127.0.0.1", PORT), Receiver)
+if len(sys.argv) > 3:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[3:5])
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 print(server.server_address[1], flush=True)
 server.serve_forever()

@@ -9,10 +9,12 @@ use barid::wire::proto::v1::{
     recipient_service_client::RecipientServiceClient, start::From as StartFrom,
     webhook_service_client::WebhookServiceClient,
 };
+use tempfile::TempDir;
 use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::{
     access::{Caller, gazette, story},
+    certificates::Authority,
     harness::{Node, article, barid, eventually, fields, filter, noted, refusal},
     web,
     webhooks::receiver::{Receiver, Taken, once},
@@ -602,6 +604,43 @@ async fn recalls_follow() {
         (recipient.kind(), recipient.state()),
         (RecipientKind::Webhook, RecallState::Acknowledged)
     );
+}
+
+/// Over TLS a receiver is called whose certificate is good, and no other one hears anything.
+#[tokio::test]
+async fn receivers_are_who_they_say() {
+    let folder = TempDir::new().unwrap();
+    let known = Authority::new(folder.path(), "known");
+    let stranger = Authority::new(folder.path(), "stranger");
+    let node = Node::start_with_variables(&[
+        ("SSL_CERT_FILE", known.pem.to_str().unwrap()),
+        ("BARID_DANGER_CALL_INTERNAL_ADDRESSES", "true"),
+    ]);
+    let hooks = Hooks::open(&node);
+    let good = Receiver::start_over_tls(known.pair("good"));
+    let strange = Receiver::start_over_tls(stranger.pair("strange"));
+    let expired = Receiver::start_over_tls(known.pair_for("expired", -60));
+    let everything = || wanting(Filter::default());
+    hooks.add(&good, "good", everything()).await;
+    let mut refused = Vec::new();
+    for (receiver, name) in [(&strange, "strange"), (&expired, "expired")] {
+        refused.push(hooks.add(receiver, name, everything()).await.id);
+    }
+    let story = article("test:one", "A headline");
+    node.publish(Action::Publish, story).await.unwrap();
+    taken(&good, "good", 1).await;
+    good.assert_content();
+    for id in refused {
+        eventually("it has failed", async || {
+            let health = hooks.get(&id).await.unwrap().health.unwrap();
+            health.failure.contains("certificate")
+        })
+        .await;
+    }
+    for (receiver, name) in [(&strange, "strange"), (&expired, "expired")] {
+        assert!(receiver.taken(name).is_empty() && receiver.refused(name).is_empty());
+        receiver.assert_content();
+    }
 }
 
 /// Without its flags a node calls nobody inside, nor anybody without TLS; bad fields are named.

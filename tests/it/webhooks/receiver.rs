@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::clients::python;
+use crate::{certificates::Pair, clients::python};
 
 /// One request, as it came.
 #[derive(Clone, Debug, Deserialize)]
@@ -32,23 +32,36 @@ pub struct Taken {
 pub struct Receiver {
     folder: TempDir,
     port: u16,
+    /// What it speaks TLS with, if it does.
+    pair: Option<Pair>,
     child: Child,
 }
 
 impl Receiver {
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// One that speaks TLS.
+    pub fn start_over_tls(pair: Pair) -> Self {
+        Self::start_with(Some(pair))
+    }
+
+    fn start_with(pair: Option<Pair>) -> Self {
         let folder = TempDir::new().unwrap();
-        let (child, port) = spawn(0, folder.path());
+        let (child, port) = spawn(0, folder.path(), pair.as_ref());
         Self {
             folder,
             port,
+            pair,
             child,
         }
     }
 
     /// The address of a webhook's own path.
     pub fn url(&self, name: &str) -> String {
-        format!("http://127.0.0.1:{}/{name}", self.port)
+        let scheme = self.pair.as_ref().map_or("http", |_| "https");
+        format!("{scheme}://127.0.0.1:{}/{name}", self.port)
     }
 
     /// What a webhook's requests are verified by, and answered with.
@@ -108,7 +121,7 @@ impl Receiver {
 
     /// Starts it again at the same place.
     pub fn start_again(&mut self) {
-        let (child, _) = spawn(self.port, self.folder.path());
+        let (child, _) = spawn(self.port, self.folder.path(), self.pair.as_ref());
         self.child = child;
     }
 
@@ -140,13 +153,14 @@ pub fn once(taken: &[Taken]) -> Vec<Taken> {
     first.cloned().collect()
 }
 
-fn spawn(port: u16, folder: &Path) -> (Child, u16) {
+fn spawn(port: u16, folder: &Path, pair: Option<&Pair>) -> (Child, u16) {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/webhook_receiver.py");
     let mut child = Command::new(python())
         .arg("-B")
         .arg(program)
         .arg(port.to_string())
         .arg(folder)
+        .args(pair.iter().flat_map(|pair| [&pair.cert, &pair.key]))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
