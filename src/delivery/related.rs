@@ -161,7 +161,7 @@ impl Related {
             None
         } else {
             // Away from the lock: this is what takes long.
-            Profile::of(entry)
+            Profile::bare(entry)
         };
         let mut corpus = self.corpus.write().expect("no panic under this lock");
         corpus.remove(entry.article_id());

@@ -9,6 +9,8 @@ use crate::article::text;
 
 /// What an Arabic word may begin with that belongs to its article `ال`, longest first.
 const ARTICLES: [&str; 8] = ["وبال", "فبال", "وكال", "وال", "فال", "بال", "كال", "ال"];
+/// Bytes that a field's words may take beyond its own.
+const ROOM: usize = 64;
 /// Fewest letters that must be left of a word without its article: `الم` is no `م`.
 const STEM_LETTERS_MIN: usize = 3;
 
@@ -44,11 +46,22 @@ impl Words {
 
     /// Adds the words of a field.
     pub fn push(&mut self, field: &str) {
+        self.joined.reserve(field.len() + ROOM);
         self.joined.push_str("\n ");
         let mut offset = 0;
-        while let Some((start, len)) = next_word(field, offset) {
-            self.push_word(field, start, start + len);
-            offset = start + len;
+        while let Some(byte) = field.as_bytes().get(offset) {
+            // Perf: nearly all of many languages is ASCII, of which bytes tell everything.
+            if byte.is_ascii() && !byte.is_ascii_alphanumeric() {
+                offset += 1;
+            } else if let Some(word) = ascii_word(field, offset) {
+                self.push_ascii(word, offset);
+                offset += word.len();
+            } else if let Some((start, len)) = next_word(field, offset) {
+                self.push_word(field, start, start + len);
+                offset = start + len;
+            } else {
+                break;
+            }
         }
     }
 
@@ -62,34 +75,58 @@ impl Words {
         &self.origins
     }
 
+    /// Each word, and where it comes from, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Origin)> {
+        let next = self.origins.iter().skip(1).map(|next| next.at);
+        let ends = next.chain([self.joined.len()]);
+        self.origins.iter().zip(ends).map(|(origin, end)| {
+            let word = self.joined.get(origin.at..end).unwrap_or_default();
+            // A space follows, and the beginning of another field.
+            (word.trim_end(), *origin)
+        })
+    }
+
+    fn push_ascii(&mut self, word: &str, start: usize) {
+        let at = self.joined.len();
+        self.joined.push_str(word);
+        if let Some(lower) = self.joined.get_mut(at..) {
+            lower.make_ascii_lowercase();
+        }
+        self.joined.push(' ');
+        let end = start + word.len();
+        self.origins.push(Origin { at, start, end });
+    }
+
     fn push_word(&mut self, field: &str, start: usize, end: usize) {
         let at = self.joined.len();
         let word = field.get(start..end).unwrap_or_default();
-        if word.is_ascii() {
-            let lower = word
-                .bytes()
-                .map(|byte| char::from(byte.to_ascii_lowercase()));
-            self.joined.extend(lower);
+        self.scratch.clear();
+        if word.chars().all(is_plain_arabic) {
+            // Perf: nearly all Arabic words need none of Unicode's tables.
+            let letters = word.chars().filter(|char| !is_plain_mark(*char));
+            self.scratch.extend(letters);
         } else {
-            self.scratch.clear();
-            if word.chars().all(is_plain_arabic) {
-                // Perf: nearly all Arabic words need none of Unicode's tables.
-                let letters = word.chars().filter(|char| !is_plain_mark(*char));
-                self.scratch.extend(letters);
-            } else {
-                self.scratch.push_str(&text::normalise(word));
-            }
-            // A mark that stands alone is a space to Unicode.
-            let letters = without_article(self.scratch.trim())
-                .chars()
-                .map(one_spelling);
-            self.joined.extend(letters);
+            self.scratch.push_str(&text::normalise(word));
         }
+        // A mark that stands alone is a space to Unicode.
+        let letters = without_article(self.scratch.trim())
+            .chars()
+            .map(one_spelling);
+        self.joined.extend(letters);
         if self.joined.len() > at {
             self.origins.push(Origin { at, start, end });
             self.joined.push(' ');
         }
     }
+}
+
+/// The word that begins at a byte of a text, if it is ASCII and nothing else follows on it.
+fn ascii_word(text: &str, start: usize) -> Option<&str> {
+    let rest = text.as_bytes().get(start..)?;
+    let is_end = |byte: &u8| !byte.is_ascii_alphanumeric();
+    let len = rest.iter().position(is_end).unwrap_or(rest.len());
+    let is_whole = len > 0 && rest.get(len).is_none_or(u8::is_ascii);
+    is_whole.then(|| text.get(start..start + len))?
 }
 
 /// Start and length of the first word at or after a byte of a text.

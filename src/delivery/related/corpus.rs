@@ -50,8 +50,7 @@ pub struct Match {
 
 impl Corpus {
     /// Adds an article that is not in it, and lets the oldest go beyond `len_max`.
-    pub fn insert(&mut self, mut profile: Profile, len_max: usize) {
-        profile.spellings = HashMap::new();
+    pub fn insert(&mut self, profile: Profile, len_max: usize) {
         for feature in features(&profile) {
             *self.counts.entry(feature).or_insert(0) += 1;
         }

@@ -1,7 +1,8 @@
 //! Profile: an article as the numbers that related articles are found by.
 
 use std::{
-    collections::{HashMap, hash_map::DefaultHasher},
+    borrow::Cow,
+    collections::{HashMap, HashSet, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
 };
 
@@ -64,6 +65,17 @@ pub struct Spelling {
 impl Profile {
     /// The profile of a revision; none if its article is not readable.
     pub fn of(entry: &Entry) -> Option<Self> {
+        Self::read(entry, true)
+    }
+
+    /// The same without spellings, as the index has it.
+    ///
+    /// Perf: they are most of the work, for every revision that any node publishes.
+    pub fn bare(entry: &Entry) -> Option<Self> {
+        Self::read(entry, false)
+    }
+
+    fn read(entry: &Entry, has_spellings: bool) -> Option<Self> {
         let record = &entry.stored.record;
         let article = proto::Article::decode(record.article.clone()).ok()?;
         let time = |time: Option<&prost_types::Timestamp>| convert::time(time);
@@ -80,8 +92,8 @@ impl Profile {
             spellings: HashMap::new(),
         };
         profile.topics.retain(|topic| topic.as_str() != GENERAL);
-        profile.note_places(&article);
-        profile.note_words(&article);
+        profile.note_places(&article, has_spellings);
+        profile.note_words(&article, has_spellings);
         for list in [&mut profile.words, &mut profile.places, &mut profile.links] {
             list.sort_unstable();
             list.dedup();
@@ -89,46 +101,52 @@ impl Profile {
         Some(profile)
     }
 
-    fn note_places(&mut self, article: &proto::Article) {
+    fn note_places(&mut self, article: &proto::Article, has_spellings: bool) {
         for place in &article.places {
             let feature = feature(&("place", Words::of(&place.name).joined()));
             self.places.push(feature);
-            self.spell(feature, &place.name, false);
+            if has_spellings {
+                self.spell(feature, &place.name, false);
+            }
         }
     }
 
-    fn note_words(&mut self, article: &proto::Article) {
+    fn note_words(&mut self, article: &proto::Article, has_spellings: bool) {
         let body = match article.body_type() {
             proto::BodyType::Html => {
                 let cut = beginning(&article.body, HTML_BYTES_MAX);
-                text::plain(cut, BodyType::Html)
+                Cow::Owned(text::plain(cut, BodyType::Html))
             }
             proto::BodyType::Unspecified | proto::BodyType::Text => {
-                beginning(&article.body, BODY_BYTES_MAX).to_owned()
+                Cow::Borrowed(beginning(&article.body, BODY_BYTES_MAX))
             }
         };
         let fields = [
-            (&article.headline, true),
-            (&article.slugline, true),
-            (&article.subheadline, false),
-            (&body, false),
+            (&*article.headline, true),
+            (&*article.slugline, true),
+            (&*article.subheadline, false),
+            (&*body, false),
         ];
+        let mut known: HashSet<Feature> = HashSet::with_capacity(WORDS_MAX);
         for (field, is_in_headline) in fields {
             let words = Words::of(field);
-            for (word, origin) in words.joined().split_whitespace().zip(words.origins()) {
-                if word.chars().count() < LETTERS_MIN {
+            for (word, origin) in words.iter() {
+                if word.chars().nth(LETTERS_MIN - 1).is_none() {
                     continue;
                 }
                 let feature = feature(&stem(word));
-                if self.spellings.contains_key(&feature) {
+                if known.contains(&feature) {
                     continue;
                 }
                 if self.words.len() == WORDS_MAX {
                     return;
                 }
+                known.insert(feature);
                 self.words.push(feature);
-                let shown = field.get(origin.start..origin.end).unwrap_or(word);
-                self.spell(feature, shown, is_in_headline);
+                if has_spellings {
+                    let shown = field.get(origin.start..origin.end).unwrap_or(word);
+                    self.spell(feature, shown, is_in_headline);
+                }
             }
         }
     }

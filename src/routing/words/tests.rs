@@ -16,6 +16,11 @@ fn words_are_folded_and_split_at_everything_else() {
     );
     assert_eq!(joined("Straße ＡＢＣ ﬁn"), "strasse abc fin");
     assert_eq!(joined("  …  "), "");
+    // What follows on ASCII belongs to its word, or does not.
+    assert_eq!(
+        joined("CAFÉ Cafe\u{301} AI中 x—y Z"),
+        "café café ai 中 x y z"
+    );
 }
 
 #[test]
@@ -40,6 +45,8 @@ fn fields_do_not_touch() {
     let mut words = Words::of("cyber");
     words.push("attack");
     assert_eq!(words.joined(), "\n cyber \n attack ");
+    let all: Vec<_> = words.iter().map(|(word, _)| word).collect();
+    assert_eq!(all, ["cyber", "attack"]);
 }
 
 proptest! {
@@ -56,5 +63,9 @@ proptest! {
             let expected = format!("{again} ");
             prop_assert!(rest.starts_with(&expected));
         }
+        let all: Vec<_> = words.iter().collect();
+        prop_assert_eq!(all.len(), words.origins().len());
+        let all: Vec<_> = all.into_iter().map(|(word, _)| word).collect();
+        prop_assert_eq!(all.join(" "), words.joined().trim());
     }
 }
