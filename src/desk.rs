@@ -1,6 +1,12 @@
 //! `barid.v1.DeskService`: administration.
 
-use std::{collections::HashMap, fmt, pin::Pin, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use futures_util::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
@@ -9,7 +15,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     access::{
         key::KeyId,
-        partner::{Key, PartnerName},
+        partner::{Key, Partner, PartnerName},
     },
     article::check::shown,
     desk::{
@@ -108,6 +114,42 @@ impl Desk {
         partner
     }
 
+    /// A partner that is to be made or changed, with what the aliases in its grants mean.
+    async fn granted(&self, given: Option<proto::Partner>) -> Result<Partner, Status> {
+        let partner = convert::partner(given).map_err(|fault| status(&fault))?;
+        let known = self.with_known_topics(partner).await;
+        known.map_err(|fault| status(&fault))
+    }
+
+    /// A slip of the pen would grant what never comes, and nobody would hear of it.
+    async fn with_known_topics(&self, mut partner: Partner) -> Result<Partner, Fault> {
+        let former = self.gate.partners().into_iter().map(|kept| kept.partner);
+        let former = former.into_iter().find(|one| one.name == partner.name);
+        let granted = former.iter().flat_map(|partner| partner.scopes());
+        let granted: BTreeSet<_> = granted
+            .flat_map(|(_, scope)| scope.topics.clone())
+            .collect();
+        let taxonomy = self.taxonomy.get();
+        for (field, scope) in partner.scopes_mut() {
+            for topic in scope.topics.clone() {
+                if let Some(meant) = taxonomy.resolve(&topic) {
+                    scope.topics.insert(meant.clone());
+                    continue;
+                }
+                let has_topic = self.log.has_topic(&topic).await;
+                if !granted.contains(&topic) && !has_topic.map_err(|error| error.fault())? {
+                    let nearest = taxonomy.nearest(topic.as_str());
+                    let message = format!(
+                        "{topic} is in neither the taxonomy nor the log; the nearest topic is \
+                         {nearest}"
+                    );
+                    return Err(Fault::field("TOPIC_UNKNOWN", field, message));
+                }
+            }
+        }
+        Ok(partner)
+    }
+
     /// Partners and keys.
     pub fn partners(&self) -> &Partners {
         &self.partners
@@ -153,8 +195,7 @@ impl DeskService for Desk {
         request: Request<CreatePartnerRequest>,
     ) -> Result<Response<CreatePartnerResponse>, Status> {
         let caller = desk(&request)?;
-        let partner =
-            convert::partner(request.into_inner().partner).map_err(|fault| status(&fault))?;
+        let partner = self.granted(request.into_inner().partner).await?;
         let by = self.record(&caller, "partner.create", partner.name.as_str());
         let by = by.await?;
         let kept = self
@@ -174,7 +215,7 @@ impl DeskService for Desk {
         let caller = desk(&request)?;
         let given = request.into_inner().partner.unwrap_or_default();
         let revision = given.revision;
-        let partner = convert::partner(Some(given)).map_err(|fault| status(&fault))?;
+        let partner = self.granted(Some(given)).await?;
         let by = self
             .record(&caller, "partner.update", partner.name.as_str())
             .await?;

@@ -118,6 +118,10 @@ impl FromStr for Target {
         if text.len() > TARGET_LEN_MAX {
             return Err(TargetError::Long);
         }
+        // Browsers leave these out, and so call what nobody can read here.
+        if text.chars().any(char::is_control) {
+            return Err(TargetError::Form);
+        }
         // By the rules of browsers, which know every way to write an address: what this calls an
         // address is one for the client, too, which parses by the same.
         let mut url = Url::parse(text).map_err(|_| TargetError::Form)?;

@@ -75,6 +75,9 @@ impl fmt::Display for PartnerName {
     }
 }
 
+/// Where a partner says which topics it is granted: to subscribe to, to publish to.
+const SCOPE_FIELDS: [&str; 2] = ["partner.subscribe.topics", "partner.publish.scope.topics"];
+
 /// A partner, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partner {
@@ -200,6 +203,26 @@ impl KeptSecret {
 }
 
 impl Partner {
+    /// What it is granted, by the fields that say so.
+    pub fn scopes(&self) -> impl Iterator<Item = (&'static str, &Scope)> {
+        let publish = self.publish.as_ref().map(|publish| &publish.scope);
+        let scopes = [self.subscribe.as_ref(), publish];
+        SCOPE_FIELDS
+            .into_iter()
+            .zip(scopes)
+            .filter_map(|(field, scope)| Some((field, scope?)))
+    }
+
+    /// The same, to be changed.
+    pub fn scopes_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Scope)> {
+        let publish = self.publish.as_mut().map(|publish| &mut publish.scope);
+        let scopes = [self.subscribe.as_mut(), publish];
+        SCOPE_FIELDS
+            .into_iter()
+            .zip(scopes)
+            .filter_map(|(field, scope)| Some((field, scope?)))
+    }
+
     /// Whether it may have keys of this role.
     pub fn has(&self, role: Role) -> bool {
         match role {

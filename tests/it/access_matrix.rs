@@ -565,6 +565,18 @@ async fn bad_partners_are_refused() {
     let topics = || vec!["ict".to_owned(); 65];
     let many = create(&|partner| partner.subscribe.as_mut().unwrap().topics = topics()).await;
     assert_eq!(many, invalid);
+    // A slip of the pen is none of the wire's topics; what it is nearest to is said.
+    let slip = vec!["itc".to_owned()];
+    let unknown = (Code::InvalidArgument, "TOPIC_UNKNOWN".to_owned());
+    let slipped =
+        create(&|partner| partner.subscribe.as_mut().unwrap().topics.clone_from(&slip)).await;
+    assert_eq!(slipped, unknown);
+    let slipped = create(&|partner| {
+        let publish = partner.publish.as_mut().unwrap();
+        publish.scope.as_mut().unwrap().topics.clone_from(&slip);
+    })
+    .await;
+    assert_eq!(slipped, unknown);
     let exists = create(&|partner| partner.name = "gazette".to_owned()).await;
     assert_eq!(exists, (Code::AlreadyExists, "PARTNER_EXISTS".to_owned()));
 

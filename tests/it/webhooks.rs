@@ -682,6 +682,14 @@ async fn bad_webhooks_are_refused() {
         "webhook.partner",
     ];
     assert_eq!(fields(&refused), named);
+    // Nothing that a terminal would obey.
+    let refused = hooks.create(Webhook {
+        url: "https://news.example/\n".to_owned(),
+        note: "\u{1b}[31mred".to_owned(),
+        ..Webhook::default()
+    });
+    let refused = refused.await.unwrap_err();
+    assert_eq!(fields(&refused), ["webhook.url", "webhook.note"]);
     let unknown = hooks.create(Webhook {
         url: "https://news.example".to_owned(),
         ..wanting(filter(&["ict.nonsense"]))

@@ -635,6 +635,7 @@ async fn bad_requests_are_refused() {
         ("hub.callback", Some("ftp://news.example/")),
         ("hub.callback", Some("https://user:pass@news.example/")),
         ("hub.callback", Some("https://news.example:25/")),
+        ("hub.callback", Some("https://news.example/\r\n")),
         ("hub.topic", None),
         ("hub.lease_seconds", Some("0")),
         ("hub.lease_seconds", Some("-1")),

@@ -52,10 +52,7 @@ pub fn webhook(given: proto::Webhook) -> Result<Given, Fault> {
     if let Err(error) = &target {
         check.refuse("webhook.url", error.to_string());
     }
-    if given.note.chars().count() > NOTE_CHARS_MAX {
-        let message = format!("has more than {NOTE_CHARS_MAX} characters");
-        check.refuse("webhook.note", message);
-    }
+    check.line("webhook.note", &given.note, NOTE_CHARS_MAX);
     let partner = partner(&mut check, "webhook.partner", &given.partner);
     check.finish()?;
     let filter = super::filter(given.filter).map_err(|mut fault| {
