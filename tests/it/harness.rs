@@ -124,9 +124,9 @@ impl Node {
         child.wait().unwrap();
         Self {
             child,
-            grpc: "127.0.0.1:0".to_owned(),
-            http: "127.0.0.1:0".to_owned(),
-            nats: "nats://127.0.0.1:0".to_owned(),
+            grpc: address(),
+            http: address(),
+            nats: format!("nats://{}", address()),
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             variables: Vec::new(),
             has_keys: false,
@@ -470,6 +470,22 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 /// A new UUID.
 pub fn new_id() -> String {
     uuid::Uuid::new_v4().to_string()
+}
+
+/// A free address that stays free while whoever has it starts again: below the ports that systems
+/// give to outgoing connections.
+fn address() -> String {
+    const FIRST: u64 = 10_000;
+    const COUNT: u64 = 20_000;
+    // Other runs begin elsewhere.
+    let begin = u64::from(std::process::id()) * 331;
+    loop {
+        let port = FIRST + (begin + next_number()) % COUNT;
+        let address = format!("127.0.0.1:{port}");
+        if std::net::TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
 }
 
 fn next_number() -> u64 {
