@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 use tokio_rustls::rustls::{
@@ -22,7 +23,7 @@ use tokio_rustls::rustls::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{server::reload::Watch, telemetry::connections::Listener};
+use crate::{server::reload::Watch, telemetry::connections::Listener, wire::peer::PeerCertificate};
 
 /// Most bytes of a file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -54,6 +55,8 @@ struct Loaded {
     http: Arc<ServerConfig>,
     /// Of all bytes of the files.
     digest: [u8; 32],
+    /// From when on the certificate is over, in seconds from 1970, where that can be read.
+    expires: Option<i64>,
 }
 
 /// Why TLS can't be had from the files.
@@ -133,6 +136,7 @@ impl Tls {
     /// [`TlsError`] names the file and what is wrong with it.
     pub fn load(files: Files) -> Result<Self, TlsError> {
         let loaded = Loaded::read(&files)?;
+        loaded.warn_if_over(&files);
         Ok(Self(Arc::new(Shared {
             files,
             live: RwLock::new(loaded),
@@ -180,6 +184,7 @@ impl Tls {
     fn replace(&self, loaded: Loaded) {
         let mut live = self.0.live.write().expect("no panic under this lock");
         if live.digest != loaded.digest {
+            loaded.warn_if_over(&self.0.files);
             *live = loaded;
             drop(live);
             tracing::info!(cert = %self.0.files.cert.display(), "TLS certificate loaded");
@@ -204,6 +209,8 @@ impl Loaded {
             None => Arc::new(NoClientAuth),
         };
         let chain = certificates(&files.cert, Role::Certificate, &cert)?;
+        let own = chain.first().and_then(|own| PeerCertificate::of(own).ok());
+        let expires = own.map(|own| own.expires);
         let key = private_key(&files.key, &key)?;
         let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let built = (builder.with_safe_default_protocol_versions())
@@ -223,7 +230,19 @@ impl Loaded {
             grpc: with(b"h2"),
             http: with(b"http/1.1"),
             digest: digest.finalize().into(),
+            expires,
         })
+    }
+
+    /// It serves all the same: some clients do not look.
+    fn warn_if_over(&self, files: &Files) {
+        let now = Timestamp::now().as_second();
+        if self.expires.is_some_and(|expires| expires <= now) {
+            tracing::warn!(
+                cert = %files.cert.display(),
+                "the TLS certificate is over: clients refuse it; put a new one in its place"
+            );
+        }
     }
 }
 

@@ -184,6 +184,14 @@ async fn reload() {
     })
     .await;
 
+    // One that is over is served, and told of.
+    assert!(!node.log().contains("is over"));
+    authority.pair_for("sixth", -60).replace(&pair);
+    eventually("a warning in the log", async || {
+        node.log().contains("the TLS certificate is over")
+    })
+    .await;
+
     // The streams of the first are still there.
     publish(channel, "test:after-all").await.unwrap();
     read_until(&mut events, "test:after-all").await;
