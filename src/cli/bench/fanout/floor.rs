@@ -6,7 +6,7 @@ use std::{io, path::Path};
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinSet,
@@ -17,6 +17,9 @@ use tokio::{
 const QUEUE: usize = 1024;
 /// Pause before a socket that is full is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
+
+/// What a subscriber is greeted with.
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 
 /// What the loop gets.
 enum Input {
@@ -49,18 +52,27 @@ pub async fn run(listen: &str, address_file: Option<&Path>) -> anyhow::Result<()
         }
     });
     let mut sockets: Vec<TcpStream> = Vec::new();
+    let mut batch = BytesMut::new();
     while let Some(input) = inputs.recv().await {
-        match input {
-            Input::Subscriber(socket) => sockets.push(socket),
-            Input::Article(article) => {
-                let mut batch = BytesMut::from(article);
-                // Whatever waits goes out in one write, as any server would do it.
-                while let Ok(Input::Article(more)) = inputs.try_recv() {
-                    batch.extend_from_slice(&more);
+        // Whatever waits goes out in one write, as any server would do it.
+        let mut next = Some(input);
+        while let Some(input) = next {
+            match input {
+                Input::Article(article) => batch.extend_from_slice(&article),
+                Input::Subscriber(socket) => {
+                    // It is not for whoever comes only now.
+                    send(&mut sockets, &batch).await;
+                    batch.clear();
+                    // Whoever reads this is sent all that comes after.
+                    if socket.try_write(HEAD).is_ok() {
+                        sockets.push(socket);
+                    }
                 }
-                send(&mut sockets, &batch).await;
             }
+            next = inputs.try_recv().ok();
         }
+        send(&mut sockets, &batch).await;
+        batch.clear();
     }
     Ok(())
 }
@@ -86,13 +98,15 @@ async fn greet(mut socket: TcpStream, sender: mpsc::Sender<Input>) -> io::Result
             return Ok(());
         }
     }
-    socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
     // The loop may have ended: then so has the process.
     let _ended = sender.send(Input::Subscriber(socket)).await;
     Ok(())
 }
 
 async fn send(sockets: &mut Vec<TcpStream>, bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
+    }
     let mut place = 0;
     while let Some(socket) = sockets.get(place) {
         let mut rest = bytes;
