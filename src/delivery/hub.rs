@@ -325,7 +325,7 @@ impl Hub {
             }
             self.0.restless.wake_all().await;
             if self.0.head.load(Ordering::Acquire) > at {
-                pace.keep(&self.0.pushed).await;
+                pace.keep(&self.0.pushed, &mut read).await;
             }
             let head = self.0.head.load(Ordering::Acquire);
             if is_for_all || head < at {
