@@ -41,16 +41,11 @@ impl Author {
         key_name(self.key)
     }
 
-    /// Whether it may hand in an article as it stands, over a former state, given by owner and
-    /// topics; none for a new one.
+    /// Whether it may hand in an article of that source.
     ///
     /// # Errors
-    /// Forbidden `SOURCE_NOT_GRANTED`, `ARTICLE_NOT_OWN`, `TOPIC_NOT_GRANTED`.
-    pub fn check_before(
-        &self,
-        (action, article): (Action, &Article),
-        former: Option<(&str, &[Topic])>,
-    ) -> Result<(), Fault> {
+    /// Forbidden `SOURCE_NOT_GRANTED`.
+    pub fn check_source(&self, action: Action, article: &Article) -> Result<(), Fault> {
         // Notices carry none.
         if let Some(source) = &self.publishing.source
             && !action.is_notice()
@@ -62,14 +57,14 @@ impl Author {
             );
             return Err(forbidden("SOURCE_NOT_GRANTED", message).with("field", "article.source"));
         }
-        former.map_or(Ok(()), |(owner, topics)| self.check_former(owner, topics))
+        Ok(())
     }
 
     /// Whether it may revise an article of that owner and with those topics.
     ///
     /// # Errors
     /// Forbidden `ARTICLE_NOT_OWN`, `TOPIC_NOT_GRANTED`.
-    pub fn check_former(&self, owner: &str, topics: &[Topic]) -> Result<(), Fault> {
+    fn check_former(&self, owner: &str, topics: &[Topic]) -> Result<(), Fault> {
         if owner == self.partner {
             return Ok(());
         }

@@ -10,6 +10,7 @@ use crate::{
     wire::{
         convert,
         log::{
+            ReadError,
             cache::Head,
             embargo::{AHEAD_MAX, Place},
         },
@@ -60,14 +61,27 @@ impl Ingest {
     ) -> Result<Plan, PublishError> {
         let Present { head, place } = present;
         let author = &submission.author;
-        // First: what the article is at is not everybody's to know.
-        let head_former = head.map(|head| (&*head.owner, &*head.topics));
-        let draft_former =
-            (place.draft.as_ref()).map(|draft| (&*draft.record.owner, &*draft.record.topics));
-        let about = (submission.action, &submission.article);
         author
-            .check_before(about, head_former.or(draft_former))
+            .check_source(submission.action, &submission.article)
             .map_err(PublishError::NotGranted)?;
+        // First: what the article is at is not everybody's to know.
+        if let Some(head) = head {
+            author
+                .check_read(&head.owner, &head.topics, &head.language)
+                .map_err(PublishError::NotGranted)?;
+        }
+        let embargo = self.embargo(submission);
+        if let Some(draft) = &place.draft
+            // Whoever may kill or correct what is live may do so whatever waits behind it.
+            && (head.is_none() || embargo.is_some())
+        {
+            let seq = place.seq;
+            let language = draft.language();
+            let language = language.map_err(|source| ReadError::Corrupt { seq, source })?;
+            author
+                .check_read(&draft.record.owner, &draft.record.topics, &language)
+                .map_err(PublishError::NotGranted)?;
+        }
         if let Some(head) = head
             && head.action == Action::Kill
         {
@@ -79,7 +93,6 @@ impl Ingest {
         {
             return Err(PublishError::Conflict { expected, newest });
         }
-        let embargo = self.embargo(submission);
         let action = action(submission, present, embargo)?;
         if action == Action::Kill
             && head.is_none()
@@ -90,11 +103,6 @@ impl Ingest {
         }
         let (mut record, urgency) = self.record(submission, head, action, (findings, taxonomy))?;
         if let Some(until) = embargo {
-            if let Some((owner, topics)) = draft_former {
-                author
-                    .check_former(owner, topics)
-                    .map_err(PublishError::NotGranted)?;
-            }
             self.check_embargo(&record, until)?;
             let draft = Draft {
                 record,

@@ -10,9 +10,9 @@ use async_nats::{
 use barid::wire::proto::v1::{
     Action, Article, CancelEmbargoRequest, Embargo, EmbargoState, ExplainRoutingRequest,
     GetArticleRequest, GetEmbargoRequest, ListArticlesRequest, ListAuditRequest,
-    ListEmbargoesRequest, ListRevisionsRequest, MoveEmbargoRequest, PublishResponse, Publishing,
-    ReleaseEmbargoRequest, ReleaseEmbargoResponse, Role, Scope, SubscribeRequest,
-    desk_service_client::DeskServiceClient, explain_routing_request::Subject,
+    ListEmbargoesRequest, ListRevisionsRequest, MoveEmbargoRequest, PublishRequest,
+    PublishResponse, Publishing, ReleaseEmbargoRequest, ReleaseEmbargoResponse, Role, Scope,
+    SubscribeRequest, desk_service_client::DeskServiceClient, explain_routing_request::Subject,
     publisher_service_client::PublisherServiceClient, start::From as StartFrom,
 };
 use futures_util::StreamExt as _;
@@ -622,6 +622,32 @@ async fn publishers_have_their_own_drafts_only() {
     for request in [embargoed(&["ict"]), story("test:a", &["ict"]), foreign_kill] {
         let status = tribune.publish(request).await.unwrap_err();
         assert_eq!(refusal(&status).1, "ARTICLE_NOT_OWN");
+    }
+    // Nor may whoever writes in other languages alone: the first draft of a story is as safe as a story.
+    let mut arabic = crate::access::gazette();
+    arabic.name = "arabic".to_owned();
+    arabic.publish = Some(Publishing {
+        scope: Some(Scope {
+            topics: vec!["ict".to_owned()],
+            languages: vec!["ar".to_owned()],
+        }),
+        ..Publishing::default()
+    });
+    admin.partner(arabic).await;
+    let arabic = admin.new_caller("arabic", Role::Publisher).await;
+    let in_arabic = |mut request: PublishRequest| {
+        request.article.as_mut().unwrap().language = "ar".to_owned();
+        request
+    };
+    let mut foreign_kill = kill.clone();
+    foreign_kill.request_id = new_id();
+    for request in [
+        in_arabic(embargoed(&["ict"])),
+        in_arabic(story("test:a", &["ict"])),
+        foreign_kill,
+    ] {
+        let status = arabic.publish(request).await.unwrap_err();
+        assert_eq!(refusal(&status).1, "LANGUAGE_NOT_GRANTED");
     }
     gazette.publish(embargoed(&["ict.telecom"])).await.unwrap();
     gazette.publish(kill).await.unwrap();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    article::{Revision, Time},
+    article::{Language, Revision, Time},
     wire::{
         convert,
         proto::{log::v1 as stored, v1 as proto},
@@ -79,6 +79,16 @@ impl Draft {
     /// [`RecordError`] for an article that no release of Barid wrote.
     pub fn article(&self) -> Result<proto::Article, RecordError> {
         Ok(proto::Article::decode(self.record.article.clone())?)
+    }
+
+    /// Its language.
+    ///
+    /// # Errors
+    /// [`RecordError`] for an article that no release of Barid wrote.
+    pub fn language(&self) -> Result<Language, RecordError> {
+        let language = self.article()?.language;
+        let language = language.parse();
+        language.map_err(|_| RecordError::Field("article.language"))
     }
 
     /// The revision that it was written for; none = the article is new.
