@@ -49,6 +49,8 @@ fn words_are_compared_without_case_diacritics_and_tatweel() {
     assert_eq!(set("CYBER, Straße! ﬁ"), expected);
     assert_eq!(set("مُحَادَثَاتٌ"), set("محادثات"));
     assert_eq!(set("دمـــشق"), set("دمشق"));
+    // Where a word may be broken is none of it.
+    assert_eq!(set("soft\u{ad}hyphen"), set("softhyphen"));
     assert!(!set("cybersecurity").contains("cyber"));
 }
 

@@ -16,6 +16,10 @@ fn words_are_folded_and_split_at_everything_else() {
     );
     assert_eq!(joined("Straße ＡＢＣ ﬁn"), "strasse abc fin");
     assert_eq!(joined("  …  "), "");
+    assert_eq!(
+        joined("tele\u{ad}communi\u{ad}cations"),
+        "telecommunications"
+    );
     // What follows on ASCII belongs to its word, or does not.
     assert_eq!(
         joined("CAFÉ Cafe\u{301} AI中 x—y Z"),
