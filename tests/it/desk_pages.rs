@@ -230,10 +230,52 @@ async fn new_stories_are_checked() {
         "{page}"
     );
     assert_eq!(list(&node).await[0].version, version);
-    let other = sent(&[held[0], held[1], ("confirm", "yes")]).await;
-    assert_eq!(other.status, StatusCode::SEE_OTHER);
+    // Confirmed is the one that was shown, and no other that came since.
+    for (replaces, status) in [
+        (version - 1, StatusCode::UNPROCESSABLE_ENTITY),
+        (version, StatusCode::SEE_OTHER),
+    ] {
+        let replaces = replaces.to_string();
+        let more = [("confirm", "yes"), ("replaces", &*replaces)];
+        let other = sent(&[&held[..], &more].concat()).await;
+        assert_eq!(other.status, status, "{}", other.text());
+    }
     let drafts = list(&node).await;
     assert!(drafts.len() == 1 && drafts[0].version != version);
+    // Likewise where it waits for a story that is there.
+    let waiting = submit(&node, draft("test:same", "next", HOUR)).await;
+    let update = format!("/desk/articles/{}/update", waiting.article_id);
+    let page = get(&node, &update).await;
+    let seen = hidden(&page, "seen");
+    let id = crate::harness::new_id();
+    let fields = [
+        ("request_id", &*id),
+        ("seen", &seen),
+        ("headline", "Mine"),
+        ("urgency", "5"),
+        ("embargoed_until", &until),
+    ];
+    let refused = form(&node, &update, &[], &fields).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let page = refused.text();
+    assert!(
+        page.contains("a draft of this story waits already"),
+        "{page}"
+    );
+    let replaces = hidden(&refused, "replaces");
+    let more = [("confirm", "yes"), ("replaces", &*replaces)];
+    let replaced = form(&node, &update, &[], &[&fields[..], &more].concat()).await;
+    assert_eq!(
+        replaced.status,
+        StatusCode::SEE_OTHER,
+        "{}",
+        replaced.text()
+    );
+    cancel(&node, &waiting.article_id, 0).await.unwrap();
+    // A form that has been sent is another one with another text.
+    let first = sent_as(&id, &[("uri", "test:reused")]).await;
+    assert_eq!(first.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_ne!(hidden(&first, "request_id"), id);
     let never = [held[1], ("expires", until.as_str())];
     let refused = sent(&never).await;
     let page = refused.text();

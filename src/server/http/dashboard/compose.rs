@@ -53,8 +53,14 @@ pub mod sheet;
 
 /// For how long a publish is tried: as over gRPC.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Why a form waits for a tick: another draft has its identifier.
+/// Why a form waits for a tick: another draft is in its place.
 const DRAFT_EXISTS: &str = "DRAFT_EXISTS";
+/// Which version that is.
+const VERSION: &str = "version";
+const NAME_HAS_DRAFT: &str = "a draft under embargo has this identifier; tick below that yours is to \
+                              take its place, or give another";
+const STORY_HAS_DRAFT: &str = "a draft of this story waits already; look at it among those under \
+                               embargo, and tick below that yours is to take its place";
 /// Characters around what another revision changed.
 const CONTEXT: usize = 200;
 
@@ -223,6 +229,17 @@ async fn sent(
         Ok((id, revision)) => return visit.go_to(&format!("/desk/articles/{id}?done={revision}")),
         Err(fault) => fault,
     };
+    match fault.reason {
+        DRAFT_EXISTS => {
+            let mut facts = fault.metadata.iter();
+            let version = facts.find(|(name, _)| *name == VERSION);
+            let version = version.and_then(|(_, seq)| seq.parse().ok());
+            (draft.replaces, draft.is_confirmed) = (version.unwrap_or(0), false);
+        }
+        // Whoever sends it once more means another story, or revision.
+        "REQUEST_ID_REUSED" => draft.request_id = Uuid::new_v4().to_string(),
+        _ => {}
+    }
     let (begun, trouble) = trouble(web, id, fault, &mut draft).await;
     let story = begun.as_ref().map(Begun::story);
     let status = match trouble.fault.kind {
@@ -247,7 +264,6 @@ async fn publish(
     let (article, expected_revision) = match id {
         None => {
             let article = ahead(draft.article(Article::default())?, None, web)?;
-            spare_drafts(web, &article, draft, deadline).await?;
             (article, 0)
         }
         Some(id) => {
@@ -265,6 +281,7 @@ async fn publish(
     if task == Task::Kill && !draft.is_confirmed {
         return Err(Fault::field("FIELD_INVALID", "confirm", ""));
     }
+    spare_drafts(web, &article, draft, deadline).await?;
     let request = PublishRequest {
         request_id: draft.request_id.clone(),
         expected_revision: Some(expected_revision),
@@ -278,6 +295,11 @@ async fn publish(
     };
     let published = web.publisher.accept(request, &by, deadline).await;
     let published = published.map_err(|fault| match (id, fault.reason) {
+        (_, "REQUEST_ID_REUSED") => {
+            let message = "this form was sent before with another text, which is published; send it \
+                           again to publish this one, too";
+            Fault::new(fault.kind, fault.reason, message)
+        }
         (None, "REVISION_CONFLICT") => {
             let message = "another story has this identifier; revise that one, or give another";
             Fault::field(fault.reason, "article.uri", message)
@@ -287,25 +309,35 @@ async fn publish(
     Ok((published.article_id, published.revision))
 }
 
-/// Refuses what would take the place of another's draft, until that is confirmed.
+/// Refuses what would take the place of another draft, until that very one was shown and it is
+/// confirmed.
 async fn spare_drafts(
     web: &Web,
     article: &Article,
     draft: &Draft,
     deadline: Instant,
 ) -> Result<(), Fault> {
-    if article.uri.is_empty() || article.embargoed_until.is_none() || draft.is_confirmed {
+    let until = time_from_proto(article.embargoed_until.as_ref());
+    if until.is_none_or(|until| until <= web.now()) {
         return Ok(());
     }
-    let id = ArticleId::from_uri(&article.uri);
+    let (id, field, message) = match article.id.parse() {
+        Ok(id) => (id, "article.embargoed_until", STORY_HAS_DRAFT),
+        Err(_) if article.uri.is_empty() => return Ok(()),
+        Err(_) => (
+            ArticleId::from_uri(&article.uri),
+            "article.uri",
+            NAME_HAS_DRAFT,
+        ),
+    };
     let place = patiently(deadline, || web.hub.log().draft_place(id)).await;
-    let known = place.map_err(|error| error.fault())?.draft;
+    let place = place.map_err(|error| error.fault())?;
     // The same form may come twice.
     let is_other = |known: &Held| known.record.request_id.to_string() != draft.request_id;
-    if known.as_ref().is_some_and(is_other) {
-        let message = "a draft under embargo has this identifier; tick below that yours is to take \
-                       its place, or give another";
-        return Err(Fault::field(DRAFT_EXISTS, "article.uri", message));
+    let is_meant = draft.is_confirmed && draft.replaces == place.seq;
+    if place.draft.as_ref().is_some_and(is_other) && !is_meant {
+        let fault = Fault::field(DRAFT_EXISTS, field, message);
+        return Err(fault.with(VERSION, place.seq.to_string()));
     }
     Ok(())
 }

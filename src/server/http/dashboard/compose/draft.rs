@@ -46,6 +46,8 @@ pub struct Draft {
     pub seen: String,
     /// What can't be taken back is confirmed.
     pub is_confirmed: bool,
+    /// The version of the waiting draft that was shown, and is to be replaced; 0 = none.
+    pub replaces: u64,
     /// Topics that are ticked.
     pub topics: Vec<String>,
     texts: [String; TEXTS.len()],
@@ -120,6 +122,7 @@ impl Draft {
             request_id: text("request_id").to_owned(),
             seen: text("seen").to_owned(),
             is_confirmed: form.get("confirm").is_some(),
+            replaces: text("replaces").parse().unwrap_or(0),
             topics: form.all("topics").map(str::to_owned).collect(),
             ..Self::default()
         };

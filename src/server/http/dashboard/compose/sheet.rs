@@ -9,7 +9,7 @@ use crate::{
         dashboard::{
             assets::COMPOSE_SCRIPT,
             compose::{
-                DRAFT_EXISTS, Task,
+                Task,
                 draft::{Draft, HTML, field_of},
             },
             diff::Piece,
@@ -207,11 +207,10 @@ impl<'a> Sheet<'a> {
 
     /// What is ticked for a story that is to take the place of a draft.
     fn replacing(self, desk: &'static DeskPhrases) -> Markup {
-        let reason = self.trouble.map(|trouble| trouble.fault.reason);
-        let is_asked = reason == Some(DRAFT_EXISTS) || self.draft.is_confirmed;
         html! {
-            @if self.task == Task::New && is_asked {
+            @if self.draft.replaces != 0 {
                 div class="field" {
+                    input type="hidden" name="replaces" value=(self.draft.replaces);
                     label class="tick" {
                         input type="checkbox" name="confirm" value="yes" id="f-confirm"
                             checked[self.draft.is_confirmed];
