@@ -119,7 +119,7 @@ impl Entry {
 
     /// Whether a subscriber wants it, or was sent what it takes back.
     pub fn is_for(&self, wanted: &Wanted) -> bool {
-        self.matches(&wanted.filter)
+        self.seq() > wanted.begin && self.matches(&wanted.filter)
             || (wanted.strays.as_ref()).is_some_and(|strays| {
                 strays
                     .past

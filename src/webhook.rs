@@ -353,7 +353,7 @@ impl Progress {
     /// Another filter counts from now on; returns whether it is another one. Nothing that is parked
     /// from `unsent` on was surely sent.
     pub fn turn(&mut self, filter: &Filter, unsent: Option<u64>, epochs: &Epochs) -> bool {
-        let turn = self.end_of_filter(unsent, self.at);
+        let turn = self.end_of_filter(unsent, self.place());
         match &mut self.coverage {
             None => self.coverage = Some(Coverage::new(filter.clone(), self.at)),
             Some(coverage) => {
@@ -369,15 +369,27 @@ impl Progress {
         true
     }
 
-    /// It goes on after another place: what lies between is not what it was sent.
+    /// It goes on after another place. What lies between is left out but for what takes back what it
+    /// was sent.
     pub fn jump(&mut self, after: Cursor, unsent: Option<u64>) {
         let turn = self.end_of_filter(unsent, after);
+        let mut at = after;
         if let Some(coverage) = &mut self.coverage {
             let filter = coverage.filter().clone();
             coverage.turn(filter, turn);
+            if !self.has_passed(after) && after.epoch == self.at.epoch {
+                at = self.at;
+            }
         }
         self.perhaps = None;
-        self.done(after);
+        self.done(at);
+    }
+
+    /// After which place it is sent what its filter wants.
+    pub fn place(&self) -> Cursor {
+        let begin = self.coverage.as_ref().map(Coverage::after);
+        let begin = begin.filter(|begin| begin.epoch == self.at.epoch && begin.seq > self.at.seq);
+        begin.unwrap_or(self.at)
     }
 
     fn end_of_filter(&self, unsent: Option<u64>, after: Cursor) -> Turn {

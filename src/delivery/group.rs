@@ -13,7 +13,7 @@ use crate::{
         seats::Seats,
     },
     filter::Filter,
-    recipient::Past,
+    recipient::{Coverage, Past},
 };
 
 /// Chunks whose verdicts a group remembers; the oldest is judged again if it is asked for.
@@ -24,6 +24,8 @@ const VERDICTS_MAX: usize = 8;
 pub struct Wanted {
     /// What it wants.
     pub filter: Filter,
+    /// Beyond which sequence; before that it is sent only what takes something back.
+    pub begin: u64,
     /// What it was sent under other filters, if it has a name and they have changed.
     pub strays: Option<Strays>,
 }
@@ -42,7 +44,27 @@ impl Wanted {
     pub fn by(filter: Filter) -> Self {
         Self {
             filter,
+            begin: 0,
             strays: None,
+        }
+    }
+
+    /// What a recipient wants that has come to a sequence, and may read so much now.
+    pub fn of(coverage: &Coverage, at: u64, granted: &Arc<Scope>) -> Self {
+        let after = coverage.after().seq;
+        let (begin, past) = if after > at {
+            // What it leaves out may take back what it had.
+            (after, coverage.past().clone())
+        } else {
+            (0, coverage.strays())
+        };
+        Self {
+            filter: coverage.filter().clone(),
+            begin,
+            strays: (!past.is_empty()).then(|| Strays {
+                past,
+                granted: Arc::clone(granted),
+            }),
         }
     }
 }
@@ -69,7 +91,7 @@ struct Verdict {
 impl Group {
     fn new(wanted: Wanted) -> Self {
         Self {
-            takes_all: wanted.filter == Filter::default(),
+            takes_all: wanted == Wanted::by(Filter::default()),
             wanted,
             verdicts: Mutex::default(),
             seats: Seats::default(),

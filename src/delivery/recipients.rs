@@ -251,7 +251,8 @@ impl Recipients {
             id, subscription, ..
         } = kept;
         let epochs = self.hub.log().epochs();
-        let cursor = known(subscription.cursor, &epochs).unwrap_or(0);
+        let place = subscription.place(&epochs);
+        let cursor = known(place, &epochs).unwrap_or(0);
         let filter = subscription.coverage.filter();
         let lag = self.hub.lag_after(cursor, filter, (self.clock)()).await;
         let lag = lag.map_err(|error| error.fault())?;
@@ -268,7 +269,7 @@ impl Recipients {
         Ok(proto::Subscription {
             partner: partner_text(&id),
             name: id.name.to_string(),
-            cursor: subscription.cursor.to_string(),
+            cursor: place.to_string(),
             sent: epochs.cursor(sent.max(cursor)).to_string(),
             lag_articles: lag.articles,
             lag_is_least: lag.is_least,

@@ -23,7 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cursor::letters,
+    cursor::{Cursor, letters},
     delivery::{
         feeds::Feeds,
         hub::Hub,
@@ -35,7 +35,7 @@ use crate::{
         },
     },
     gate::Gate,
-    webhook::{State, Webhook, WebhookId},
+    webhook::{Progress, State, Webhook, WebhookId},
     wire::{
         log::{
             ReadError,
@@ -93,6 +93,8 @@ struct Inner {
     /// This node's name among those who work webhooks.
     node: String,
     lanes: Lanes,
+    /// Up to which sequence requests under way show something.
+    sending: Arc<Mutex<HashMap<WebhookId, u64>>>,
     book: RwLock<BTreeMap<WebhookId, Kept<Webhook>>>,
     nodes: Mutex<Nodes>,
     /// Counts changes of the book.
@@ -119,6 +121,7 @@ impl Webhooks {
             nodes: Mutex::new(Nodes::new(node.clone())),
             node,
             lanes: Lanes::default(),
+            sending: Arc::default(),
             book: RwLock::default(),
             changes: watch::Sender::new(0),
             lease: watch::Sender::new(Instant::now()),
@@ -300,10 +303,45 @@ impl Webhooks {
         metrics.webhooks.park(sums[0], sums[1]);
     }
 
+    /// A request is under way that shows everything up to a place, until what this returns is dropped.
+    fn sends(&self, id: WebhookId, covers: Cursor) -> Sending {
+        let all = Arc::clone(&self.0.sending);
+        let mut sending = all.lock().expect("no panic under this lock");
+        sending.insert(id, covers.seq);
+        drop(sending);
+        Sending { all, id }
+    }
+
+    /// Up to which sequence a webhook may have been shown something of which nothing is kept yet.
+    fn perhaps_shown(&self, id: WebhookId, progress: &Progress) -> u64 {
+        if progress.node.is_empty() {
+            return 0;
+        }
+        if progress.node != self.0.node {
+            // Only its own node would know, if it lives.
+            return u64::MAX;
+        }
+        let sending = self.0.sending.lock().expect("no panic under this lock");
+        sending.get(&id).copied().unwrap_or(0)
+    }
+
     /// Whether another node is surely dead, for whoever wants to take over from it.
     fn is_dead(&self, node: &str) -> bool {
         let nodes = self.0.nodes.lock().expect("no panic under this lock");
         nodes.is_dead(node, Instant::now())
+    }
+}
+
+/// A request that is under way.
+struct Sending {
+    all: Arc<Mutex<HashMap<WebhookId, u64>>>,
+    id: WebhookId,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().expect("no panic under this lock");
+        all.remove(&self.id);
     }
 }
 

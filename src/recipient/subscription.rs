@@ -209,7 +209,7 @@ impl Subscription {
         let turn = Turn {
             sent: self.surely_sent(epochs),
             end,
-            after: self.cursor,
+            after: self.place(epochs),
         };
         self.coverage.turn(filter, turn);
         self.version = self.version.saturating_add(1);
@@ -217,8 +217,19 @@ impl Subscription {
         (self.sent, self.perhaps) = (self.cursor, None);
     }
 
+    /// After which place it is sent what its filter wants.
+    pub fn place(&self, epochs: &Epochs) -> Cursor {
+        let begin = self.coverage.after();
+        if is_ahead(begin, self.cursor, epochs) {
+            begin
+        } else {
+            self.cursor
+        }
+    }
+
     /// The desk, or its owner, sets it to another place; its stream is nobody's then. Nothing was
-    /// sent beyond `end`.
+    /// sent beyond `end`. What a place further on leaves out is not sent but for what takes back what
+    /// was.
     pub fn reset(&mut self, to: Cursor, end: Cursor, epochs: &Epochs) {
         let turn = Turn {
             sent: self.surely_sent(epochs),
@@ -227,7 +238,10 @@ impl Subscription {
         };
         let filter = self.coverage.filter().clone();
         self.coverage.turn(filter, turn);
-        (self.cursor, self.sent, self.perhaps) = (to, to, None);
+        if !is_ahead(to, self.cursor, epochs) || known(self.cursor, epochs).is_none() {
+            self.cursor = to;
+        }
+        (self.sent, self.perhaps) = (self.cursor, None);
         self.token = Token::default();
         self.node.clear();
     }

@@ -11,8 +11,9 @@ use std::{
 use barid::{
     article::ArticleId,
     wire::proto::v1::{
-        Action, GetRecallRequest, RecallState, Webhook, WebhookHealth,
-        recipient_service_client::RecipientServiceClient,
+        Action, GetRecallRequest, RecallState, ResetSubscriptionRequest, Webhook, WebhookHealth,
+        recipient_service_client::RecipientServiceClient, reset_subscription_request::To,
+        start::From as StartFrom,
     },
 };
 use tokio::{
@@ -23,7 +24,7 @@ use tokio::{
 
 use crate::{
     durable::{Bot, named},
-    harness::{Node, action, eventually, filter, noted},
+    harness::{Node, action, article_of, eventually, filter, noted},
     web,
     webhooks::{CALLS, Hooks, wanting},
 };
@@ -331,4 +332,74 @@ async fn what_a_dying_node_sent_is_taken_back() {
         .await;
     }
     came(2).await;
+}
+
+/// Whoever is set to a later place leaves out the news before it, but not what takes back what it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_out_is_taken_back() {
+    let node = Node::start_with(&CALLS);
+    let hooks = Hooks::open(&node);
+    let endpoint = Endpoint::start().await;
+    let id = add(&hooks, &endpoint.url).await;
+    let wish = named("bot", filter(&["ict"]));
+    let mut bot = Bot::open(&node, wish.clone()).await.unwrap();
+    publish(&node, Action::Publish, "test:had").await;
+    let took = async |count: u64| {
+        eventually("it was taken", async || {
+            health(&hooks, &id).await.taken == count
+        })
+        .await;
+    };
+    took(1).await;
+    bot.reader.caught_up().await;
+    bot.reader.delivery().await;
+    drop(bot);
+    hooks.pause(&id).await;
+    publish(&node, Action::Publish, "test:between").await;
+    publish(&node, Action::Kill, "test:had").await;
+
+    hooks.replay(&id, StartFrom::Now(())).await;
+    let reset = ResetSubscriptionRequest {
+        name: "bot".to_owned(),
+        to: Some(To::Now(())),
+        ..ResetSubscriptionRequest::default()
+    };
+    let mut recipients = RecipientServiceClient::new(node.channel());
+    recipients.reset_subscription(reset).await.unwrap();
+    hooks.resume(&id).await;
+    took(2).await;
+    let found = states(&node, "test:had").await;
+    assert_eq!(found[&id], RecallState::Acknowledged);
+    assert_eq!(found["bot"], RecallState::Outstanding);
+
+    let mut bot = Bot::open(&node, wish).await.unwrap();
+    let history = bot.reader.history().await;
+    let actions: Vec<Action> = history.iter().map(action).collect();
+    assert_eq!(actions, [Action::Kill]);
+    bot.acknowledge(&node, &history[0].cursor).await.unwrap();
+    let found = states(&node, "test:had").await;
+    assert_eq!(found["bot"], RecallState::Acknowledged);
+    // All that comes after is theirs again, and nothing between was.
+    publish(&node, Action::Publish, "test:after").await;
+    took(3).await;
+    assert_eq!(endpoint.count.load(Ordering::SeqCst), 3);
+    assert_eq!(article_of(&bot.reader.delivery().await).uri, "test:after");
+}
+
+/// Nobody never had what is on its way to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_may_be_had() {
+    let node = Node::start_with(&CALLS);
+    let hooks = Hooks::open(&node);
+    let endpoint = Endpoint::start().await;
+    endpoint.answers(HOLDS);
+    let id = add(&hooks, &endpoint.url).await;
+    publish(&node, Action::Publish, "test:under-way").await;
+    eventually("it is there", async || {
+        endpoint.count.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    publish(&node, Action::Kill, "test:under-way").await;
+    let found = states(&node, "test:under-way").await;
+    assert_eq!(found[&id], RecallState::Outstanding);
 }

@@ -111,6 +111,18 @@ impl Hooks {
             .unwrap();
     }
 
+    pub async fn replay(&self, id: &str, from: StartFrom) {
+        let message = ReplayWebhookRequest {
+            id: id.to_owned(),
+            start: Some(Start { from: Some(from) }),
+        };
+        self.client
+            .clone()
+            .replay_webhook(self.ask(message))
+            .await
+            .unwrap();
+    }
+
     pub async fn resume(&self, id: &str) {
         let message = ResumeWebhookRequest { id: id.to_owned() };
         self.client
@@ -266,13 +278,7 @@ async fn the_wire_in_both_formats() {
     assert_eq!((last.r#type.as_str(), last.signatures), ("test", 2));
 
     let count = receiver.taken("cloud").len();
-    let replay = ReplayWebhookRequest {
-        id: cloud.id.clone(),
-        start: Some(Start {
-            from: Some(StartFrom::Earliest(())),
-        }),
-    };
-    hooks.client.clone().replay_webhook(replay).await.unwrap();
+    hooks.replay(&cloud.id, StartFrom::Earliest(())).await;
     let all = taken(&receiver, "cloud", count + 2).await;
     receiver.assert_content();
     // What was killed does not come again; what comes has the id that it had.

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::{
     delivery::{
         durable::{DurableError, Durables, PAUSE, PER_PARTNER_MAX, RACES_MAX, owner::Owner},
-        group::{Strays, Wanted},
+        group::Wanted,
         hub::Hub,
         start::{Beyond, SubscribeError},
         subscription::{Beginning, Subscription, Way},
@@ -98,14 +98,7 @@ impl Hub {
             }
         };
         claim.sends(begin.at.seq);
-        let past = subscription.coverage.strays();
-        let wanted = Wanted {
-            filter: subscription.coverage.filter().clone(),
-            strays: (!past.is_empty()).then(|| Strays {
-                past,
-                granted: Arc::clone(way.permit.scope()),
-            }),
-        };
+        let wanted = Wanted::of(&subscription.coverage, begin.at.seq, way.permit.scope());
         Ok(Subscription::new(
             self.clone(),
             &wanted,

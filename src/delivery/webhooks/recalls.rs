@@ -146,6 +146,7 @@ impl Webhooks {
         let revised = recall.revised();
         // What its receiver refused, it was shown.
         let end = known(progress.end(), &epochs).unwrap_or(0);
+        let end = end.max(self.perhaps_shown(webhook.id, progress));
         let (reaches, had) = match progress.coverage.clone() {
             Some(mut coverage) => {
                 coverage.clip(&epochs);

@@ -12,14 +12,13 @@ use crate::{
     access::scope::Scope,
     cursor::Cursor,
     delivery::{
-        group::{Strays, Wanted},
+        group::Wanted,
         start::{Beyond, SubscribeError},
         subscription::{Output, Subscription, Way},
         webhooks::{Webhooks, keeping::Seen, sending::News},
     },
     filter::Filter,
     gate::permit::Permit,
-    recipient::Coverage,
     telemetry::Protocol,
     webhook::{ParkedList, Progress, Webhook},
     wire::{
@@ -331,13 +330,9 @@ impl Worker {
             Err(error) => return Ok(Err(error)),
         };
         let coverage = self.progress.value.coverage.as_ref();
-        let past = coverage.map(Coverage::strays).unwrap_or_default();
-        let wanted = Wanted {
-            filter,
-            strays: (!past.is_empty()).then(|| Strays {
-                past,
-                granted: Arc::clone(scope),
-            }),
+        let wanted = match coverage {
+            Some(coverage) => Wanted::of(coverage, begin.at.seq, scope),
+            None => Wanted::by(filter),
         };
         Ok(Ok(Subscription::new(hub, &wanted, begin, way, None)))
     }
@@ -411,6 +406,7 @@ impl Worker {
                     return Ok(Next::Look);
                 }
             };
+            let _sending = self.webhooks.sends(webhook.id, message.covers);
             let Some((said, reason)) = self.send(webhook, &message).await? else {
                 continue;
             };
