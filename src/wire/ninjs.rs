@@ -39,15 +39,19 @@ pub struct Ninjs {
     #[serde(skip_deserializing, skip_serializing_if = "String::is_empty")]
     pub version: String,
     /// When the story was first written.
+    #[serde(deserialize_with = "names::time")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_created: Option<Timestamp>,
     /// When this revision was written.
+    #[serde(deserialize_with = "names::time")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_created: Option<Timestamp>,
     /// Not to be shown before.
+    #[serde(deserialize_with = "names::time")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embargoed_until: Option<Timestamp>,
     /// Not to be shown after.
+    #[serde(deserialize_with = "names::time")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
     /// What became of the story.

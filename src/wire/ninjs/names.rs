@@ -1,9 +1,12 @@
 //! The names of ninjs 3.1, to tell a property that Barid does not carry from a typo, and its
-//! numbers.
+//! numbers and times.
 
 use std::fmt;
 
-use serde::{Deserializer, de};
+use jiff::Timestamp;
+use serde::{Deserialize as _, Deserializer, de};
+
+use crate::article::check::shown;
 
 /// Properties that a reader may meet in what Barid writes, or that say nothing about the story.
 const SILENT: [&str; 8] = [
@@ -189,6 +192,24 @@ impl Ignored {
         }
         warnings
     }
+}
+
+/// A time (RFC 3339), or null for none.
+///
+/// # Errors
+/// It is anything else, or later than what can be told in every zone.
+pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let parsed = text.map(|text| {
+        text.parse().map_err(|_| {
+            let shown = shown(&text);
+            de::Error::custom(format!(
+                "{shown} is not a time from the year 1 to 9999-12-30; write it as \
+                 2026-12-24T18:00:00Z"
+            ))
+        })
+    });
+    parsed.transpose()
 }
 
 /// Reads a whole number of 0 to 4294967295; JSON's `6.0` is `6` (JSON Schema, "integer").

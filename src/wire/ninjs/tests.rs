@@ -230,3 +230,21 @@ proptest::proptest! {
         }
     }
 }
+
+/// A time that is none is told as one, whatever the library finds in it; null is none.
+#[test]
+fn times_are_told_apart() {
+    for text in ["9999-12-31T23:59:59Z", "2027-01-01", "tomorrow", ""] {
+        let ninjs = serde_json::json!({"uri": "test:a", "expires": text}).to_string();
+        let error = parse(&ninjs).unwrap_err();
+        assert_eq!(error.field, "expires");
+        assert!(
+            error.message.contains("write it as 2026-12-24T18:00:00Z")
+                && error.message.contains(text),
+            "{}",
+            error.message
+        );
+    }
+    let ninjs = r#"{"uri": "test:a", "expires": null}"#;
+    assert_eq!(check(ninjs).article.expires, None);
+}
