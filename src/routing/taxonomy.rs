@@ -185,8 +185,13 @@ impl Taxonomy {
         let likeness = |entry: &&Entry| {
             let path = entry.topic.as_str();
             let last = path.rsplit('.').next().unwrap_or(path);
+            // Letters that changed places count once, and what begins alike counts most.
+            let like = |known: &str| {
+                strsim::jaro_winkler(text, known)
+                    + strsim::normalized_damerau_levenshtein(text, known)
+            };
             // A bare last token, `cybersecurity`, means the path that ends in it.
-            strsim::jaro_winkler(text, path).max(strsim::jaro_winkler(text, last))
+            like(path).max(like(last))
         };
         self.entries
             .iter()

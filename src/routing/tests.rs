@@ -99,6 +99,7 @@ fn a_withdrawal_adds_no_topics() {
 #[test]
 fn an_unknown_topic_is_refused_with_the_nearest() {
     for (given, nearest) in [
+        ("itc", "ict"),
         ("cybersecurity", "ict.cybersecurity"),
         ("econmy", "economy"),
     ] {
