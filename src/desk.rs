@@ -123,21 +123,19 @@ impl Desk {
 
     /// A slip of the pen would grant what never comes, and nobody would hear of it.
     async fn with_known_topics(&self, mut partner: Partner) -> Result<Partner, Fault> {
-        let former = self.gate.partners().into_iter().map(|kept| kept.partner);
-        let former = former.into_iter().find(|one| one.name == partner.name);
-        let granted = former.iter().flat_map(|partner| partner.scopes());
+        let mut partners = self.gate.partners().into_iter();
+        let former = partners.find(|kept| kept.partner.name == partner.name);
+        let granted = former.iter().flat_map(|kept| kept.partner.scopes());
         let granted: BTreeSet<_> = granted
             .flat_map(|(_, scope)| scope.topics.clone())
             .collect();
         let taxonomy = self.taxonomy.get();
         for (field, scope) in partner.scopes_mut() {
             for topic in scope.topics.clone() {
-                if let Some(meant) = taxonomy.resolve(&topic) {
-                    scope.topics.insert(meant.clone());
-                    continue;
-                }
-                let has_topic = self.log.has_topic(&topic).await;
-                if !granted.contains(&topic) && !has_topic.map_err(|error| error.fault())? {
+                let meant = self.log.meant(&topic, &taxonomy).await;
+                if let Some(meant) = meant.map_err(|error| error.fault())? {
+                    scope.topics.insert(meant);
+                } else if !granted.contains(&topic) {
                     let nearest = taxonomy.nearest(topic.as_str());
                     let message = format!(
                         "{topic} is in neither the taxonomy nor the log; the nearest topic is \

@@ -158,15 +158,14 @@ impl Hub {
     pub async fn known(&self, mut filter: Filter) -> Result<Filter, SubscribeError> {
         let taxonomy = self.taxonomy();
         for topic in filter.topics.clone() {
-            if let Some(meant) = taxonomy.resolve(&topic) {
-                filter.topics.insert(meant.clone());
-            } else if !self.log().has_topic(&topic).await? {
+            let Some(meant) = self.log().meant(&topic, &taxonomy).await? else {
                 let nearest = taxonomy.nearest(topic.as_str()).clone();
                 return Err(SubscribeError::TopicUnknown {
                     unknown: topic,
                     nearest,
                 });
-            }
+            };
+            filter.topics.insert(meant);
         }
         Ok(filter)
     }

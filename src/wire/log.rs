@@ -26,6 +26,7 @@ use crate::{
     article::{ArticleId, RequestId},
     cursor::{Cursor, Epochs},
     fault::{Fault, Kind},
+    routing::taxonomy::Taxonomy,
     telemetry::Metrics,
     topic::Topic,
     wire::{
@@ -224,11 +225,23 @@ impl Log {
         Ok(Some(answer))
     }
 
-    /// Whether any copy of this topic, or of one beneath it, is in the log.
+    /// What a topic means: itself, or of an alias another; none = neither the taxonomy nor the log knows it.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn has_topic(&self, topic: &Topic) -> Result<bool, ReadError> {
+    pub async fn meant(
+        &self,
+        topic: &Topic,
+        taxonomy: &Taxonomy,
+    ) -> Result<Option<Topic>, ReadError> {
+        if let Some(meant) = taxonomy.resolve(topic) {
+            return Ok(Some(meant.clone()));
+        }
+        Ok(self.has_topic(topic).await?.then(|| topic.clone()))
+    }
+
+    /// Whether any copy of this topic, or of one beneath it, is in the log.
+    async fn has_topic(&self, topic: &Topic) -> Result<bool, ReadError> {
         let own = subject::news(topic);
         let beneath = format!("{own}.>");
         Ok(self.get(Get::Last(own)).await?.is_some()
