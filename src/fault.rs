@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use crate::fault::wrong::Wrong;
+
+pub mod wrong;
+
 /// What went wrong, cut by what the caller does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -37,7 +41,7 @@ pub struct Violation {
     /// Path of the field in the request, `article.headline`.
     pub field: String,
     /// The value, the rule, the remedy.
-    pub message: String,
+    pub wrong: Wrong,
 }
 
 /// An error as its caller may see it: no causes, hosts or keys.
@@ -71,12 +75,12 @@ impl Fault {
     }
 
     /// One field at fault.
-    pub fn field(reason: &'static str, field: &str, message: impl Into<String>) -> Self {
+    pub fn field(reason: &'static str, field: &str, wrong: impl Into<Wrong>) -> Self {
         Self::fields(
             reason,
             vec![Violation {
                 field: field.to_owned(),
-                message: message.into(),
+                wrong: wrong.into(),
             }],
         )
     }
@@ -85,14 +89,9 @@ impl Fault {
     pub fn fields(reason: &'static str, violations: Vec<Violation>) -> Self {
         let message = match violations.as_slice() {
             [] => "the request is malformed".to_owned(),
-            [only] => format!("{}: {}", only.field, only.message),
+            [only] => format!("{}: {}", only.field, only.wrong),
             [first, rest @ ..] => {
-                format!(
-                    "{}: {} (and {} more)",
-                    first.field,
-                    first.message,
-                    rest.len()
-                )
+                format!("{}: {} (and {} more)", first.field, first.wrong, rest.len())
             }
         };
         Self {

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::HashMap, fmt};
 
 use crate::{
     article::{Action, Article, OWN_TOPICS_MAX},
-    fault::{Fault, Kind},
+    fault::{Fault, Kind, wrong::Wrong},
     topic::Topic,
 };
 
@@ -99,7 +99,10 @@ impl RouteError {
             } => Fault::field(
                 "TOPIC_UNKNOWN",
                 &format!("article.topics[{index}]"),
-                format!("{unknown} is not in the taxonomy; the nearest topic is {nearest}"),
+                Wrong::TopicUnknown {
+                    unknown: unknown.clone(),
+                    nearest: nearest.clone(),
+                },
             )
             .with("topic", unknown.to_string())
             .with("nearest", nearest.to_string()),

@@ -4,11 +4,11 @@ use url::Url;
 
 use crate::{
     article::{BODY_BYTES_MAX, HTML_ELEMENTS_MAX, HTML_REFERENCES_MAX, URI_BYTES_MAX},
-    fault::{Fault, Violation},
+    fault::{
+        Fault, Violation,
+        wrong::{Quoted, Unit, Wrong, is_bidi_control},
+    },
 };
-
-/// Characters of a bad value that an error shows.
-const SHOWN_CHARS_MAX: usize = 40;
 
 /// Bytes of violations that an answer names; what is wrong beyond them is left out. Clients take as
 /// little as 8 KiB of headers, and that is where gRPC puts errors.
@@ -27,20 +27,20 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A field is wrong; `message` names the value, the rule and the remedy.
-    pub fn refuse(&mut self, field: &str, message: impl Into<String>) {
-        self.refuse_as(FIELD_INVALID, field, message);
+    /// A field is wrong.
+    pub fn refuse(&mut self, field: &str, wrong: impl Into<Wrong>) {
+        self.refuse_as(FIELD_INVALID, field, wrong);
     }
 
     /// A field is wrong for a reason of its own; the first such reason names the whole.
-    pub fn refuse_as(&mut self, reason: &'static str, field: &str, message: impl Into<String>) {
+    pub fn refuse_as(&mut self, reason: &'static str, field: &str, wrong: impl Into<Wrong>) {
         if self.reason.is_none_or(|known| known == FIELD_INVALID) {
             self.reason = Some(reason);
         }
-        let (field, message) = (field.to_owned(), message.into());
-        self.violation_bytes += field.len() + message.len();
+        let (field, wrong) = (field.to_owned(), wrong.into());
+        self.violation_bytes += field.len() + wrong.to_string().len();
         if self.violations.is_empty() || self.violation_bytes <= VIOLATION_BYTES_MAX {
-            self.violations.push(Violation { field, message });
+            self.violations.push(Violation { field, wrong });
         }
     }
 
@@ -71,52 +71,33 @@ impl Checker {
 
     /// One line of at most `chars_max` characters.
     pub fn line(&mut self, field: &str, value: &str, chars_max: usize) {
-        let count = value.chars().count();
-        if count > chars_max {
-            self.refuse(
-                field,
-                format!("has {count} characters; at most {chars_max} are allowed"),
-            );
-        }
+        self.at_most(field, value.chars().count(), chars_max, Unit::Characters);
         if let Some(bad) = value
             .chars()
             .find(|char| char.is_control() || is_bidi_control(*char))
         {
-            self.refuse(field, control_message(bad, value));
+            self.refuse(field, control(bad, value));
         }
     }
 
     /// A text of several lines of at most `chars_max` characters.
     pub fn paragraph(&mut self, field: &str, value: &str, chars_max: usize) {
-        let count = value.chars().count();
-        if count > chars_max {
-            self.refuse(
-                field,
-                format!("has {count} characters; at most {chars_max} are allowed"),
-            );
-        }
+        self.at_most(field, value.chars().count(), chars_max, Unit::Characters);
         let is_bad = |char: &char| is_bad_in_text(*char) || is_bidi_control(*char);
         if let Some(bad) = value.chars().find(is_bad) {
-            self.refuse(field, control_message(bad, value));
+            self.refuse(field, control(bad, value));
         }
     }
 
     /// A body; returns whether it is good.
     pub fn body(&mut self, field: &str, value: &str) -> bool {
-        let is_long = value.len() > BODY_BYTES_MAX;
-        if is_long {
-            let len = value.len();
-            self.refuse(
-                field,
-                format!("has {len} bytes; at most {BODY_BYTES_MAX} are allowed"),
-            );
-        }
+        let is_short = self.at_most(field, value.len(), BODY_BYTES_MAX, Unit::Bytes);
         let is_bad = |char: &char| is_bad_in_text(*char) || matches!(char, '\u{202D}' | '\u{202E}');
         let bad = value.chars().find(is_bad);
         if let Some(bad) = bad {
-            self.refuse(field, control_message(bad, value));
+            self.refuse(field, control(bad, value));
         }
-        !is_long && bad.is_none()
+        is_short && bad.is_none()
     }
 
     /// The markup of an HTML body that is not sanitised yet; returns whether it is good.
@@ -129,30 +110,19 @@ impl Checker {
         let element_count = bytes.windows(2).filter(is_tag).count();
         let reference_count = bytes.iter().filter(|byte| **byte == b'&').count();
         let counts = [
-            (element_count, HTML_ELEMENTS_MAX, "elements"),
-            (reference_count, HTML_REFERENCES_MAX, "character references"),
+            (element_count, HTML_ELEMENTS_MAX, Unit::Elements),
+            (reference_count, HTML_REFERENCES_MAX, Unit::References),
         ];
         let mut is_good = true;
-        for (count, max, what) in counts {
-            if count > max {
-                self.refuse(
-                    field,
-                    format!("has {count} {what}; at most {max} are allowed"),
-                );
-                is_good = false;
-            }
+        for (count, max, unit) in counts {
+            is_good &= self.at_most(field, count, max, unit);
         }
         is_good
     }
 
     /// At most `max` entries; returns how many to look at.
     pub fn count(&mut self, field: &str, count: usize, max: usize) -> usize {
-        if count > max {
-            self.refuse(
-                field,
-                format!("has {count} entries; at most {max} are allowed"),
-            );
-        }
+        self.at_most(field, count, max, Unit::Entries);
         count.min(max)
     }
 
@@ -161,66 +131,47 @@ impl Checker {
         if value.is_empty() {
             return;
         }
-        if value.len() > URI_BYTES_MAX {
-            let len = value.len();
-            self.refuse(
-                field,
-                format!("has {len} bytes; at most {URI_BYTES_MAX} are allowed"),
-            );
-        } else if value
-            .chars()
-            .any(|char| char.is_control() || char.is_whitespace() || is_bidi_control(char))
-            || Url::parse(value).is_err()
-        {
-            self.refuse(field, format!("{} is not an absolute URI", shown(value)));
+        let is_bad =
+            |char: char| char.is_control() || char.is_whitespace() || is_bidi_control(char);
+        let is_short = self.at_most(field, value.len(), URI_BYTES_MAX, Unit::Bytes);
+        if is_short && (value.chars().any(is_bad) || Url::parse(value).is_err()) {
+            let value = Quoted::of(value);
+            self.refuse(field, Wrong::NoUri { value });
         }
     }
 
     /// An absolute URL that a reader may be sent to.
     pub fn href(&mut self, field: &str, value: &str) {
-        self.uri(field, value);
         let scheme_is_good =
             Url::parse(value).is_ok_and(|url| matches!(url.scheme(), "http" | "https" | "urn"));
-        if !scheme_is_good {
-            let shown = shown(value);
-            self.refuse(
-                field,
-                format!("{shown} must be an absolute http, https or urn URL"),
-            );
+        if scheme_is_good {
+            self.uri(field, value);
+        } else {
+            let value = Quoted::of(value);
+            self.refuse(field, Wrong::NoUrl { value });
         }
+    }
+
+    /// At most so many; returns whether it is so.
+    fn at_most(&mut self, field: &str, count: usize, max: usize, unit: Unit) -> bool {
+        let is_good = count <= max;
+        if !is_good {
+            self.refuse(field, Wrong::TooMany { count, max, unit });
+        }
+        is_good
     }
 }
 
 /// A value as errors show it: quoted, escaped and cut.
 pub fn shown(value: &str) -> String {
-    let cut: String = value.chars().take(SHOWN_CHARS_MAX).collect();
-    let ellipsis = if cut.len() < value.len() { "…" } else { "" };
-    let escaped: String = cut
-        .chars()
-        .map(|char| {
-            if char.is_control() || is_bidi_control(char) {
-                char.escape_unicode().to_string()
-            } else {
-                char.to_string()
-            }
-        })
-        .collect();
-    format!("\"{escaped}{ellipsis}\"")
+    Quoted::of(value).to_string()
 }
 
-fn control_message(bad: char, value: &str) -> String {
-    format!(
-        "{} holds the control character U+{:04X}, which can disguise text; remove it",
-        shown(value),
-        u32::from(bad)
-    )
+fn control(char: char, value: &str) -> Wrong {
+    let value = Quoted::of(value);
+    Wrong::Control { value, char }
 }
 
 fn is_bad_in_text(char: char) -> bool {
     char.is_control() && !matches!(char, '\n' | '\t')
-}
-
-/// Embeddings, overrides and isolates: they reorder what follows them.
-fn is_bidi_control(char: char) -> bool {
-    matches!(char, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }

@@ -480,7 +480,7 @@ fn in_path(fault: Fault) -> Fault {
     }
     let rename = |violation: &Violation| Violation {
         field: "language".to_owned(),
-        message: violation.message.clone(),
+        wrong: violation.wrong.clone(),
     };
     match fault.violations.as_slice() {
         [] => fault,

@@ -235,7 +235,7 @@ pub fn named(fault: Fault, start_name: &'static str) -> Fault {
         .into_iter()
         .map(|violation| Violation {
             field: name(&violation.field),
-            message: violation.message,
+            wrong: violation.wrong,
         })
         .collect();
     let message = if violations.is_empty() {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::partner::PartnerName,
+    access::partner::{NameError, PartnerName},
     article::{ArticleId, check::shown},
     delivery::{
         Entry,
@@ -15,7 +15,10 @@ use crate::{
         recalls::{Recalls, State},
         webhooks::Webhooks,
     },
-    fault::{Fault, Kind},
+    fault::{
+        Fault, Kind,
+        wrong::{Quoted, Wrong},
+    },
     gate::caller::{self, Caller},
     recipient::subscription::{Subscription, SubscriptionId, SubscriptionName, known},
     webhook::WebhookId,
@@ -374,9 +377,9 @@ fn whose(
     let meant = match text {
         "" => return Ok(own),
         NOBODY => None,
-        text => Some(text.parse().map_err(|error| {
-            let message = format!("{}: {error}", shown(text));
-            Fault::field("FIELD_INVALID", "partner", message)
+        text => Some(text.parse().map_err(|NameError| {
+            let value = Quoted::of(text);
+            Fault::field("FIELD_INVALID", "partner", Wrong::NoPartner { value })
         })?),
     };
     if meant != own {

@@ -11,7 +11,7 @@ use crate::{
         hub::{Hub, WINDOWS_MAX},
         subscription::{Beginning, Gap, GapReason, Subscription, Way},
     },
-    fault::{Fault, Kind},
+    fault::{Fault, Kind, wrong::Wrong},
     filter::Filter,
     topic::Topic,
     wire::{convert::Start, log::ReadError},
@@ -125,7 +125,10 @@ impl SubscribeError {
             Self::TopicUnknown { unknown, nearest } => Fault::field(
                 "TOPIC_UNKNOWN",
                 "filter.topics",
-                format!("{unknown} is not in the taxonomy; the nearest topic is {nearest}"),
+                Wrong::TopicUnknown {
+                    unknown: unknown.clone(),
+                    nearest: nearest.clone(),
+                },
             )
             .with("topic", unknown.to_string())
             .with("nearest", nearest.to_string()),

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     article::ArticleId,
-    fault::{Fault, Kind},
+    fault::{Fault, Kind, wrong::Wrong},
     gate::caller::Caller,
     wire::{
         convert::{embargo as convert, time, time_to_proto},
@@ -109,10 +109,8 @@ impl Embargoes {
         let left = self.log.embargo_left(until, (self.clock)());
         if left.is_zero() || left > AHEAD_MAX {
             let days = AHEAD_MAX.as_secs() / 86_400;
-            let message = format!(
-                "does not lie ahead, or by more than {days} days; to let the draft out now, release it"
-            );
-            return Err(Fault::field("FIELD_INVALID", "embargoed_until", message));
+            let wrong = Wrong::NotAhead { days };
+            return Err(Fault::field("FIELD_INVALID", "embargoed_until", wrong));
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -124,12 +122,9 @@ impl Embargoes {
             if let Some(end) = time(article.expires.as_ref())
                 && end <= until
             {
-                let end = time_to_proto(end);
-                let message = format!(
-                    "is not before {end}, when the story expires; take an earlier time, or send the \
-                     draft anew with another article.expires"
-                );
-                return Err(Fault::field("FIELD_INVALID", "embargoed_until", message));
+                let end = time_to_proto(end).to_string();
+                let wrong = Wrong::AfterExpiry { end };
+                return Err(Fault::field("FIELD_INVALID", "embargoed_until", wrong));
             }
             let draft = draft.moved(until).map_err(|_| unreadable())?;
             match self.log.change_draft(&draft, seq, deadline).await {

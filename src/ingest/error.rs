@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     article::{ArticleId, Time, check::shown},
-    fault::{Fault, Kind},
+    fault::{Fault, Kind, wrong::Wrong},
     routing::RouteError,
     wire::{
         convert::time_to_proto,
@@ -113,8 +113,8 @@ impl PublishError {
             }
             Self::EmbargoFar => {
                 let days = AHEAD_MAX.as_secs() / 86_400;
-                let message = format!("lies more than {days} days ahead; take an earlier time");
-                Fault::field("FIELD_INVALID", "article.embargoed_until", message)
+                let wrong = Wrong::TooFar { days };
+                Fault::field("FIELD_INVALID", "article.embargoed_until", wrong)
             }
             Self::NoRoom(fault) => fault.clone(),
             Self::Unknown { id } => {
@@ -134,15 +134,15 @@ impl PublishError {
                 let message = format!("is fixed at revision 1 as {stored}; leave it empty");
                 Fault::field("ID_URI_MISMATCH", "article.uri", message)
             }
-            Self::LanguageMissing => Fault::field(
-                "FIELD_INVALID",
-                "article.language",
-                "is empty; a new article needs its language, such as ar or en",
-            ),
+            Self::LanguageMissing => {
+                Fault::field("FIELD_INVALID", "article.language", Wrong::LanguageMissing)
+            }
             Self::LanguageFixed { stored } => Fault::field(
                 "LANGUAGE_FIXED",
                 "article.language",
-                format!("is fixed at {stored}; publish a translation as another article"),
+                Wrong::LanguageFixed {
+                    stored: stored.clone(),
+                },
             ),
             Self::NotGranted(fault) => fault.clone(),
             Self::Route(error) => error.fault(),

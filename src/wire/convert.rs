@@ -6,16 +6,19 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     access::author::Author,
     article::{
-        ARTICLE_BYTES_MAX, Action, Article, ArticleId, BodyType, LIST_MAX, Language, Link,
-        LinkRelation, LinkTarget, OWN_TOPICS_MAX, Place, RequestId, Routing, Submission, Time,
-        Urgency,
+        ARTICLE_BYTES_MAX, Action, Article, ArticleId, BodyType, LIST_MAX, Language, LanguageError,
+        Link, LinkRelation, LinkTarget, OWN_TOPICS_MAX, Place, RequestId, Routing, Submission,
+        Time, Urgency,
         check::{Checker, shown},
         text,
     },
-    fault::{Fault, Kind},
-    filter::{self, Filter},
+    fault::{
+        Fault, Kind,
+        wrong::{Quoted, Wrong},
+    },
+    filter::{self, Filter, RangeError},
     routing::taxonomy::media_topic_code,
-    topic::Topic,
+    topic::{Topic, TopicError},
     wire::proto::v1 as proto,
 };
 
@@ -205,24 +208,21 @@ fn parse_article(check: &mut Checker, mut article: proto::Article, action: Actio
     // Sanitising escapes characters, and what is stored must fit a message of the log.
     let encoded_len = sent_len.max(sent_len - sent_body_len + body.len());
     if encoded_len > ARTICLE_BYTES_MAX {
-        let message = format!("has {encoded_len} bytes encoded; at most {ARTICLE_BYTES_MAX}");
-        check.refuse("article", message);
+        let (count, max) = (encoded_len, ARTICLE_BYTES_MAX);
+        check.refuse("article", Wrong::TooLarge { count, max });
     }
     check_texts(check, &article);
     if article.headline.trim().is_empty() && !action.is_notice() {
-        check.refuse("article.headline", "is empty; an article needs a headline");
+        check.refuse("article.headline", Wrong::NoHeadline);
     }
     if article.edition_note.trim().is_empty() && action.needs_note() {
-        let action = action.as_str();
-        check.refuse(
-            "article.edition_note",
-            format!("is empty; a {action} must give its reason"),
-        );
+        check.refuse("article.edition_note", Wrong::NoReason { action });
     }
     let urgency = match article.urgency {
         0 => None,
         number => Urgency::new(number).or_else(|| {
-            check.refuse("article.urgency", format!("{number} is not 1 (flash) to 9"));
+            let value = Quoted::of(&number.to_string());
+            check.refuse("article.urgency", Wrong::NoUrgency { value });
             None
         }),
     };
@@ -242,8 +242,7 @@ fn parse_article(check: &mut Checker, mut article: proto::Article, action: Actio
     if let (Some(until), Some(end)) = (embargoed_until, expires)
         && end <= until
     {
-        let message = "is not after embargoed_until; nobody would ever see it";
-        check.refuse("article.expires", message);
+        check.refuse("article.expires", Wrong::ExpiresUnseen);
     }
     Article {
         language: language(check, &article.language),
@@ -306,11 +305,12 @@ fn language(check: &mut Checker, text: &str) -> Option<Language> {
     if text.is_empty() {
         return None;
     }
-    let parsed = text.parse();
-    if let Err(error) = &parsed {
-        check.refuse("article.language", format!("{}: {error}", shown(text)));
-    }
-    parsed.ok()
+    text.parse()
+        .map_err(|LanguageError| {
+            let value = Quoted::of(text);
+            check.refuse("article.language", Wrong::NoLanguage { value });
+        })
+        .ok()
 }
 
 fn topics(check: &mut Checker, field: &str, texts: &[String], max: usize) -> Vec<Topic> {
@@ -319,9 +319,9 @@ fn topics(check: &mut Checker, field: &str, texts: &[String], max: usize) -> Vec
     for (index, text) in texts.iter().take(count).enumerate() {
         match text.parse() {
             Ok(topic) => topics.push(topic),
-            Err(error) => {
-                let shown = shown(text);
-                check.refuse(&format!("{field}[{index}]"), format!("{shown}: {error}"));
+            Err(TopicError) => {
+                let value = Quoted::of(text);
+                check.refuse(&format!("{field}[{index}]"), Wrong::NoTopic { value });
             }
         }
     }
@@ -336,9 +336,8 @@ fn subjects(check: &mut Checker, texts: &[String]) -> Vec<String> {
             codes.push(code.to_owned());
         } else {
             let field = format!("article.subjects[{index}]");
-            let message = "is not an IPTC media topic code: eight digits, medtop: before them or \
-                           not";
-            check.refuse(&field, format!("{} {message}", shown(text)));
+            let value = Quoted::of(text);
+            check.refuse(&field, Wrong::NoSubject { value });
         }
     }
     codes
@@ -351,7 +350,7 @@ fn places(check: &mut Checker, places: Vec<proto::Place>) -> Vec<Place> {
         let name_field = format!("article.places[{index}].name");
         check.line(&name_field, &place.name, 200);
         if place.name.trim().is_empty() {
-            check.refuse(&name_field, "is empty; name the place");
+            check.refuse(&name_field, Wrong::NoPlace);
         }
         check.uri(&format!("article.places[{index}].uri"), &place.uri);
         parsed.push(Place {
@@ -508,9 +507,10 @@ pub fn filter(filter: Option<proto::Filter>) -> Result<Filter, Fault> {
             Ok(range) => {
                 parsed.languages.insert(range);
             }
-            Err(error) => {
+            Err(RangeError) => {
                 let field = format!("filter.languages[{index}]");
-                check.refuse(&field, format!("{}: {error}", shown(text)));
+                let value = Quoted::of(text);
+                check.refuse(&field, Wrong::NoRange { value });
             }
         }
     }
@@ -528,10 +528,8 @@ pub fn filter(filter: Option<proto::Filter>) -> Result<Filter, Fault> {
         let words = text::words(text);
         if words.is_empty() || text.chars().count() > filter::WORD_CHARS_MAX {
             let field = format!("filter.words[{index}]");
-            check.refuse(
-                &field,
-                format!("{} is not a word of 1 to 64 characters", shown(text)),
-            );
+            let value = Quoted::of(text);
+            check.refuse(&field, Wrong::NoWord { value });
         }
         // `e-learning` is two words to Unicode, in an article as here.
         parsed.words.extend(words);

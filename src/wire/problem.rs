@@ -33,7 +33,7 @@ struct Problem<'a> {
 struct FieldError<'a> {
     /// The parameter or field.
     field: &'a str,
-    detail: &'a str,
+    detail: String,
 }
 
 /// The answer that a caller gets for a fault.
@@ -72,6 +72,6 @@ pub fn problem_with(status: StatusCode, fault: &Fault) -> Response<Bytes> {
 fn error(violation: &Violation) -> FieldError<'_> {
     FieldError {
         field: &violation.field,
-        detail: &violation.message,
+        detail: violation.wrong.to_string(),
     }
 }

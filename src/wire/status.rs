@@ -21,7 +21,7 @@ pub fn status(fault: &Fault) -> Status {
         .collect();
     details.set_error_info(fault.reason, DOMAIN, metadata);
     for violation in &fault.violations {
-        details.add_bad_request_violation(&violation.field, &violation.message);
+        details.add_bad_request_violation(&violation.field, violation.wrong.to_string());
     }
     if let Some(after) = fault.retry_after {
         details.set_retry_info(Some(after));

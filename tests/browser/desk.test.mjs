@@ -96,6 +96,38 @@ test("what is wrong stands at its field, and nothing of the text is lost", async
   await context.close();
 });
 
+test("an editor in Arabic reads in Arabic what is wrong", async () => {
+  for (const look of ["arabic", "arabic-phone-dark"]) {
+    const { page, context } = await enter("/desk/new", LOOKS[look]);
+    await field(page, "headline").fill("وزراء يوقعون اتفاقاً");
+    await field(page, "language").fill("english please");
+    await field(page, "subjects").fill("123");
+    await field(page, "page").fill("news.example/1");
+    await send(page);
+    const alert = page.locator(".sheet [role=alert]");
+    await alert.waitFor();
+    const error = page.locator("#e-language");
+    assert.equal(await error.textContent(), "«english please» ليس رمز لغة. اكتبوا رمزاً مثل ar أو en أو ar-EG.");
+    assert.match(await page.locator("#e-subjects").textContent(), /«123» ليس رمز موضوع من IPTC/);
+    for (const told of [alert, error, page.locator("#e-page")]) {
+      const [direction, language] = await told.evaluate((one) => [getComputedStyle(one).direction, one.closest("[lang]").lang]);
+      assert.deepEqual([direction, language, await told.locator("[lang]").count()], ["rtl", "ar", 0]);
+    }
+    // What was written is a word of its own in that line, and the field is told with what is wrong.
+    assert.equal(await error.locator("bdi").first().textContent(), "english please");
+    const session = await context.newCDPSession(page);
+    const { nodes } = await session.send("Accessibility.getFullAXTree");
+    const language = nodes.find((one) => one.name?.value.startsWith("اللغة") && one.role.value === "combobox");
+    assert.match(language.description.value, /ليس رمز لغة/);
+    await assertFits(page, `a refused form, ${look}`);
+    await assertAccessible(page, `a refused form, ${look}`);
+    await shot(page, `form-refused-${look}`);
+    await error.scrollIntoViewIfNeeded();
+    await shot(page, `form-refused-field-${look}`);
+    await context.close();
+  }
+});
+
 test("a double click, and a form that is sent again, publish once", async () => {
   const { page, context } = await enter("/desk/new");
   await field(page, "headline").fill("Once and no more");
@@ -185,7 +217,7 @@ test("a story is withheld and comes back, and is killed after a confirmation", a
   assert.equal((await read(page, id)).pubStatus, "usable");
   await page.evaluate(() => document.querySelector("form.compose").setAttribute("novalidate", ""));
   await send(page);
-  await page.locator("#e-confirm").getByText("tick this").waitFor();
+  await page.locator("#e-confirm").getByText("Tick the box").waitFor();
   assert.equal(await field(page, "edition_note").inputValue(), "he did not");
   await page.getByRole("checkbox").check();
   await send(page);

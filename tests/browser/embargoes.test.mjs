@@ -53,7 +53,7 @@ test("a draft is found in the queue, moved later and earlier, and let out at onc
   // The browser holds it back until it is confirmed.
   await send(page, "release");
   assert.equal((await drafts()).length, 1);
-  await page.locator("#confirm-release").check();
+  await page.locator("#f-release").check();
   await send(page, "release");
   await done(page);
   assert.equal(new URL(page.url()).pathname, `/desk/articles/${id}`);
@@ -68,7 +68,8 @@ test("a time that is over is refused at its field, and stays written there", asy
   const past = written(-60);
   await until(page).fill(past);
   await send(page, "move");
-  await page.locator("[role=alert]").getByText("give a time in the future").waitFor();
+  await page.locator("[role=alert]").getByText("Give a time in the future").waitFor();
+  assert.match(await page.locator("#e-move").textContent(), /Give a time in the future, at most 366 days ahead/);
   assert.equal(await until(page).inputValue(), past);
   assert.equal(await until(page).getAttribute("aria-invalid"), "true");
   // The alert has the focus, and leads to the field.
@@ -110,7 +111,7 @@ test("a draft is cancelled in Arabic and without script", async () => {
   const id = await held("test:cancel", "قرار مؤجل", { language: "ar" });
   const { page, context } = await enter(`/desk/embargoes/${id}`, { locale: "ar", javaScriptEnabled: false });
   assert.equal(await page.locator("html").getAttribute("dir"), "rtl");
-  await page.locator("#confirm-cancel").check();
+  await page.locator("#f-cancel").check();
   await send(page, "cancel");
   await done(page);
   assert.match(await page.locator(".done").textContent(), /مُحيت المسودة/);

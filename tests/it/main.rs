@@ -26,6 +26,7 @@ mod cors;
 mod dashboard;
 mod deploy;
 mod desk_pages;
+mod desk_words;
 mod durable;
 mod durable_batches;
 mod durable_model;

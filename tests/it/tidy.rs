@@ -138,3 +138,23 @@ fn files_stay_short() {
         assert!(count <= 600, "{path} has {count} lines: split it");
     }
 }
+
+/// What the dashboard says of refusals is said of such as there are.
+#[test]
+fn words_are_for_reasons_that_there_are() {
+    let words = "src/server/http/dashboard/phrases/refusal.rs";
+    let (own, others): (Vec<_>, Vec<_>) = files().into_iter().partition(|(path, _)| path == words);
+    let is_reason = |line: &&str| {
+        let mut bytes = line.bytes();
+        line.len() > 3 && bytes.all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    };
+    let lines = own[0].1.lines().map(str::trim);
+    let reasons = lines.filter_map(|line| line.strip_prefix('"')?.strip_suffix("\","));
+    let reasons: Vec<_> = reasons.filter(is_reason).collect();
+    assert!(reasons.len() > 40, "the reader of reasons finds too few");
+    for reason in reasons {
+        let quoted = format!("\"{reason}\"");
+        let is_raised = others.iter().any(|(_, text)| text.contains(&quoted));
+        assert!(is_raised, "nothing is refused as {reason}");
+    }
+}

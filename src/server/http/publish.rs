@@ -187,7 +187,7 @@ fn in_ninjs(fault: Fault) -> Fault {
             "request_id" => IDEMPOTENCY_KEY_SHOWN.to_owned(),
             field => property_of(field),
         },
-        message: violation.message.clone(),
+        wrong: violation.wrong.clone(),
     };
     let violations = fault.violations.iter().map(rename).collect();
     Fault {

@@ -9,12 +9,15 @@ use http::StatusCode;
 use serde::Serialize;
 
 use crate::{
-    article::{ArticleId, check::shown},
+    article::{ArticleId, IdError, check::shown},
     delivery::{
         query::Parameters,
         related::{COUNT_MAX, Relation},
     },
-    fault::Fault,
+    fault::{
+        Fault,
+        wrong::{Quoted, Wrong},
+    },
     gate::caller::Caller,
     server::http::{
         Web,
@@ -85,9 +88,9 @@ pub async fn get(
 /// It is no UUID.
 pub fn article_id(id: Result<Path<String>, PathRejection>) -> Result<ArticleId, Fault> {
     let text = id.map_or_else(|_| String::new(), |Path(text)| text);
-    text.parse().map_err(|error| {
-        let message = format!("{} is not an id: {error}", shown(&text));
-        Fault::field("FIELD_INVALID", "id", message)
+    text.parse().map_err(|IdError| {
+        let value = Quoted::of(&text);
+        Fault::field("FIELD_INVALID", "id", Wrong::NoId { value })
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     article::{ArticleId, Time, check::shown},
-    fault::Fault,
+    fault::{Fault, wrong::Wrong},
     wire::{
         convert::{action_to_proto, time, time_to_proto},
         log::embargo::queue::{Card, State},
@@ -57,10 +57,7 @@ pub fn article_id(text: &str) -> Result<ArticleId, Fault> {
 /// # Errors
 /// A [`Fault`] for none, or one that is none of the years 1900 to 9999.
 pub fn until(timestamp: Option<&prost_types::Timestamp>) -> Result<Time, Fault> {
-    time(timestamp).ok_or_else(|| {
-        let message = "is missing, or not a time of 1900 to 9999";
-        Fault::field("FIELD_INVALID", "embargoed_until", message)
-    })
+    time(timestamp).ok_or_else(|| Fault::field("FIELD_INVALID", "embargoed_until", Wrong::NoUntil))
 }
 
 /// Reads how many drafts a page is to have.

@@ -1,14 +1,17 @@
 //! Webhooks, as protobuf.
 
 use crate::{
-    access::partner::PartnerName,
-    article::check::{Checker, shown},
-    fault::Fault,
+    access::partner::{NameError, PartnerName},
+    article::check::Checker,
+    fault::{
+        Fault,
+        wrong::{Quoted, Wrong},
+    },
     filter::Filter,
     target::Target,
     webhook::{
-        Format, NOTE_CHARS_MAX, Parked, ParkedList, Progress, Spec, State, Webhook, WebhookId,
-        signing::SigningKey, websub::Websub,
+        Format, IdError, NOTE_CHARS_MAX, Parked, ParkedList, Progress, Spec, State, Webhook,
+        WebhookId, signing::SigningKey, websub::Websub,
     },
     wire::proto::v1::{self as proto, WebhookFormat, WebhookState},
 };
@@ -75,11 +78,12 @@ pub fn partner(check: &mut Checker, field: &str, text: &str) -> Option<PartnerNa
     if text.is_empty() {
         return None;
     }
-    let name = text.parse();
-    if let Err(error) = &name {
-        check.refuse(field, format!("{}: {error}", shown(text)));
-    }
-    name.ok()
+    text.parse()
+        .map_err(|NameError| {
+            let value = Quoted::of(text);
+            check.refuse(field, Wrong::NoPartner { value });
+        })
+        .ok()
 }
 
 /// Reads a webhook's id.
@@ -87,9 +91,9 @@ pub fn partner(check: &mut Checker, field: &str, text: &str) -> Option<PartnerNa
 /// # Errors
 /// A [`Fault`] that names the field.
 pub fn id(text: &str) -> Result<WebhookId, Fault> {
-    text.parse().map_err(|error| {
-        let message = format!("{}: {error}", shown(text));
-        Fault::field("FIELD_INVALID", "id", message)
+    text.parse().map_err(|IdError| {
+        let value = Quoted::of(text);
+        Fault::field("FIELD_INVALID", "id", Wrong::NoWebhook { value })
     })
 }
 

@@ -18,7 +18,7 @@ use crate::{
     article::{Action, ArticleId},
     cursor::Cursor,
     delivery::Entry,
-    fault::{Fault, Kind},
+    fault::{Fault, Kind, wrong::Wrong},
     gate::caller::Caller,
     ingest::grpc::By,
     server::http::{
@@ -28,7 +28,7 @@ use crate::{
         dashboard::{
             article::{chain, change},
             compose::{
-                draft::Draft,
+                draft::{CONFIRM, Draft},
                 sheet::{Sheet, Trouble},
             },
             queue::QUEUE,
@@ -57,10 +57,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const DRAFT_EXISTS: &str = "DRAFT_EXISTS";
 /// Which version that is.
 const VERSION: &str = "version";
-const NAME_HAS_DRAFT: &str = "a draft under embargo has this identifier; tick below that yours is to \
-                              take its place, or give another";
-const STORY_HAS_DRAFT: &str = "a draft of this story waits already; look at it among those under \
-                               embargo, and tick below that yours is to take its place";
 /// Characters around what another revision changed.
 const CONTEXT: usize = 200;
 
@@ -279,7 +275,7 @@ async fn publish(
         }
     };
     if task == Task::Kill && !draft.is_confirmed {
-        return Err(Fault::field("FIELD_INVALID", "confirm", ""));
+        return Err(Fault::field("FIELD_INVALID", CONFIRM, Wrong::Unticked));
     }
     spare_drafts(web, &article, draft, deadline).await?;
     let request = PublishRequest {
@@ -295,15 +291,7 @@ async fn publish(
     };
     let published = web.publisher.accept(request, &by, deadline).await;
     let published = published.map_err(|fault| match (id, fault.reason) {
-        (_, "REQUEST_ID_REUSED") => {
-            let message = "this form was sent before with another text, which is published; send it \
-                           again to publish this one, too";
-            Fault::new(fault.kind, fault.reason, message)
-        }
-        (None, "REVISION_CONFLICT") => {
-            let message = "another story has this identifier; revise that one, or give another";
-            Fault::field(fault.reason, "article.uri", message)
-        }
+        (None, "REVISION_CONFLICT") => Fault::field(fault.reason, "article.uri", Wrong::NameTaken),
         _ => fault,
     })?;
     Ok((published.article_id, published.revision))
@@ -321,13 +309,13 @@ async fn spare_drafts(
     if until.is_none_or(|until| until <= web.now()) {
         return Ok(());
     }
-    let (id, field, message) = match article.id.parse() {
-        Ok(id) => (id, "article.embargoed_until", STORY_HAS_DRAFT),
+    let (id, field, wrong) = match article.id.parse() {
+        Ok(id) => (id, "article.embargoed_until", Wrong::StoryHasDraft),
         Err(_) if article.uri.is_empty() => return Ok(()),
         Err(_) => (
             ArticleId::from_uri(&article.uri),
             "article.uri",
-            NAME_HAS_DRAFT,
+            Wrong::NameHasDraft,
         ),
     };
     let place = patiently(deadline, || web.hub.log().draft_place(id)).await;
@@ -336,7 +324,7 @@ async fn spare_drafts(
     let is_other = |known: &Held| known.record.request_id.to_string() != draft.request_id;
     let is_meant = draft.is_confirmed && draft.replaces == place.seq;
     if place.draft.as_ref().is_some_and(is_other) && !is_meant {
-        let fault = Fault::field(DRAFT_EXISTS, field, message);
+        let fault = Fault::field(DRAFT_EXISTS, field, wrong);
         return Err(fault.with(VERSION, place.seq.to_string()));
     }
     Ok(())
@@ -359,8 +347,7 @@ fn ahead(article: Article, base: Option<&Article>, web: &Web) -> Result<Article,
     ] {
         let is_new = time.is_some() && before != Some(time);
         if is_new && time_from_proto(time.as_ref()).is_some_and(|time| time <= now) {
-            let message = "is over already; give a time in the future, in UTC, or none";
-            return Err(Fault::field("FIELD_INVALID", name, message));
+            return Err(Fault::field("FIELD_INVALID", name, Wrong::Over));
         }
     }
     Ok(article)

@@ -9,7 +9,7 @@ use http::StatusCode;
 use maud::{Markup, html};
 
 use crate::{
-    fault::{Fault, Kind},
+    fault::{Fault, Kind, wrong::Wrong},
     server::http::{
         admission::CSRF_FIELD,
         answer::Reason,
@@ -18,7 +18,7 @@ use crate::{
             assets::COMPOSE_SCRIPT,
             compose::draft::{shown_time, time_of},
             page,
-            phrases::{Tongue, queue::QueuePhrases},
+            phrases::Tongue,
             queue::QUEUE,
             story::{View, time},
             visit::Visit,
@@ -57,6 +57,14 @@ struct Trouble {
     /// The time that was written.
     until: String,
     fault: Fault,
+}
+
+impl Trouble {
+    /// What is wrong with the one field of its form, if that is to blame.
+    fn wrong(&self) -> Option<&Wrong> {
+        let wrong = self.fault.violations.first().map(|one| &one.wrong);
+        wrong.filter(|wrong| !matches!(wrong, Wrong::Told(_)))
+    }
 }
 
 impl Act {
@@ -121,7 +129,7 @@ async fn done(visit: &Visit, id: &str, act: Act, form: &Form) -> Result<Response
     }
     let article_id = id.to_owned();
     if act != Act::Move && form.get("confirm").is_none() {
-        return Err(Fault::field("FIELD_INVALID", "confirm", "is not ticked"));
+        return Err(Fault::field("FIELD_INVALID", "confirm", Wrong::Unticked));
     }
     match act {
         Act::Move => {
@@ -218,7 +226,7 @@ fn show(
                     (texts.moved) " " (time(time_from_proto(draft.embargoed_until.as_ref())))
                 }
             }
-            @if let Some(trouble) = trouble { (alert(texts, &draft, trouble)) }
+            @if let Some(trouble) = trouble { (alert(view, &draft, trouble)) }
             (facts(view, &draft))
             (acts(view, &draft, trouble))
             section aria-labelledby="text" {
@@ -258,23 +266,21 @@ fn unshown(view: &View<'_>, id: &str, trouble: &Trouble, why: &str) -> Markup {
     page::document(view.tongue, desk.embargoes, &content)
 }
 
-fn alert(texts: &QueuePhrases, draft: &Embargo, trouble: &Trouble) -> Markup {
-    let fault = &trouble.fault;
-    let is_unconfirmed = fault.violations.iter().any(|one| one.field == "confirm");
+fn alert(view: &View<'_>, draft: &Embargo, trouble: &Trouble) -> Markup {
+    let (fault, texts) = (&trouble.fault, &view.tongue.desk().queue);
     html! {
         div class="problem" role="alert" tabindex="-1" {
             @if fault.kind == Kind::Conflict {
                 p { (texts.overtaken) " " (time(time_from_proto(draft.embargoed_until.as_ref()))) }
                 @if trouble.act == Act::Move { p { (texts.again) } }
-            } @else if is_unconfirmed {
-                p { a href={ "#confirm-" (trouble.act.name()) } { (texts.unconfirmed) } }
-            } @else if fault.kind == Kind::Invalid {
-                p { a href="#f-until" { (texts.past) } }
-                p lang="en" dir="ltr" { (fault.message) }
-            } @else if fault.reason == "EMBARGO_BASE_MOVED" {
-                p { (texts.blocked) }
             } @else {
-                p lang="en" dir="ltr" { (fault.message) }
+                p { (texts.undone) }
+                @match trouble.wrong() {
+                    Some(wrong) => p {
+                        a href={ "#f-" (trouble.act.name()) } { (view.words().wrong(wrong)) }
+                    },
+                    None => (view.words().fault(fault)),
+                }
             }
             p { code { (fault.reason) } }
         }
@@ -318,17 +324,29 @@ fn acts(view: &View<'_>, draft: &Embargo, trouble: Option<&Trouble>) -> Markup {
     let kept = shown_time(draft.embargoed_until.as_ref());
     let written = trouble.filter(|trouble| trouble.act == Act::Move);
     let until = written.map_or(kept.as_str(), |trouble| trouble.until.as_str());
-    let is_bad = written.is_some_and(|trouble| trouble.fault.kind == Kind::Invalid);
+    // What is wrong with the one field of that form.
+    let wrong = |act: Act| {
+        let own = trouble.filter(|trouble| trouble.act == act);
+        own.and_then(Trouble::wrong)
+    };
+    let error = |act: Act| {
+        html! {
+            p id={ "e-" (act.name()) } class="error" {
+                @if let Some(wrong) = wrong(act) { (view.words().wrong(wrong)) }
+            }
+        }
+    };
     html! {
         div class="choices" {
             section aria-labelledby="do-move" {
                 h3 id="do-move" { (texts.acts[0]) }
                 (form(view, draft, Act::Move, &html! {
                     div class="field" {
-                        label for="f-until" { (texts.until) }
-                        input type="datetime-local" id="f-until" name=(UNTIL) value=(until) dir="ltr" required
-                            aria-invalid=[is_bad.then_some("true")] aria-describedby="h-until";
-                        p id="h-until" class="hint" { (texts.until_hint) }
+                        label for="f-move" { (texts.until) }
+                        input type="datetime-local" id="f-move" name=(UNTIL) value=(until) dir="ltr" required
+                            aria-invalid=[wrong(Act::Move).map(|_| "true")] aria-describedby="h-move e-move";
+                        p id="h-move" class="hint" { (texts.until_hint) }
+                        (error(Act::Move))
                     }
                 }))
             }
@@ -340,9 +358,12 @@ fn acts(view: &View<'_>, draft: &Embargo, trouble: Option<&Trouble>) -> Markup {
                     (form(view, draft, act, &html! {
                         div class="field" {
                             label class="tick" {
-                                input type="checkbox" id={ "confirm-" (act.name()) } name="confirm" value="yes" required;
+                                input type="checkbox" id={ "f-" (act.name()) } name="confirm" value="yes" required
+                                    aria-invalid=[wrong(act).map(|_| "true")]
+                                    aria-describedby={ "e-" (act.name()) };
                                 span { (texts.confirm[place - 1]) }
                             }
+                            (error(act))
                         }
                     }))
                 }

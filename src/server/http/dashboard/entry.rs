@@ -26,7 +26,7 @@ use crate::{
             self,
             kept::{self, Carrier, Kept},
             page,
-            phrases::Tongue,
+            phrases::{Tongue, wrong::Words},
             visit::Visit,
             wish::Wish,
         },
@@ -68,6 +68,7 @@ pub fn page(wish: &Wish, target: &str, fault: Option<&Fault>, kept: &Kept) -> Re
 
 fn asking(wish: &Wish, target: &str, fault: Option<&Fault>, kept: &Kept) -> Markup {
     let phrases = wish.tongue.phrases();
+    let words = Words::of(wish.tongue);
     let is_kept = !matches!(kept, Kept::Nothing);
     let content = html! {
         header class="top" {
@@ -81,7 +82,8 @@ fn asking(wish: &Wish, target: &str, fault: Option<&Fault>, kept: &Kept) -> Mark
             @if let Some(fault) = fault.filter(|fault| !is_kept || fault.reason != ENDED) {
                 div class="problem" role="alert" {
                     p { (phrases.refused) }
-                    p lang="en" dir="ltr" { (fault.message) " " code { (fault.reason) } }
+                    (words.fault(fault))
+                    p { code { (fault.reason) } }
                 }
             }
             p id="hint" class="hint" { (phrases.enter_hint) }

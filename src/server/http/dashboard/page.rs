@@ -10,7 +10,7 @@ use crate::{
         diff::Piece,
         entry,
         lanes::{self, Lanes},
-        phrases::Tongue,
+        phrases::{Tongue, wrong::Words},
         queue::QUEUE,
         story::{Story, View},
         subscriptions::SUBSCRIPTIONS,
@@ -127,7 +127,7 @@ pub fn front(view: &View<'_>, wish: &Wish, found: Result<&News, &Fault>) -> Mark
             @if let Some(csrf) = view.csrf { (entry::leave(view.tongue, csrf)) }
         }
         div class="desk" {
-            (filters(view, wish))
+            (filters(view, wish, found.err()))
             main {
                 section class="wire" aria-labelledby="news" {
                     @match found {
@@ -135,7 +135,7 @@ pub fn front(view: &View<'_>, wish: &Wish, found: Result<&News, &Fault>) -> Mark
                         Ok(News::Lanes(lanes)) => (lanes::show(view, wish, lanes)),
                         Err(fault) => {
                             h2 id="news" { (phrases.news) }
-                            (alert(view.tongue, fault))
+                            (alert(view.words(), fault))
                         }
                     }
                 }
@@ -166,7 +166,7 @@ pub fn list(view: &View<'_>, rows: &[Row]) -> Markup {
 pub fn problem(tongue: Tongue, fault: &Fault, csrf: Option<&str>) -> Markup {
     let content = html! {
         main {
-            (alert(tongue, fault))
+            (alert(Words::of(tongue), fault))
             @if let Some(csrf) = csrf {
                 @let desk = tongue.desk();
                 nav class="lane-names" {
@@ -200,24 +200,33 @@ fn column(view: &View<'_>, wish: &Wish, front: &Front) -> Markup {
     }
 }
 
-fn filters(view: &View<'_>, wish: &Wish) -> Markup {
+fn filters(view: &View<'_>, wish: &Wish, fault: Option<&Fault>) -> Markup {
     let phrases = view.phrases();
+    let is_bad = |name: &str| {
+        let mut fields = fault.into_iter().flat_map(|fault| &fault.violations);
+        let is_bad = fields.any(|one| filter_of(&one.field) == Some(name));
+        is_bad.then_some("true")
+    };
     html! {
         form id="filters" class="filters" method="get" action="/" aria-label=(phrases.filters) {
             @if wish.is_tongue_named { input type="hidden" name="ui" value=(wish.tongue.tag()); }
             @if wish.layout == Layout::Lanes { input type="hidden" name="view" value=(LANES); }
             label {
                 span { (phrases.words) }
-                input type="search" name="q" value=(wish.words) dir="auto" autocomplete="off";
+                input type="search" name="q" value=(wish.words) dir="auto" autocomplete="off"
+                    aria-invalid=[is_bad("q")] aria-describedby=[is_bad("q").map(|_| "e-q")];
             }
             label {
                 span { (phrases.languages) }
                 input type="text" name="languages" value=(wish.languages) dir="ltr"
-                    placeholder=(phrases.languages_hint) autocomplete="off" spellcheck="false";
+                    placeholder=(phrases.languages_hint) autocomplete="off" spellcheck="false"
+                    aria-invalid=[is_bad("languages")]
+                    aria-describedby=[is_bad("languages").map(|_| "e-languages")];
             }
             label {
                 span { (phrases.urgency) }
-                select name="urgency" {
+                select name="urgency" aria-invalid=[is_bad("urgency")]
+                    aria-describedby=[is_bad("urgency").map(|_| "e-urgency")] {
                     @for (value, name) in phrases.urgencies {
                         option value=(value) selected[value == wish.urgency] { (name) }
                     }
@@ -271,11 +280,45 @@ pub fn tongue_link(wish: &Wish) -> Markup {
     }
 }
 
-fn alert(tongue: Tongue, fault: &Fault) -> Markup {
+/// The filter at which a violation belongs, by its name in the address.
+fn filter_of(field: &str) -> Option<&'static str> {
+    let (root, _) = field.split_once('[').unwrap_or((field, ""));
+    match root {
+        "filter.words" => Some("q"),
+        "filter.languages" => Some("languages"),
+        "filter.urgency" => Some("urgency"),
+        "filter.topics" => Some("topics"),
+        _ => None,
+    }
+}
+
+fn alert(words: Words<'_>, fault: &Fault) -> Markup {
+    let phrases = words.tongue.phrases();
+    let filters = [
+        ("q", phrases.words),
+        ("languages", phrases.languages),
+        ("urgency", phrases.urgency),
+        ("topics", phrases.topics),
+    ];
+    let of = |name: &str| {
+        let own = fault.violations.iter();
+        own.filter(|one| filter_of(&one.field) == Some(name))
+            .collect::<Vec<_>>()
+    };
     html! {
         div class="problem" role="alert" {
-            h2 { (tongue.phrases().problem) }
-            p lang="en" dir="ltr" { (fault.message) }
+            h2 { (phrases.problem) }
+            @if fault.violations.iter().any(|one| filter_of(&one.field).is_some()) {
+                @for (name, label) in filters {
+                    @let own = of(name);
+                    @if !own.is_empty() {
+                        p id={ "e-" (name) } {
+                            (label) ":"
+                            @for one in own { " " (words.wrong(&one.wrong)) }
+                        }
+                    }
+                }
+            } @else { (words.fault(fault)) }
             p { code { (fault.reason) } }
         }
     }

@@ -6,6 +6,8 @@ pub mod desk;
 pub mod kept;
 pub mod queue;
 pub mod recipients;
+pub mod refusal;
+pub mod wrong;
 
 /// A language of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::{
     server::http::dashboard::{
         compose::Task,
         diff::Piece,
-        phrases::{Phrases, Tongue},
+        phrases::{Phrases, Tongue, wrong::Words},
     },
     wire::{
         convert,
@@ -120,11 +120,15 @@ impl View<'_> {
 
     /// The name of a topic, or its path.
     pub fn topic_name<'a>(&'a self, path: &'a str) -> &'a str {
-        let topic = path.parse().ok();
-        let number = topic.and_then(|topic| self.taxonomy.number(&topic));
-        let names = number.and_then(|number| self.taxonomy.entries().get(number));
-        let name = names.and_then(|entry| entry.names.get(self.tongue.tag()));
-        name.map_or(path, String::as_str)
+        self.words().topic_name(path)
+    }
+
+    /// The words for what is wrong.
+    pub fn words(&self) -> Words<'_> {
+        Words {
+            tongue: self.tongue,
+            taxonomy: Some(self.taxonomy),
+        }
     }
 
     /// Why a topic was given, as the record notes it, in words for readers: of a phrase with many

@@ -101,8 +101,11 @@ pub async fn change(visit: Visit, id: Named, form: Option<Extension<Form>>) -> R
     let form = form.as_ref().map(|Extension(form)| form);
     let act = form.and_then(|form| Act::of(form.get("act")?));
     let (Some(form), Some(act)) = (form, act) else {
-        let message = "is not pause, resume, test or retry";
-        return visit.refuse(&Fault::field("FIELD_INVALID", "act", message));
+        return visit.refuse(&Fault::field(
+            "FIELD_INVALID",
+            "act",
+            "is not pause, resume, test or retry",
+        ));
     };
     let outcome = match done(&visit, id, act, form).await {
         // What it answered is kept nowhere else.
@@ -212,7 +215,7 @@ fn told(view: &View<'_>, outcome: &Outcome) -> Markup {
         Outcome::Refused(fault) => html! {
             div class="problem" role="alert" tabindex="-1" {
                 @if fault.kind == Kind::Missing { p { (texts.unparked) } }
-                @else { p lang="en" dir="ltr" { (fault.message) } }
+                @else { (view.words().fault(fault)) }
                 p { code { (fault.reason) } }
             }
         },

@@ -4,7 +4,12 @@ use http::HeaderMap;
 use url::form_urlencoded;
 
 use crate::{
-    article::check::shown, fault::Fault, server::http::dashboard::phrases::Tongue,
+    article::Urgency,
+    fault::{
+        Fault,
+        wrong::{Quoted, Wrong},
+    },
+    server::http::dashboard::phrases::Tongue,
     wire::proto::v1::Filter,
 };
 
@@ -91,14 +96,11 @@ impl Wish {
     /// The filter that it means; the wire checks what it holds.
     ///
     /// # Errors
-    /// The urgency is no number.
+    /// The urgency is none.
     pub fn filter(&self) -> Result<Filter, Fault> {
         let urgency = match self.urgency.as_str() {
             "" => 0,
-            text => text.parse().map_err(|_| {
-                let message = format!("{} is not 1 (flash) to 9", shown(text));
-                Fault::field("FIELD_INVALID", "urgency", message)
-            })?,
+            text => urgency(text)?,
         };
         Ok(Filter {
             topics: self.topics.clone(),
@@ -234,6 +236,19 @@ impl Wish {
         }
         query
     }
+}
+
+fn urgency(text: &str) -> Result<u32, Fault> {
+    let number = text.parse().ok();
+    let number = number.filter(|number| *number == 0 || Urgency::new(*number).is_some());
+    number.ok_or_else(|| {
+        let value = Quoted::of(text);
+        Fault::field(
+            "FIELD_INVALID",
+            "filter.urgency",
+            Wrong::NoUrgency { value },
+        )
+    })
 }
 
 fn parts(text: &str, separator: char) -> Vec<String> {

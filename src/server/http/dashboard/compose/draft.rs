@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use prost_types::Timestamp as Stamp;
 
 use crate::{
-    article::check::shown,
-    fault::{Fault, Violation},
+    fault::{
+        Fault, Violation,
+        wrong::{Quoted, Wrong},
+    },
     server::http::form::Form,
     wire::{
         ninjs::{time_from_proto, time_to_proto},
@@ -34,6 +36,8 @@ pub const TEXTS: [&str; 18] = [
     "embargoed_until",
     "expires",
 ];
+/// The field that is ticked before what can't be taken back.
+pub const CONFIRM: &str = "confirm";
 /// How a form says that its body is HTML.
 pub const HTML: &str = "html";
 
@@ -121,7 +125,7 @@ impl Draft {
         let mut draft = Self {
             request_id: text("request_id").to_owned(),
             seen: text("seen").to_owned(),
-            is_confirmed: form.get("confirm").is_some(),
+            is_confirmed: form.get(CONFIRM).is_some(),
             replaces: text("replaces").parse().unwrap_or(0),
             topics: form.all("topics").map(str::to_owned).collect(),
             ..Self::default()
@@ -164,8 +168,12 @@ impl Draft {
         let is_new = base.id.is_empty();
         let urgency = self.text("urgency");
         let urgency = urgency.parse().map_err(|_| {
-            let message = format!("{} is not 1 (flash) to 9", shown(urgency));
-            Fault::field("FIELD_INVALID", "article.urgency", message)
+            let value = Quoted::of(urgency);
+            Fault::field(
+                "FIELD_INVALID",
+                "article.urgency",
+                Wrong::NoUrgency { value },
+            )
         })?;
         let body_type = match self.text("body_type") {
             HTML => BodyType::Html,
@@ -235,8 +243,8 @@ pub fn time_of(text: &str, base: Option<Stamp>, field: &str) -> Result<Option<St
     }
     let time: Result<Timestamp, _> = format!("{text}Z").parse();
     time.map(|time| Some(time_to_proto(time))).map_err(|_| {
-        let message = format!("{} is not a time such as 2026-12-24T18:00", shown(text));
-        Fault::field("FIELD_INVALID", field, message)
+        let value = Quoted::of(text);
+        Fault::field("FIELD_INVALID", field, Wrong::NoTime { value })
     })
 }
 
@@ -250,6 +258,9 @@ pub fn shown_time(time: Option<&Stamp>) -> String {
 
 /// The field of a form at which a violation belongs; none if no field is to blame.
 pub fn field_of(violation: &Violation) -> Option<&'static str> {
+    if violation.field == CONFIRM {
+        return Some(CONFIRM);
+    }
     let field = violation.field.strip_prefix("article.")?;
     let end = field.find(['[', '.']).unwrap_or(field.len());
     let (name, _) = field.split_at(end);
@@ -351,12 +362,13 @@ mod tests {
             ("article.places[3].name", Some("places")),
             ("article.links[0].href", Some("page")),
             ("article.topics[1]", Some("topics")),
+            ("confirm", Some("confirm")),
             ("article.version_created", None),
             ("request_id", None),
         ] {
             let violation = Violation {
                 field: field.to_owned(),
-                message: String::new(),
+                wrong: Wrong::Over,
             };
             assert_eq!(field_of(&violation), expected, "{field}");
         }

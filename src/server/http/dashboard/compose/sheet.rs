@@ -3,18 +3,18 @@
 use maud::{Markup, html};
 
 use crate::{
-    fault::{Fault, Kind as FaultKind},
+    fault::{Fault, Kind as FaultKind, Violation, wrong::Wrong},
     server::http::{
         admission::CSRF_FIELD,
         dashboard::{
             assets::COMPOSE_SCRIPT,
             compose::{
                 Task,
-                draft::{Draft, HTML, field_of},
+                draft::{CONFIRM, Draft, HTML, field_of},
             },
             diff::Piece,
             page,
-            phrases::desk::DeskPhrases,
+            phrases::{desk::DeskPhrases, wrong::Words},
             story::{Story, View},
         },
     },
@@ -30,6 +30,14 @@ pub struct Trouble {
     pub fault: Fault,
     /// The revision that came in between, and what it changed.
     pub overtaken: Option<(u32, Vec<Vec<Piece>>)>,
+}
+
+/// What is to blame for a refusal.
+struct Blame {
+    /// The field, by its name.
+    name: Option<&'static str>,
+    /// What is wrong, and what to do.
+    said: Markup,
 }
 
 /// A form with everything that stands in it.
@@ -98,7 +106,7 @@ impl<'a> Sheet<'a> {
                     input type="hidden" name="request_id" value=(self.draft.request_id);
                     input type="hidden" name="seen" value=(self.draft.seen);
                     @if self.task.action().is_notice() {
-                        (self.reason(desk))
+                        (self.reason(view))
                     } @else {
                         (self.fields(view))
                         (self.replacing(desk))
@@ -143,13 +151,20 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    /// What is wrong with the fields of a name.
-    fn errors<'b>(self, name: &'b str) -> impl Iterator<Item = &'a str> + use<'a, 'b> {
-        let violations = self.trouble.map(|trouble| &trouble.fault.violations);
-        let violations = violations.into_iter().flatten();
-        let own = violations
-            .filter(move |violation| field_of(violation) == Some(name) || violation.field == name);
-        own.map(|violation| violation.message.as_str())
+    /// What is wrong with the field of a name.
+    fn errors(self, words: Words<'_>, name: &str) -> Vec<Markup> {
+        let blames = self.trouble.map(|trouble| blames(words, &trouble.fault));
+        let own = blames.into_iter().flatten();
+        let own = own.filter(|blame| blame.name == Some(name));
+        own.map(|blame| blame.said).collect()
+    }
+
+    /// The label of a field.
+    fn label(self, desk: &DeskPhrases, name: &str) -> &'static str {
+        match name {
+            "edition_note" if self.task.action().needs_note() => desk.label("reason"),
+            name => desk.label(name),
+        }
     }
 
     fn alert(self, view: &View<'_>, trouble: &Trouble) -> Markup {
@@ -172,34 +187,41 @@ impl<'a> Sheet<'a> {
                         h3 { (desk.unsure) }
                         p { (desk.unsure_hint) }
                     } @else { h3 { (desk.refused) } }
-                    @if trouble.fault.violations.is_empty() {
-                        p lang="en" dir="ltr" { (trouble.fault.message) " " code { (trouble.fault.reason) } }
-                    } @else {
-                        ul {
-                            @for violation in &trouble.fault.violations {
-                                li { (fault_line(desk, &violation.field, &violation.message, field_of(violation))) }
-                            }
+                    ul {
+                        @for blame in blames(view.words(), &trouble.fault) {
+                            li { (self.line(desk, &blame)) }
                         }
                     }
+                    @if trouble.fault.violations.is_empty() { p { code { (trouble.fault.reason) } } }
                 }
             }
         }
     }
 
-    /// What a withdrawal takes.
-    fn reason(self, desk: &'static DeskPhrases) -> Markup {
+    /// What is to blame, as a line of the summary: as a link to its field, if it has one.
+    fn line(self, desk: &DeskPhrases, blame: &Blame) -> Markup {
         html! {
-            (self.field(desk, "edition_note", desk.label("reason"), Kind::Lines(3), true))
+            @match blame.name {
+                Some(CONFIRM) => a href="#f-confirm" { (blame.said) },
+                Some(name) => { a href={ "#f-" (name) } { (self.label(desk, name)) } ": " (blame.said) }
+                None => (blame.said),
+            }
+        }
+    }
+
+    /// What a withdrawal takes.
+    fn reason(self, view: &View<'_>) -> Markup {
+        let is_bad = !self.errors(view.words(), CONFIRM).is_empty();
+        html! {
+            (self.field(view, "edition_note", Kind::Lines(3), true))
             @if self.task == Task::Kill {
                 div class="field" {
                     label class="tick" {
-                        input type="checkbox" name="confirm" value="yes" id="f-confirm" required
-                            aria-describedby="e-confirm";
-                        span { (desk.confirm) }
+                        input type="checkbox" name=(CONFIRM) value="yes" id="f-confirm" required
+                            aria-invalid=[is_bad.then_some("true")] aria-describedby="e-confirm";
+                        span { (view.tongue.desk().confirm) }
                     }
-                    p id="e-confirm" class="error" {
-                        @if self.errors("confirm").next().is_some() { (desk.unconfirmed) }
-                    }
+                    (self.error(view, CONFIRM))
                 }
             }
         }
@@ -212,7 +234,7 @@ impl<'a> Sheet<'a> {
                 div class="field" {
                     input type="hidden" name="replaces" value=(self.draft.replaces);
                     label class="tick" {
-                        input type="checkbox" name="confirm" value="yes" id="f-confirm"
+                        input type="checkbox" name=(CONFIRM) value="yes" id="f-confirm"
                             checked[self.draft.is_confirmed];
                         span { (desk.replace) }
                     }
@@ -224,20 +246,20 @@ impl<'a> Sheet<'a> {
     fn fields(self, view: &View<'_>) -> Markup {
         let desk = view.tongue.desk();
         let [story, belongs, about] = desk.groups;
-        let line = |name: &str, kind: Kind| self.field(desk, name, desk.label(name), kind, false);
+        let line = |name: &str, kind: Kind| self.field(view, name, kind, false);
         html! {
             fieldset {
                 legend { (story) }
                 @if self.task == Task::Correct {
-                    (self.field(desk, "edition_note", desk.label("reason"), Kind::Lines(2), true))
+                    (self.field(view, "edition_note", Kind::Lines(2), true))
                 }
-                (self.field(desk, "headline", desk.label("headline"), Kind::Line, true))
+                (self.field(view, "headline", Kind::Line, true))
                 (line("subheadline", Kind::Line))
                 (line("body", Kind::Lines(14)))
                 div class="row" {
-                    (self.choice(desk, "body_type", &[("text", desk.body_types[0]), (HTML, desk.body_types[1])]))
-                    (self.language(desk))
-                    (self.urgency(desk))
+                    (self.choice(view, "body_type", &[("text", desk.body_types[0]), (HTML, desk.body_types[1])]))
+                    (self.language(view))
+                    (self.urgency(view))
                 }
                 @if self.task != Task::Correct { (line("edition_note", Kind::Lines(2))) }
             }
@@ -259,17 +281,10 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    fn field(
-        self,
-        desk: &DeskPhrases,
-        name: &str,
-        label: &str,
-        kind: Kind,
-        is_required: bool,
-    ) -> Markup {
+    fn field(self, view: &View<'_>, name: &str, kind: Kind, is_required: bool) -> Markup {
+        let desk = view.tongue.desk();
         let value = self.draft.text(name);
-        let is_bad = self.errors(name).next().is_some();
-        let invalid = is_bad.then_some("true");
+        let invalid = self.invalid(view, name);
         let direction = if matches!(kind, Kind::Code | Kind::Time) {
             "ltr"
         } else {
@@ -279,7 +294,7 @@ impl<'a> Sheet<'a> {
         html! {
             div class="field" {
                 label for={ "f-" (name) } {
-                    (label)
+                    (self.label(desk, name))
                     @if is_required { small { " · " (desk.required) } }
                 }
                 @if let Kind::Lines(rows) = kind {
@@ -294,47 +309,64 @@ impl<'a> Sheet<'a> {
                         list=[(name == "language").then_some("languages")] required[is_required] aria-invalid=[invalid] aria-describedby=(notes)
                         autocomplete="off";
                 }
-                (self.notes(desk, name))
+                (self.notes(view, name))
             }
         }
     }
 
+    /// The mark of a field with which something is wrong.
+    fn invalid(self, view: &View<'_>, name: &str) -> Option<&'static str> {
+        let is_bad = !self.errors(view.words(), name).is_empty();
+        is_bad.then_some("true")
+    }
+
     /// The hint of a field, and what is wrong with it.
-    fn notes(self, desk: &DeskPhrases, name: &str) -> Markup {
+    fn notes(self, view: &View<'_>, name: &str) -> Markup {
+        let hint = view.tongue.desk().hint(name);
         html! {
-            p id={ "h-" (name) } class="hint" { @if let Some(hint) = desk.hint(name) { (hint) } }
-            p id={ "e-" (name) } class="error" lang="en" dir="ltr" {
-                @for (place, message) in self.errors(name).enumerate() {
-                    @if place > 0 { "; " }
-                    (message)
+            p id={ "h-" (name) } class="hint" { @if let Some(hint) = hint { (hint) } }
+            (self.error(view, name))
+        }
+    }
+
+    /// What is wrong with a field.
+    fn error(self, view: &View<'_>, name: &str) -> Markup {
+        html! {
+            p id={ "e-" (name) } class="error" {
+                @for (place, said) in self.errors(view.words(), name).iter().enumerate() {
+                    @if place > 0 { " " }
+                    (said)
                 }
             }
         }
     }
 
-    fn choice(self, desk: &DeskPhrases, name: &str, options: &[(&str, &str)]) -> Markup {
+    fn choice(self, view: &View<'_>, name: &str, options: &[(&str, &str)]) -> Markup {
         let chosen = self.draft.text(name);
         html! {
             div class="field" {
-                label for={ "f-" (name) } { (desk.label(name)) }
-                select id={ "f-" (name) } name=(name) aria-describedby={ "e-" (name) } {
+                label for={ "f-" (name) } { (view.tongue.desk().label(name)) }
+                select id={ "f-" (name) } name=(name) aria-invalid=[self.invalid(view, name)]
+                    aria-describedby={ "e-" (name) } {
                     @for (value, text) in options {
                         option value=(value) selected[*value == chosen] { (text) }
                     }
                 }
-                (self.notes(desk, name))
+                (self.notes(view, name))
             }
         }
     }
 
-    fn urgency(self, desk: &DeskPhrases) -> Markup {
+    fn urgency(self, view: &View<'_>) -> Markup {
+        let desk = view.tongue.desk();
         let numbers = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
         let options: Vec<(&str, &str)> = numbers.into_iter().zip(desk.urgencies).collect();
-        self.choice(desk, "urgency", &options)
+        self.choice(view, "urgency", &options)
     }
 
     /// The language of a new story, or what it was written in.
-    fn language(self, desk: &DeskPhrases) -> Markup {
+    fn language(self, view: &View<'_>) -> Markup {
+        let desk = view.tongue.desk();
         let language = self.draft.text("language");
         if self.task != Task::New {
             return html! {
@@ -345,7 +377,7 @@ impl<'a> Sheet<'a> {
             };
         }
         html! {
-            (self.field(desk, "language", desk.label("language"), Kind::Code, true))
+            (self.field(view, "language", Kind::Code, true))
             datalist id="languages" {
                 @for tag in LANGUAGES { option value=(tag) {} }
             }
@@ -360,20 +392,34 @@ impl<'a> Sheet<'a> {
                 input type="search" class="pick" aria-label=(desk.pick) placeholder=(desk.pick)
                     autocomplete="off" hidden;
                 (page::topics(view, &self.draft.topics))
-                (self.notes(desk, "topics"))
+                (self.notes(view, "topics"))
             }
         }
     }
 }
 
-/// A violation as a line of the summary: its field as a link, if it has one.
-fn fault_line(desk: &DeskPhrases, field: &str, message: &str, name: Option<&str>) -> Markup {
-    if field == "confirm" {
-        return html! { a href="#f-confirm" { (desk.unconfirmed) } };
+/// Everything that is to blame: the fields, or the form as a whole.
+fn blames(words: Words<'_>, fault: &Fault) -> Vec<Blame> {
+    // The one field that a refusal means which names none.
+    let meant = match fault.reason {
+        "TOPICS_TOO_MANY" => Some("topics"),
+        "ARTICLE_EMBARGOED" => Some("uri"),
+        _ => None,
+    };
+    let whole = || Blame {
+        name: meant,
+        said: words.refusal(fault),
+    };
+    let blame = |violation: &Violation| match (field_of(violation), &violation.wrong) {
+        // No editor sees such a field.
+        (None, Wrong::Told(_)) => whole(),
+        (name, wrong) => Blame {
+            name,
+            said: words.wrong(wrong),
+        },
+    };
+    if fault.violations.is_empty() {
+        return vec![whole()];
     }
-    let text = html! { span lang="en" dir="ltr" { (message) } };
-    match name {
-        Some(name) => html! { a href={ "#f-" (name) } { (desk.label(name)) } ": " (text) },
-        None => html! { code { (field) } ": " (text) },
-    }
+    fault.violations.iter().map(blame).collect()
 }

@@ -47,8 +47,6 @@ pub struct DeskPhrases {
     pub kill_hint: &'static str,
     /// What must be ticked before it.
     pub confirm: &'static str,
-    /// What is said where it was not.
-    pub unconfirmed: &'static str,
     /// What must be ticked before another draft is replaced.
     pub replace: &'static str,
     /// Labels of the fields, by their names.
@@ -184,7 +182,6 @@ const ENGLISH: DeskPhrases = DeskPhrases {
     kill_hint: "Everybody who got the story is told never to use it, and its texts are erased. \
                 This is final: a killed story can’t come back.",
     confirm: "I want to kill this story for good",
-    unconfirmed: "tick this to kill the story",
     replace: "This is to take the place of the draft under embargo",
     fields: [
         ("headline", "Headline"),
@@ -314,7 +311,6 @@ const ARABIC: DeskPhrases = DeskPhrases {
                     نشره من جديد.",
     kill_hint: "يُبلَّغ كل من وصله الخبر ألا يستخدمه أبداً، وتُمحى نصوصه. هذا نهائي: لا عودة لخبر أُلغي.",
     confirm: "أريد إلغاء هذا الخبر نهائياً",
-    unconfirmed: "أشّروا هنا لإلغاء الخبر",
     replace: "ليحلّ هذا الخبر محلّ المسودة المؤجَّلة",
     fields: [
         ("headline", "العنوان"),

@@ -37,10 +37,8 @@ pub struct QueuePhrases {
     pub cancel_hint: &'static str,
     /// What must be ticked before a release, a cancellation.
     pub confirm: [&'static str; 2],
-    /// What is said where it was not.
-    pub unconfirmed: &'static str,
-    /// A time that is over, or is none.
-    pub past: &'static str,
+    /// What was asked for breaks a rule.
+    pub undone: &'static str,
     /// Somebody else was faster; when it goes out now follows.
     pub overtaken: &'static str,
     /// What to do then.
@@ -81,8 +79,7 @@ pub const ENGLISH: QueuePhrases = QueuePhrases {
                    killed.",
     cancel_hint: "The draft is erased, and nothing is sent. What is on the wire already stays.",
     confirm: ["I want it to go out now", "I want this draft to be erased"],
-    unconfirmed: "Tick the box to confirm that.",
-    past: "The embargo was not moved: give a time in the future.",
+    undone: "Nothing was done.",
     overtaken: "Nothing was done: somebody changed this draft meanwhile. It now goes out:",
     again: "The time that you wrote is kept. Send it again to replace the other.",
     blocked: "It does not go out: the story has got a newer revision since this was written. Hand \
@@ -121,8 +118,7 @@ pub const ARABIC: QueuePhrases = QueuePhrases {
     release_hint: "تصل فوراً إلى كل المشتركين، ولا تُستعاد بعد ذلك بل تُحجب أو تُلغى.",
     cancel_hint: "تُمحى المسودة ولا يُرسل شيء. وما نُشر من قبل يبقى.",
     confirm: ["أريد نشرها الآن", "أريد محو هذه المسودة"],
-    unconfirmed: "أشّروا في المربع للتأكيد.",
-    past: "لم يتغيّر الموعد: اكتبوا وقتاً في المستقبل.",
+    undone: "لم يُنفَّذ شيء.",
     overtaken: "لم يُنفَّذ شيء: غيّر غيركم هذه المسودة في الأثناء. تُنشر الآن في:",
     again: "الوقت الذي كتبتموه محفوظ. أرسلوه من جديد ليحلّ محل الآخر.",
     blocked: "لا تُنشر: صدرت للخبر مراجعة أحدث منذ كتابة المسودة. سلّموها من جديد أو ألغوها.",
