@@ -155,7 +155,7 @@ async fn a_story_is_told_what_is_wrong_with_it() {
             &[("body", &elements), ("body_type", "html")],
             "body",
             "2001 HTML elements, and at most 2000",
-            "أدخلتم 2001 عنصر HTML، ولا يُسمح بأكثر من 2000 عنصر HTML. بسّطوا تنسيقه.",
+            "أدخلتم 2001 عنصر من HTML، ولا يُسمح بأكثر من 2000 عنصر من HTML. بسّطوا تنسيقه.",
         ),
         (
             &[("language", "")],
@@ -226,8 +226,8 @@ async fn a_story_is_told_what_is_wrong_with_it() {
         (
             &[("page", "https://news.example/a b")],
             "page",
-            "“https://news.example/a b” is no whole address: that begins",
-            "«https://news.example/a b» ليس عنواناً كاملاً: ",
+            "“https://news.example/a b” is no whole address. Begin it",
+            "«https://news.example/a b» ليس عنواناً كاملاً. ",
         ),
         (
             &[("uri", "budget 7")],
@@ -239,13 +239,13 @@ async fn a_story_is_told_what_is_wrong_with_it() {
             &[("uri", "test:taken")],
             "uri",
             "Another story has this identifier",
-            "لخبر آخر هذا المعرّف",
+            "هذا المعرّف لخبر آخر",
         ),
         (
             &[("uri", "test:held"), ("embargoed_until", &soon)],
             "uri",
             "A draft under embargo has this identifier",
-            "لمسودة مؤجَّلة هذا المعرّف",
+            "هذا المعرّف لمسودة مؤجَّلة",
         ),
         (
             &[("embargoed_until", &past)],
@@ -291,7 +291,7 @@ async fn a_story_is_told_what_is_wrong_with_it() {
     // The draft of that name, where no embargo is asked for: no violation, and yet at its field.
     for (ui, said) in [
         ("en", "A draft under embargo until "),
-        ("ar", "لمسودة مؤجَّلة حتى "),
+        ("ar", "هذا المعرّف لمسودة مؤجَّلة حتى "),
     ] {
         let (id, uri) = (new_id(), ("uri", "test:held"));
         let fields = [&base[..], &[("request_id", &*id), uri]].concat();

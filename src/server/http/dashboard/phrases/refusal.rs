@@ -31,7 +31,7 @@ const SAID: [(&str, [&str; 2]); 47] = [
         [
             "A draft under embargo until {} has this identifier, and is not on the wire yet. Give \
              another identifier, or look at the draft among those under embargo.",
-            "لمسودة مؤجَّلة حتى {} هذا المعرّف، ولم تُنشر بعد. اكتبوا معرّفاً آخر، أو انظروا إلى المسودة بين \
+            "هذا المعرّف لمسودة مؤجَّلة حتى {} ولم تُنشر بعد. اكتبوا معرّفاً آخر، أو انظروا إلى المسودة بين \
              المؤجَّلة.",
         ],
     ),
@@ -47,7 +47,7 @@ const SAID: [(&str, [&str; 2]); 47] = [
         [
             "This can’t be done with the story as it is: what is killed stays so, and what is withheld \
              is published again or killed.",
-            "لا يُفعل هذا بالخبر وهو على حاله: ما أُلغي يبقى ملغى، وما حُجب يُعاد نشره أو يُلغى.",
+            "لا يمكن ذلك والخبر على هذه الحال: ما أُلغي يبقى ملغى، وما حُجب يُعاد نشره أو يُلغى.",
         ],
     ),
     (
@@ -106,8 +106,8 @@ const SAID: [(&str, [&str; 2]); 47] = [
     (
         "LOG_UNAVAILABLE",
         [
-            "The log did not answer in time.",
-            "لم يجب السجل في الوقت المحدد.",
+            "The log did not answer in time. Try again in a moment.",
+            "لم يجب السجل في الوقت المحدد. أعيدوا المحاولة بعد لحظات.",
         ],
     ),
     (
@@ -135,7 +135,7 @@ const SAID: [(&str, [&str; 2]); 47] = [
         "RECORD_UNREADABLE",
         [
             "What is stored there can’t be read. Ask the operator.",
-            "تعذّرت قراءة المحفوظ. راجعوا المشغّل.",
+            "تعذّرت قراءة ما هو محفوظ. راجعوا المشغّل.",
         ],
     ),
     (
@@ -266,8 +266,10 @@ const SAID: [(&str, [&str; 2]); 47] = [
     (
         "NOT_GRANTED",
         [
-            "This key may not read or do this. Log in with one that may, or ask the desk.",
-            "لا يُسمح لهذا المفتاح بهذا. سجّلوا الدخول بمفتاح يُسمح له، أو راجعوا التحرير.",
+            "This key may not do that, or reads only a part of the wire, where this page shows all of \
+             it. Log in with another, or ask the desk.",
+            "لا يُسمح لهذا المفتاح بذلك، أو يقرأ جزءاً من النشرة وهذه الصفحة تعرضها كلها. سجّلوا الدخول \
+             بمفتاح آخر أو راجعوا التحرير.",
         ],
     ),
     (
@@ -406,7 +408,7 @@ impl Words<'_> {
             ],
             Kind::Precondition => [
                 "That can’t be done as things are. Open the page again to see how they are.",
-                "لا يُنفَّذ ذلك والحال هكذا. افتحوا الصفحة من جديد لمعرفة الحال.",
+                "لا يمكن ذلك في الحال الراهنة. افتحوا الصفحة من جديد لرؤيتها.",
             ],
             Kind::OutOfRange => [
                 "That lies beyond what there is. Begin again at the first page.",
@@ -414,7 +416,7 @@ impl Words<'_> {
             ],
             Kind::Exhausted => [
                 "A limit is reached. Wait a while, or ask the desk.",
-                "بلغ الأمر حدّه. انتظروا قليلاً أو راجعوا التحرير.",
+                "بلغتم الحدّ المسموح به. انتظروا قليلاً أو راجعوا التحرير.",
             ],
             Kind::Unavailable => [
                 "That does not work at the moment. Try again soon.",

@@ -97,8 +97,8 @@ impl<'a> Words<'a> {
                 ", which can disguise text. Remove it, or type the text anew."
             },
             Wrong::NoUri { value } => html! {
-                (self.quoted(value.text())) " is no whole address: that begins as " (code("https:"))
-                " or " (code("urn:")) " does, and has no spaces."
+                (self.quoted(value.text())) " is no whole address. Begin it with a scheme such as "
+                (code("https:")) " or " (code("urn:")) ", and leave no spaces in it."
             },
             Wrong::NoUrl { value } => html! {
                 (self.quoted(value.text())) " is no whole address of a page. Give all of it, from "
@@ -225,8 +225,8 @@ impl<'a> Words<'a> {
                 " قد يموّه النص. احذفوه أو اكتبوا النص من جديد."
             },
             Wrong::NoUri { value } => html! {
-                (self.quoted(value.text())) " ليس عنواناً كاملاً: يبدأ العنوان بمثل " (code("https:"))
-                " أو " (code("urn:")) " ولا فراغ فيه."
+                (self.quoted(value.text())) " ليس عنواناً كاملاً. ابدأوه بمثل " (code("https:"))
+                " أو " (code("urn:")) " بلا فراغات."
             },
             Wrong::NoUrl { value } => html! {
                 (self.quoted(value.text())) " ليس عنوان صفحة كاملاً. اكتبوه كله بدءاً من "
@@ -299,10 +299,10 @@ impl<'a> Words<'a> {
                  انتهاء أبعد."
             },
             Wrong::NameTaken => html! {
-                "لخبر آخر هذا المعرّف. حدّثوا ذلك الخبر أو اكتبوا معرّفاً آخر."
+                "هذا المعرّف لخبر آخر. حدّثوا ذلك الخبر أو اكتبوا معرّفاً آخر."
             },
             Wrong::NameHasDraft => html! {
-                "لمسودة مؤجَّلة هذا المعرّف. أشّروا أدناه ليحلّ خبركم محلّها، أو اكتبوا معرّفاً آخر."
+                "هذا المعرّف لمسودة مؤجَّلة. أشّروا أدناه ليحلّ خبركم محلّها، أو اكتبوا معرّفاً آخر."
             },
             Wrong::StoryHasDraft => html! {
                 "لهذا الخبر مسودة تنتظر. انظروا إليها بين المؤجَّلة، وأشّروا أدناه ليحلّ ما كتبتموه \
@@ -360,18 +360,18 @@ fn noun(unit: Unit) -> Noun {
         Unit::Bytes => ["بايت واحد", "بايتين", "بايتات", "بايتاً", "بايت"],
         Unit::Entries => ["مدخل واحد", "مدخلين", "مدخلات", "مدخلاً", "مدخل"],
         Unit::Elements => [
-            "عنصر HTML واحد",
-            "عنصري HTML",
-            "عناصر HTML",
-            "عنصر HTML",
-            "عنصر HTML",
+            "عنصر واحد من HTML",
+            "عنصرين من HTML",
+            "عناصر من HTML",
+            "عنصراً من HTML",
+            "عنصر من HTML",
         ],
         Unit::References => [
-            "رمز HTML واحد",
-            "رمزي HTML",
-            "رموز HTML",
-            "رمز HTML",
-            "رمز HTML",
+            "رمز واحد من HTML",
+            "رمزين من HTML",
+            "رموز من HTML",
+            "رمزاً من HTML",
+            "رمز من HTML",
         ],
     };
     Noun {
