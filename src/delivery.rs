@@ -145,6 +145,11 @@ impl Entry {
         })
     }
 
+    /// The same, if it was made already.
+    pub fn made_frame(&self, protocol: Protocol) -> Option<&Bytes> {
+        self.frames[protocol.index()].get()
+    }
+
     /// What a reader gets.
     pub fn delivery(&self) -> proto::Delivery {
         self.stored.record.delivery(self.cursor.to_string())

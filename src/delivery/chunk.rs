@@ -17,6 +17,20 @@ pub const CHUNK_LEN_MAX: usize = 64;
 /// about the most that a connection holds of what its client has not taken.
 pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
 
+/// Bytes of frames at which a chunk is closed, of those that are made already.
+///
+/// Perf: the send is nearly all of what a delivery costs, whether it carries one or eight.
+fn frame_bytes_max(protocol: Protocol) -> usize {
+    match protocol {
+        // What one DATA frame takes (RFC 9113 section 6.5.2, SETTINGS_MAX_FRAME_SIZE at first): h2
+        // sends each by itself.
+        Protocol::Grpc => 16 * 1024,
+        Protocol::Sse => 24 * 1024,
+        // Has none.
+        Protocol::Webhook => usize::MAX,
+    }
+}
+
 /// Neighbouring entries, in order.
 #[derive(Debug)]
 pub struct Chunk {
@@ -24,6 +38,10 @@ pub struct Chunk {
     id: u64,
     entries: Vec<Arc<Entry>>,
     article_bytes: usize,
+    /// Of those frames that were made when their entries came.
+    frame_bytes: [usize; 3],
+    /// Whether nothing comes in any more.
+    is_closed: bool,
     slabs: [Mutex<Option<Slab>>; 3],
     dead: Mutex<Dead>,
 }
@@ -90,6 +108,8 @@ impl Chunk {
             id,
             entries: Vec::new(),
             article_bytes: 0,
+            frame_bytes: [0; 3],
+            is_closed: false,
             slabs: Default::default(),
             dead: Mutex::default(),
         }
@@ -97,13 +117,43 @@ impl Chunk {
 
     /// Whether an entry may still be added.
     pub fn has_room(&self, entry: &Entry) -> bool {
-        let bytes = self.article_bytes + entry.stored.record.article.len();
-        self.entries.is_empty() || self.entries.len() < CHUNK_LEN_MAX && bytes <= CHUNK_BYTES_MAX
+        self.entries.is_empty()
+            || !self.is_closed
+                && self.takes(entry.stored.record.article.len(), |protocol| {
+                    entry.made_frame(protocol).map_or(0, Bytes::len)
+                })
+    }
+
+    /// Whether another entry like those that it has would find no room.
+    pub fn is_full(&self) -> bool {
+        let len = self.entries.len().max(1);
+        let mean = |bytes: usize| bytes / len;
+        self.is_closed
+            || !self.takes(mean(self.article_bytes), |protocol| {
+                mean(self.frame_bytes[protocol.index()])
+            })
+    }
+
+    fn takes(&self, article: usize, frame: impl Fn(Protocol) -> usize) -> bool {
+        self.entries.len() < CHUNK_LEN_MAX
+            && self.article_bytes + article <= CHUNK_BYTES_MAX
+            && Protocol::ALL.into_iter().all(|protocol| {
+                self.frame_bytes[protocol.index()] + frame(protocol) <= frame_bytes_max(protocol)
+            })
+    }
+
+    /// Takes in nothing any more: what comes next is sent by itself anyway.
+    pub fn close(&mut self) {
+        self.is_closed = true;
     }
 
     /// Adds the next entry.
     pub fn push(&mut self, entry: Arc<Entry>) {
         self.article_bytes += entry.stored.record.article.len();
+        for protocol in Protocol::ALL {
+            let made = entry.made_frame(protocol).map_or(0, Bytes::len);
+            self.frame_bytes[protocol.index()] += made;
+        }
         self.entries.push(entry);
     }
 
@@ -111,12 +161,14 @@ impl Chunk {
     /// gets another id.
     pub fn truncate(&mut self, after: u64, id: u64) {
         self.id = id;
-        self.entries.truncate(self.place_after(after));
-        let lens = self
-            .entries
-            .iter()
-            .map(|one| one.stored.record.article.len());
-        self.article_bytes = lens.sum();
+        let kept = self.place_after(after);
+        let entries = std::mem::take(&mut self.entries);
+        (self.article_bytes, self.frame_bytes) = (0, [0; 3]);
+        self.is_closed = false;
+        entries
+            .into_iter()
+            .take(kept)
+            .for_each(|entry| self.push(entry));
         self.slabs = Default::default();
         self.dead = Mutex::default();
     }

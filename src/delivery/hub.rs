@@ -13,10 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -26,10 +23,9 @@ use crate::{
         chunk::{Ask, Chunk, Found},
         durable::Durables,
         explain::DryRuns,
-        group::{Group, Groups},
+        group::Groups,
         history::History,
         index::{Index, Indexed},
-        pace::Pace,
         places::Places,
         seats::Seats,
     },
@@ -60,6 +56,7 @@ const BEHIND_PAUSE: Duration = Duration::from_millis(50);
 /// Chunks that one read looks into: a reader without a match in them comes back.
 const LOOK_MAX: usize = 16;
 mod rounds;
+mod usher;
 
 /// How a hub is set up.
 #[derive(Clone, Debug)]
@@ -95,6 +92,11 @@ struct Inner {
     head: AtomicU64,
     /// How many entries there have been.
     pushed: AtomicU64,
+    /// Readers look no further than this sequence.
+    ///
+    /// Perf: whoever is woken late in a round would take what came meanwhile, too, each by a send of
+    /// its own.
+    shown: AtomicU64,
     history: Arc<History>,
     groups: Groups,
     /// Where those wait who must be woken by anything that happens.
@@ -143,6 +145,7 @@ impl Hub {
             ring: RwLock::new(ring),
             head: AtomicU64::new(0),
             pushed: AtomicU64::new(0),
+            shown: AtomicU64::new(0),
             groups: Groups::default(),
             restless: Seats::default(),
             places: Places::default(),
@@ -263,6 +266,7 @@ impl Hub {
             ring.truncate(after, self.0.history.chunk_id());
             let head = ring.chunks.back().map_or(after, Chunk::last_seq);
             self.0.head.store(head, Ordering::Release);
+            self.0.shown.fetch_min(after, Ordering::AcqRel);
         }
         self.0.history.clear();
         self.0.log.mark_lost(after);
@@ -305,66 +309,6 @@ impl Hub {
         Entry::of(&self.0.log, stored).map(Arc::new)
     }
 
-    /// Wakes readers as entries come, until `stop`; then all of them, to end.
-    /// `access` changes with the rights that streams stand on.
-    pub async fn run_usher(&self, mut access: watch::Receiver<u64>, stop: CancellationToken) {
-        let log = &self.0.log;
-        let (mut read, mut confirmed) = (log.read_watch(), log.confirmed_watch());
-        let mut epochs = log.epochs_watch();
-        let mut at = self.0.head.load(Ordering::Acquire);
-        let mut pace = Pace::begin();
-        loop {
-            let mut is_for_all = false;
-            tokio::select! {
-                // Each arm only wakes; everything is looked at again.
-                () = self.0.stop.cancelled() => break,
-                _ = read.changed() => {}
-                _ = confirmed.changed() => {}
-                _ = epochs.changed() => is_for_all = true,
-                _ = access.changed() => is_for_all = true,
-            }
-            self.0.restless.wake_all().await;
-            if self.0.head.load(Ordering::Acquire) > at {
-                pace.keep(&self.0.pushed, &mut read).await;
-            }
-            let head = self.0.head.load(Ordering::Acquire);
-            if is_for_all || head < at {
-                // Some must go back.
-                pace.woke(self.wake_groups(|_| true).await);
-            } else if head > at {
-                pace.woke(self.wake_groups(|group| self.is_wanted(group, at)).await);
-            }
-            at = head;
-        }
-        self.0.is_stopping.store(true, Ordering::Release);
-        self.0.restless.wake_all().await;
-        self.wake_groups(|_| true).await;
-        stop.cancelled().await;
-    }
-
-    /// Wakes whoever waits in some groups; returns how many did.
-    async fn wake_groups(&self, is_wanted: impl Fn(&Group) -> bool) -> usize {
-        let mut woken = 0;
-        for group in self.0.groups.all() {
-            if is_wanted(&group) {
-                woken += group.seats().wake_all().await;
-            }
-        }
-        woken
-    }
-
-    /// Whether a group wants anything of the ring after a sequence.
-    fn is_wanted(&self, group: &Group, after: u64) -> bool {
-        let ring = self.0.ring.read().expect("no panic under this lock");
-        if ring.after > after {
-            // Gone already: whoever may want it reads the log.
-            return true;
-        }
-        let newest_first = ring.chunks.iter().rev();
-        let mut new = newest_first.take_while(|chunk| chunk.last_seq() > after);
-        new.any(|chunk| group.verdict(chunk) & chunk.mask_after(after) != 0)
-    }
-
     /// The oldest sequence that the ring holds.
     pub fn ring_first(&self) -> u64 {
         self.0.ring.read().expect("no panic under this lock").after + 1
@@ -372,8 +316,14 @@ impl Hub {
 
     /// What comes next in the ring for a reader.
     pub fn read(&self, ask: &Ask<'_>) -> Read {
+        let shown = self.0.shown.load(Ordering::Acquire);
         // Before the ring: what was marked as read is in the ring by then.
-        let read_up_to = self.0.log.read_up_to();
+        let read_up_to = self.0.log.read_up_to().min(shown);
+        let ask = &Ask {
+            up_to: ask.up_to.min(shown),
+            ..*ask
+        };
+        let is_bound = ask.up_to < shown;
         let ring = self.0.ring.read().expect("no panic under this lock");
         if ask.after < ring.after {
             return Read::Behind;
@@ -384,7 +334,7 @@ impl Hub {
             match chunk.find(ask, self.0.log.killed()) {
                 Found::Past(seq) => past = Some(seq),
                 // What was passed over comes first: its cursor is that of what follows.
-                Found::Bound if past.is_some() => break,
+                Found::Bound if past.is_some() || !is_bound => break,
                 found => {
                     self.0.log.metrics().ring_reads.inc();
                     return Read::Found(found);
@@ -400,7 +350,12 @@ impl Hub {
     /// Whether there is more after a sequence than there was when the ring ended there. With
     /// `anything`, also what is no revision.
     pub fn has_more(&self, after: u64, anything: bool) -> bool {
-        self.0.head.load(Ordering::Acquire) > after || anything && self.0.log.read_up_to() > after
+        let newest = if anything {
+            self.0.log.read_up_to()
+        } else {
+            self.0.head.load(Ordering::Acquire)
+        };
+        newest.min(self.0.shown.load(Ordering::Acquire)) > after
     }
 
     /// The entries of the log after a sequence, for a reader that is behind the ring, which begins

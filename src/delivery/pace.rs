@@ -12,34 +12,34 @@ use tokio::{
 
 /// Revisions a second from which on readers are woken by several at once...
 const FAST_PER_SECOND: f64 = 50.0;
-/// ...by so many, if they come in time.
-///
-/// Perf: the send is nearly all of what a delivery costs, whether it carries one or eight (bench fanout,
-/// window 16; the bare loop's sends carry seven or eight).
-const TOGETHER: u64 = 8;
-/// The longest that they are waited for, times how many readers there are: a few cost little, and wait
-/// for nothing...
+/// ...over about so long: they come in batches, as they are committed.
+const MEMORY: Duration = Duration::from_millis(200);
+/// The longest that others are waited for, times how many readers there are: a few cost little, and
+/// wait for nothing...
 const PATIENCE_EACH: Duration = Duration::from_micros(40);
 /// ...and the longest of all.
 const PATIENCE_MAX: Duration = Duration::from_millis(40);
 /// A pause shorter than this can't be kept.
 const TIMER_GRAIN: Duration = Duration::from_millis(1);
 
-/// Keeps wake-ups apart while revisions come fast.
+/// Keeps wake-ups apart while revisions come fast, so that each brings as many as one send carries.
 #[derive(Debug)]
 pub struct Pace {
-    woken_at: Instant,
+    counted_at: Instant,
+    counted: u64,
+    /// How many came of late: the older, the less they count.
+    recent: f64,
     woken: usize,
-    pushed: u64,
 }
 
 impl Pace {
     /// One that has woken nobody yet.
     pub fn begin() -> Self {
         Self {
-            woken_at: Instant::now(),
+            counted_at: Instant::now(),
+            counted: 0,
+            recent: 0.0,
             woken: 0,
-            pushed: 0,
         }
     }
 
@@ -48,25 +48,39 @@ impl Pace {
         self.woken = count;
     }
 
-    /// Waits until readers may be woken again. `pushed` counts revisions, and `changes` tells of them.
-    pub async fn keep<T>(&mut self, pushed: &AtomicU64, changes: &mut watch::Receiver<T>) {
-        let new = || pushed.load(Ordering::Relaxed) - self.pushed;
-        let count = u32::try_from(new()).unwrap_or(u32::MAX);
-        let took = self.woken_at.elapsed().as_secs_f64();
+    /// Waits until readers may be woken again; whether that is by several revisions at once. `pushed`
+    /// counts revisions, `changes` tells of them, and `is_enough` whether those that nobody was woken for
+    /// are as many as one send carries.
+    pub async fn keep<T>(
+        &mut self,
+        pushed: &AtomicU64,
+        changes: &mut watch::Receiver<T>,
+        is_enough: impl Fn() -> bool,
+    ) -> bool {
         let readers = u32::try_from(self.woken).unwrap_or(u32::MAX);
         let patience = PATIENCE_MAX.min(PATIENCE_EACH.saturating_mul(readers));
-        if patience >= TIMER_GRAIN && f64::from(count) >= FAST_PER_SECOND * took {
-            let until = self.woken_at + patience;
-            while new() < TOGETHER {
-                tokio::select! {
-                    () = sleep_until(until) => break,
-                    // Only wakes; everything is looked at again.
-                    changed = changes.changed() => if changed.is_err() { break },
-                }
+        if !self.is_fast(pushed) || patience < TIMER_GRAIN {
+            return false;
+        }
+        let until = Instant::now() + patience;
+        while !is_enough() {
+            tokio::select! {
+                () = sleep_until(until) => break,
+                // Only wakes; everything is looked at again.
+                changed = changes.changed() => if changed.is_err() { break },
             }
         }
-        self.woken_at = Instant::now();
-        self.pushed = pushed.load(Ordering::Relaxed);
+        true
+    }
+
+    fn is_fast(&mut self, pushed: &AtomicU64) -> bool {
+        let (now, pushed) = (Instant::now(), pushed.load(Ordering::Relaxed));
+        let passed = now - self.counted_at;
+        let new = u32::try_from(pushed - self.counted).unwrap_or(u32::MAX);
+        let fading = (-passed.div_duration_f64(MEMORY)).exp();
+        self.recent = self.recent * fading + f64::from(new);
+        (self.counted_at, self.counted) = (now, pushed);
+        self.recent >= FAST_PER_SECOND * MEMORY.as_secs_f64()
     }
 }
 
@@ -74,13 +88,17 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// How long a round waits in which so many revisions come, so far apart, after one that woke so many
-    /// readers.
+    /// How long a round waits in which so many revisions come, so far apart, after ten that came at once
+    /// and woke so many readers.
     async fn waited(readers: usize, count: u64, apart: Duration) -> Duration {
-        let (pushed, (news, mut changes)) = (AtomicU64::new(0), watch::channel(()));
+        let (pushed, (news, mut changes)) = (AtomicU64::new(10), watch::channel(()));
         let mut pace = Pace::begin();
+        assert!(
+            !pace.keep(&pushed, &mut changes, || false).await,
+            "nobody waits"
+        );
         pace.woke(readers);
-        pushed.store(1, Ordering::Relaxed);
+        pushed.fetch_add(1, Ordering::Relaxed);
         let begun = Instant::now();
         let come = async {
             for _ in 1..count {
@@ -90,9 +108,10 @@ mod tests {
             }
             std::future::pending::<()>().await;
         };
+        let is_enough = || pushed.load(Ordering::Relaxed) >= 18;
         tokio::select! {
             () = come => {}
-            () = pace.keep(&pushed, &mut changes) => {}
+            _ = pace.keep(&pushed, &mut changes, is_enough) => {}
         }
         begun.elapsed()
     }
@@ -109,17 +128,27 @@ mod tests {
         assert_eq!(waited(100, 3, milli).await, milli * 4);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn slow_news_is_not_held() {
+    /// Whether the last of so many revisions is held, which come so far apart, so many at a time.
+    async fn is_held(count: u64, at_once: u64, apart: Duration) -> bool {
         let (pushed, (_news, mut changes)) = (AtomicU64::new(0), watch::channel(()));
         let mut pace = Pace::begin();
-        for number in 1..10 {
+        let mut is_held = false;
+        for _ in 0..count {
             pace.woke(1000);
-            sleep_until(Instant::now() + Duration::from_millis(50)).await;
-            pushed.store(number, Ordering::Relaxed);
-            let begun = Instant::now();
-            pace.keep(&pushed, &mut changes).await;
-            assert_eq!(begun.elapsed(), Duration::ZERO);
+            sleep_until(Instant::now() + apart).await;
+            pushed.fetch_add(at_once, Ordering::Relaxed);
+            is_held = pace.keep(&pushed, &mut changes, || true).await;
         }
+        is_held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_news_is_not_held_and_batches_of_fast_news_are() {
+        let milli = Duration::from_millis(1);
+        assert!(!is_held(50, 1, 50 * milli).await);
+        assert!(!is_held(9, 1, milli).await, "a few after a silence");
+        assert!(is_held(50, 1, 10 * milli).await);
+        assert!(is_held(50, 8, 100 * milli).await);
+        assert!(!is_held(50, 8, 1000 * milli).await);
     }
 }

@@ -233,3 +233,61 @@ fn a_loss_is_forgotten() {
         other => panic!("{other:?}"),
     }
 }
+
+/// A chunk of equal entries with the frames of a protocol, as long as there is room.
+fn filled(protocol: Protocol) -> Chunk {
+    let sample = Sample {
+        article: 1,
+        topic: "ict",
+        body_len: 2000,
+    };
+    let mut chunk = Chunk::new(0);
+    for seq in 1.. {
+        let entry = entry(seq, &sample);
+        entry.frame(protocol);
+        if !chunk.has_room(&entry) {
+            break;
+        }
+        assert!(!chunk.is_full(), "{seq} went in");
+        chunk.push(entry);
+    }
+    chunk
+}
+
+#[test]
+fn a_chunk_is_what_one_send_carries() {
+    for (protocol, bytes_max) in [(Protocol::Grpc, 16 << 10), (Protocol::Sse, 24 << 10)] {
+        let chunk = filled(protocol);
+        assert!(chunk.is_full());
+        let bytes: usize = chunk
+            .entries()
+            .iter()
+            .map(|one| one.frame(protocol).len())
+            .sum();
+        let mean = bytes / chunk.entries().len();
+        assert!(
+            bytes <= bytes_max && bytes + mean > bytes_max,
+            "{bytes} of {bytes_max}"
+        );
+    }
+    // Those that have no frames yet are counted by their articles.
+    let chunk = filled(Protocol::Webhook);
+    let bytes: usize = chunk
+        .entries()
+        .iter()
+        .map(|one| one.stored.record.article.len())
+        .sum();
+    assert!(bytes <= CHUNK_BYTES_MAX && bytes > CHUNK_BYTES_MAX - 2500);
+}
+
+#[test]
+fn a_closed_chunk_takes_nothing_until_it_loses_some() {
+    let mut chunk = filled(Protocol::Grpc);
+    chunk.truncate(2, 1);
+    let next = Arc::clone(&filled(Protocol::Grpc).entries()[2]);
+    assert!(chunk.has_room(&next) && !chunk.is_full());
+    chunk.close();
+    assert!(!chunk.has_room(&next) && chunk.is_full());
+    chunk.truncate(1, 2);
+    assert!(chunk.has_room(&next) && !chunk.is_full());
+}
