@@ -490,6 +490,9 @@ pub struct Submission {
     pub author: Author,
     /// W3C trace context that the revision goes on in, or empty.
     pub traceparent: String,
+    /// The draft that it may take the place of, if it is one itself: by its sequence, 0 = none may be
+    /// there; none = whichever is.
+    pub replaces: Option<u64>,
 }
 
 #[cfg(test)]

@@ -99,7 +99,13 @@ impl Author {
             return Ok(());
         }
         self.check_former(owner, topics)?;
-        self.check_language(language)
+        if self.publishing.scope.speaks(language) {
+            return Ok(());
+        }
+        // In which, is for its readers.
+        let message = "the article is in a language in which this key does not publish; leave it to \
+                       others";
+        Err(forbidden("LANGUAGE_NOT_GRANTED", message))
     }
 
     /// Whether it may publish in a language, to topics of the article's own.

@@ -30,6 +30,12 @@ pub enum PublishError {
         /// Until then.
         until: Time,
     },
+    /// It is a draft, and would take the place of another than was meant.
+    #[error("another draft is there")]
+    DraftExists {
+        /// The sequence of that.
+        seq: u64,
+    },
     /// Its time is too far ahead.
     #[error("the embargo is too long")]
     EmbargoFar,
@@ -110,6 +116,10 @@ impl PublishError {
                 );
                 Fault::new(Kind::Precondition, "ARTICLE_EMBARGOED", message)
                     .with("embargoed_until", until)
+            }
+            Self::DraftExists { seq } => {
+                let message = "another draft of the article waits; look at it, then decide";
+                Fault::new(Kind::Conflict, "DRAFT_EXISTS", message).with("version", seq.to_string())
             }
             Self::EmbargoFar => {
                 let days = AHEAD_MAX.as_secs() / 86_400;

@@ -47,6 +47,8 @@ pub struct By {
     pub caller: Caller,
     /// As part of which trace.
     pub parent: Context,
+    /// As for [`Submission`].
+    pub replaces: Option<u64>,
 }
 
 impl By {
@@ -54,6 +56,7 @@ impl By {
         Self {
             caller: caller::of(request.extensions()),
             parent: trace::parent(request.metadata()),
+            replaces: None,
         }
     }
 }
@@ -92,7 +95,7 @@ impl Publisher {
         deadline: Instant,
     ) -> Result<PublishResponse, Fault> {
         let span = trace::Publish::begin(&by.parent);
-        let from = (&by.caller, span.traceparent());
+        let from = (by, span.traceparent());
         let published = self.publish_checked(request, room, from, deadline);
         let published = published.instrument(span.log()).await;
         span.end(match &published {
@@ -112,14 +115,16 @@ impl Publisher {
         &self,
         request: PublishRequest,
         room: Room,
-        (caller, traceparent): (&Caller, String),
+        (by, traceparent): (&By, String),
         deadline: Instant,
     ) -> Result<Published, Fault> {
+        let caller = &by.caller;
         let author = caller.author()?;
         caller.take_publish()?;
         let _room = room.map_err(|error| error.fault())?;
         let mut submission = convert::submission(request)?;
         (submission.author, submission.traceparent) = (author, traceparent);
+        submission.replaces = by.replaces;
         let action = submission.action;
         let is_recall = action.is_notice() || action == Action::Correct;
         match self.ingest.publish(submission, deadline).await {

@@ -103,6 +103,9 @@ impl Ingest {
         }
         let (mut record, urgency) = self.record(submission, head, action, (findings, taxonomy))?;
         if let Some(until) = embargo {
+            if place.draft.is_some() && submission.replaces.is_some_and(|seq| seq != place.seq) {
+                return Err(PublishError::DraftExists { seq: place.seq });
+            }
             self.check_embargo(&record, until)?;
             let draft = Draft {
                 record,

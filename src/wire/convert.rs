@@ -171,6 +171,7 @@ pub fn submission(mut request: proto::PublishRequest) -> Result<Submission, Faul
         routing,
         author: Author::anyone(),
         traceparent: String::new(),
+        replaces: None,
     })
 }
 

@@ -247,6 +247,17 @@ async fn new_stories_are_checked() {
     }
     let drafts = list(&node).await;
     assert!(drafts.len() == 1 && drafts[0].version != version);
+    // Of two who have seen the same one is too late, however fast.
+    let replaces = drafts[0].version.to_string();
+    let shown = [("confirm", "yes"), ("replaces", &*replaces)];
+    let both = [held[0], held[1], shown[0], shown[1]];
+    let (one, other) = tokio::join!(sent(&both), sent(&both));
+    let mut statuses = [one.status, other.status];
+    statuses.sort();
+    assert_eq!(
+        statuses,
+        [StatusCode::SEE_OTHER, StatusCode::UNPROCESSABLE_ENTITY]
+    );
     // Likewise where it waits for a story that is there.
     let waiting = submit(&node, draft("test:same", "next", HOUR)).await;
     let update = format!("/desk/articles/{}/update", waiting.article_id);

@@ -110,6 +110,7 @@ pub async fn post(
     let by = By {
         caller,
         parent: trace::parent(&MetadataMap::from_headers(head.headers)),
+        replaces: None,
     };
     match web.publisher.accept(request, &by, deadline).await {
         Ok(published) => Ok(accepted(published, warnings)),

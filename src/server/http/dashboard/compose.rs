@@ -40,10 +40,9 @@ use crate::{
     },
     wire::{
         convert::action_to_proto,
-        log::{ReadError, patiently},
+        log::ReadError,
         ninjs::time_from_proto,
         proto::v1::{Article, Delivery, PublishRequest},
-        record::draft::Draft as Held,
         status,
     },
 };
@@ -277,7 +276,6 @@ async fn publish(
     if task == Task::Kill && !draft.is_confirmed {
         return Err(Fault::field("FIELD_INVALID", CONFIRM, Wrong::Unticked));
     }
-    spare_drafts(web, &article, draft, deadline).await?;
     let request = PublishRequest {
         request_id: draft.request_id.clone(),
         expected_revision: Some(expected_revision),
@@ -288,46 +286,27 @@ async fn publish(
     let by = By {
         caller: caller.clone(),
         parent: Context::new(),
+        // That very one was shown, and it is confirmed.
+        replaces: Some(if draft.is_confirmed {
+            draft.replaces
+        } else {
+            0
+        }),
     };
     let published = web.publisher.accept(request, &by, deadline).await;
-    let published = published.map_err(|fault| match (id, fault.reason) {
-        (None, "REVISION_CONFLICT") => Fault::field(fault.reason, "article.uri", Wrong::NameTaken),
-        _ => fault,
+    let published = published.map_err(|fault| {
+        let (field, wrong) = match (id, fault.reason) {
+            (None, "REVISION_CONFLICT") => ("article.uri", Wrong::NameTaken),
+            (None, DRAFT_EXISTS) => ("article.uri", Wrong::NameHasDraft),
+            (Some(_), DRAFT_EXISTS) => ("article.embargoed_until", Wrong::StoryHasDraft),
+            _ => return fault,
+        };
+        Fault {
+            metadata: fault.metadata,
+            ..Fault::field(fault.reason, field, wrong)
+        }
     })?;
     Ok((published.article_id, published.revision))
-}
-
-/// Refuses what would take the place of another draft, until that very one was shown and it is
-/// confirmed.
-async fn spare_drafts(
-    web: &Web,
-    article: &Article,
-    draft: &Draft,
-    deadline: Instant,
-) -> Result<(), Fault> {
-    let until = time_from_proto(article.embargoed_until.as_ref());
-    if until.is_none_or(|until| until <= web.now()) {
-        return Ok(());
-    }
-    let (id, field, wrong) = match article.id.parse() {
-        Ok(id) => (id, "article.embargoed_until", Wrong::StoryHasDraft),
-        Err(_) if article.uri.is_empty() => return Ok(()),
-        Err(_) => (
-            ArticleId::from_uri(&article.uri),
-            "article.uri",
-            Wrong::NameHasDraft,
-        ),
-    };
-    let place = patiently(deadline, || web.hub.log().draft_place(id)).await;
-    let place = place.map_err(|error| error.fault())?;
-    // The same form may come twice.
-    let is_other = |known: &Held| known.record.request_id.to_string() != draft.request_id;
-    let is_meant = draft.is_confirmed && draft.replaces == place.seq;
-    if place.draft.as_ref().is_some_and(is_other) && !is_meant {
-        let fault = Fault::field(DRAFT_EXISTS, field, wrong);
-        return Err(fault.with(VERSION, place.seq.to_string()));
-    }
-    Ok(())
 }
 
 /// An article whose new times lie ahead: an embargo that is mistyped would publish at once.
