@@ -121,9 +121,8 @@ impl Entry {
     pub fn is_for(&self, wanted: &Wanted) -> bool {
         self.seq() > wanted.begin && self.matches(&wanted.filter)
             || (wanted.strays.as_ref()).is_some_and(|strays| {
-                strays
-                    .past
-                    .calls_for(&self.revised(), Some(&strays.granted))
+                let (granted, unsent) = (Some(&*strays.granted), &strays.unsent);
+                strays.past.calls_for(&self.revised(), granted, unsent)
             })
     }
 

@@ -137,6 +137,17 @@ impl Facets<'_> {
 }
 
 impl Filter {
+    /// What no article is: what is left of a filter of which nothing is granted any more.
+    pub fn nothing() -> Self {
+        let topic = "nothing-is-granted".parse().expect("a good topic");
+        let language = "zxx-nothing".parse().expect("a good range");
+        Self {
+            topics: [topic].into(),
+            languages: [language].into(),
+            ..Self::default()
+        }
+    }
+
     /// Whether a revision matches. `words` gives the words of its text and is asked only when they
     /// decide.
     pub fn matches<'a>(

@@ -20,7 +20,7 @@ pub mod trail;
 
 /// Most past intervals that are kept. With one more the two oldest become one that is wider than
 /// both: a notice too many then goes out rather than one too few.
-pub const PAST_MAX: usize = 16;
+pub const PAST_MAX: usize = 32;
 
 /// What a recipient was sent, and is sent now. Filters are those that counted: cut to the grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,28 +160,44 @@ impl Coverage {
     }
 
     /// Whether an earlier revision of a story was sent, if under the filter of now nothing was beyond
-    /// a sequence.
-    pub fn had(&self, end: u64, revised: &Revised<'_>) -> Had {
+    /// a sequence; `unsent` as for [`Past::had`].
+    pub fn had(&self, end: u64, revised: &Revised<'_>, unsent: &[u64]) -> Had {
         let now = Part {
             filter: &self.filter,
             after: self.after.seq,
             sent: None,
             end,
         };
-        self.past.had(revised).max(now.had(revised))
+        let past = self.past.had(revised, unsent);
+        past.max(now.had(revised, unsent))
     }
 
-    /// Whether a recall, which lies at this sequence, was or will be sent to the recipient, who may
-    /// read so much now; none = nothing.
-    pub fn reaches(&self, seq: u64, recall: &Revised<'_>, granted: Option<&Scope>) -> bool {
-        let follows = || self.past.calls_for(recall, granted);
-        if seq > self.after.seq {
-            // Words hold no recall back.
-            return granted.is_some() && self.filter.matches_facets(&recall.facets) || follows();
-        }
-        let past = self.past.0.iter();
-        let mut there = past.filter(|interval| interval.after < seq && seq <= interval.end);
-        there.any(|interval| interval.filter.matches_facets(&recall.facets)) || follows()
+    /// The filters by which what matches them was surely sent at a sequence, if under that of now it was
+    /// so up to `at`.
+    pub fn counted_at(&self, seq: u64, at: u64) -> impl Iterator<Item = &Filter> {
+        let past = self.past.0.iter().filter(move |one| one.is_sure_at(seq));
+        let is_now = self.after.seq < seq && seq <= at;
+        let now = is_now.then_some(&self.filter);
+        past.map(|interval| &interval.filter).chain(now)
+    }
+
+    /// Whether a recall, which lies at this sequence, was surely sent to the recipient or will be, who
+    /// may read so much now; none = nothing. `unsent` as for [`Past::had`].
+    pub fn reaches(
+        &self,
+        seq: u64,
+        recall: &Revised<'_>,
+        granted: Option<&Scope>,
+        unsent: &[u64],
+    ) -> bool {
+        // Words hold no recall back.
+        let is_wanted = |filter: &Filter| filter.matches_facets(&recall.facets);
+        let by_filter = if seq > self.after.seq {
+            granted.is_some() && is_wanted(&self.filter)
+        } else {
+            self.counted_at(seq, 0).any(is_wanted)
+        };
+        by_filter || self.past.calls_for(recall, granted, unsent)
     }
 }
 
@@ -194,7 +210,13 @@ impl Past {
     /// Whether a revision goes to a recipient whose filter of now does not want it: it corrects or
     /// takes back what the recipient was sent. A correction carries text: beyond the grant (none = nothing is
     /// granted) it follows only what was surely sent. Notices carry none, and follow what may have been.
-    pub fn calls_for(&self, revised: &Revised<'_>, granted: Option<&Scope>) -> bool {
+    /// `unsent` as for [`Past::had`].
+    pub fn calls_for(
+        &self,
+        revised: &Revised<'_>,
+        granted: Option<&Scope>,
+        unsent: &[u64],
+    ) -> bool {
         let facets = &revised.facets;
         let opens = |granted: Option<&Scope>| {
             granted.is_some_and(|granted| granted.opens(facets.topics, facets.language))
@@ -204,21 +226,25 @@ impl Past {
             Action::Correct if !opens(granted) => Had::Yes,
             Action::Correct | Action::Withhold | Action::Kill => Had::Maybe,
         };
-        self.had(revised) >= needed
+        self.had(revised, unsent) >= needed
     }
 
-    /// Whether an earlier revision of a story was sent.
-    pub fn had(&self, revised: &Revised<'_>) -> Had {
-        let judged = self.0.iter().map(|interval| interval.had(revised));
+    /// Whether an earlier revision of a story was sent. `unsent` are the sequences, in order, of what
+    /// its turn came for and yet nobody took.
+    pub fn had(&self, revised: &Revised<'_>, unsent: &[u64]) -> Had {
+        let judged = self.0.iter().map(|interval| interval.had(revised, unsent));
         judged.max().unwrap_or(Had::No)
     }
 
     fn add(&mut self, interval: Interval) {
-        if interval.end <= interval.after {
+        if interval.end <= interval.after || interval.filter == Filter::nothing() {
             // Nothing was sent in it.
             return;
         }
-        self.0.push(interval);
+        match self.0.last_mut() {
+            Some(last) if last.goes_on_in(&interval) => last.append(interval),
+            Some(_) | None => self.0.push(interval),
+        }
         if self.0.len() > PAST_MAX {
             let oldest = self.0.remove(0);
             self.0[0].widen(oldest);
@@ -228,7 +254,7 @@ impl Past {
 
 impl Part<'_> {
     /// Whether an earlier revision was sent in it.
-    fn had(&self, revised: &Revised<'_>) -> Had {
+    fn had(&self, revised: &Revised<'_>, unsent: &[u64]) -> Had {
         let facets = &revised.facets;
         if !(self.filter).matches_facets(facets) {
             // Topics and urgencies only grow and the language stays: what does not match now never
@@ -256,9 +282,10 @@ impl Part<'_> {
         first = first.max(self.after.saturating_add(1));
         // What words held back, only the text could tell.
         let sure = self.sent.filter(|_| self.filter.words.is_empty());
-        if sure.is_some_and(|sent| trail.has_between(first, sent)) {
+        if sure.is_some_and(|sent| trail.has_between(first, sent, unsent)) {
             Had::Yes
-        } else if trail.has_between(first, self.end) || trail.may_hide_between(first, self.end) {
+        } else if trail.has_between(first, self.end, &[]) || trail.may_hide_between(first, self.end)
+        {
             Had::Maybe
         } else {
             Had::No
@@ -268,14 +295,34 @@ impl Part<'_> {
 
 impl Interval {
     /// Whether an earlier revision was sent in it.
-    fn had(&self, revised: &Revised<'_>) -> Had {
+    fn had(&self, revised: &Revised<'_>, unsent: &[u64]) -> Had {
         let part = Part {
             filter: &self.filter,
             after: self.after,
             sent: (!self.is_wide).then_some(self.sent),
             end: self.end,
         };
-        part.had(revised)
+        part.had(revised, unsent)
+    }
+
+    /// Whether what matches was surely sent at a sequence.
+    fn is_sure_at(&self, seq: u64) -> bool {
+        !self.is_wide && self.after < seq && seq <= self.sent
+    }
+
+    /// Whether the next one says nothing else of what lies between their beginnings, so that one of both
+    /// says the same.
+    fn goes_on_in(&self, next: &Self) -> bool {
+        let is_near = (self.after..=self.sent).contains(&next.after);
+        is_near && self.filter == next.filter && !self.is_wide && !next.is_wide
+    }
+
+    /// Goes on up to where the next one ends.
+    fn append(&mut self, next: Self) {
+        self.sent = self.sent.max(next.sent);
+        if next.end >= self.end {
+            (self.end, self.epoch) = (next.end, next.epoch);
+        }
     }
 
     /// Makes it cover another, too.

@@ -9,9 +9,12 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     access::partner::PartnerName,
     article::{Action, ArticleId},
-    cursor::{Cursor, Epochs, LETTERS, letters},
+    cursor::{Cursor, Epochs, LETTERS, Place, letters},
     filter::Filter,
-    recipient::{Coverage, Turn},
+    recipient::{
+        Coverage, Turn,
+        subscription::{is_ahead, known},
+    },
     target::Target,
     webhook::{retry::Reply, signing::SigningKey, websub::Websub},
 };
@@ -319,8 +322,8 @@ impl Progress {
     }
 
     /// A try has failed of a delivery up to a place.
-    pub fn shows(&mut self, up_to: Cursor, reply: Reply) {
-        if self.has_passed(up_to) {
+    pub fn shows(&mut self, up_to: Cursor, reply: Reply, epochs: &Epochs) {
+        if self.has_passed(up_to, epochs) {
             // It was parked.
             return;
         }
@@ -334,13 +337,9 @@ impl Progress {
     }
 
     /// Whether the revision at a place was sent and may have been taken, though nothing was heard.
-    pub fn may_have_taken(&self, cursor: Cursor) -> bool {
-        let is_at = |shown: &Shown| {
-            let up_to = shown.up_to;
-            up_to.epoch == cursor.epoch && up_to.seq >= cursor.seq
-        };
-        let shown = self.shown.as_ref();
-        shown.is_some_and(|shown| !shown.is_refused && is_at(shown))
+    pub fn may_have_taken(&self, cursor: Cursor, epochs: &Epochs) -> bool {
+        let shown = self.shown.filter(|shown| !shown.is_refused);
+        shown.is_some_and(|shown| !is_ahead(cursor, shown.up_to, epochs))
     }
 
     /// The failures of a delivery.
@@ -350,10 +349,9 @@ impl Progress {
             .filter(|failing| failing.cursor == cursor)
     }
 
-    /// Another filter counts from now on; returns whether it is another one. Nothing that is parked
-    /// from `unsent` on was surely sent.
-    pub fn turn(&mut self, filter: &Filter, unsent: Option<u64>, epochs: &Epochs) -> bool {
-        let turn = self.end_of_filter(unsent, self.place());
+    /// Another filter counts from now on; returns whether it is another one.
+    pub fn turn(&mut self, filter: &Filter, epochs: &Epochs) -> bool {
+        let turn = self.end_of_filter(self.place(epochs), epochs);
         match &mut self.coverage {
             None => self.coverage = Some(Coverage::new(filter.clone(), self.at)),
             Some(coverage) => {
@@ -363,7 +361,7 @@ impl Progress {
                 }
                 coverage.turn(filter.clone(), turn);
                 // Under the new one nothing was sent.
-                self.perhaps = None;
+                (self.shown, self.perhaps) = (None, None);
             }
         }
         true
@@ -371,68 +369,74 @@ impl Progress {
 
     /// It goes on after another place. What lies between is left out but for what takes back what it
     /// was sent.
-    pub fn jump(&mut self, after: Cursor, unsent: Option<u64>) {
-        let turn = self.end_of_filter(unsent, after);
+    pub fn jump(&mut self, after: Cursor, epochs: &Epochs) {
+        let turn = self.end_of_filter(after, epochs);
         let mut at = after;
         if let Some(coverage) = &mut self.coverage {
+            coverage.clip(epochs);
             let filter = coverage.filter().clone();
             coverage.turn(filter, turn);
-            if !self.has_passed(after) && after.epoch == self.at.epoch {
+            if is_ahead(after, self.at, epochs) && known(self.at, epochs).is_some() {
                 at = self.at;
             }
         }
         self.perhaps = None;
-        self.done(at);
+        self.done(at, epochs);
     }
 
     /// After which place it is sent what its filter wants.
-    pub fn place(&self) -> Cursor {
+    pub fn place(&self, epochs: &Epochs) -> Cursor {
         let begin = self.coverage.as_ref().map(Coverage::after);
-        let begin = begin.filter(|begin| begin.epoch == self.at.epoch && begin.seq > self.at.seq);
+        let begin = begin.filter(|begin| is_ahead(*begin, self.at, epochs));
         begin.unwrap_or(self.at)
     }
 
-    fn end_of_filter(&self, unsent: Option<u64>, after: Cursor) -> Turn {
-        let sent = self.at.seq;
-        // What is tried may have been taken without an answer.
-        let tried = self.failing.as_ref().map(|failing| failing.cursor);
-        let (shown, tried) = (self.end(), tried.unwrap_or(self.at));
+    fn end_of_filter(&self, after: Cursor, epochs: &Epochs) -> Turn {
         Turn {
-            sent: unsent.map_or(sent, |seq| sent.min(seq.saturating_sub(1))),
-            end: if tried.seq > shown.seq { tried } else { shown },
+            sent: known(self.at, epochs).unwrap_or(0),
+            end: self.end(epochs),
             after,
         }
     }
 
     /// Beyond this place nothing was shown to its receiver.
-    pub fn end(&self) -> Cursor {
+    pub fn end(&self, epochs: &Epochs) -> Cursor {
         let shown = self.shown.map(|shown| shown.up_to);
-        let ends = [shown, self.perhaps, Some(self.at)];
-        let furthest = ends.into_iter().flatten().max_by_key(|end| end.seq);
-        furthest.unwrap_or(self.at)
+        let others = [shown, self.perhaps].into_iter().flatten();
+        others.fold(self.at, |end, other| {
+            if is_ahead(other, end, epochs) {
+                other
+            } else {
+                end
+            }
+        })
     }
 
-    /// Whether everything up to a place of the same life of the log is done.
-    pub fn has_passed(&self, cursor: Cursor) -> bool {
-        self.at.epoch == cursor.epoch && self.at.seq >= cursor.seq
+    /// Whether everything up to a place is done.
+    pub fn has_passed(&self, cursor: Cursor, epochs: &Epochs) -> bool {
+        match epochs.place(self.at) {
+            Place::Known(at) => known(cursor, epochs).is_some_and(|seq| seq <= at),
+            // Of what lies between nothing is left; what has come instead is new.
+            Place::Lost(_) | Place::Foreign => false,
+        }
     }
 
     /// A delivery is done: taken, or nobody's any more.
-    pub fn done(&mut self, cursor: Cursor) {
-        self.pass(cursor);
+    pub fn done(&mut self, cursor: Cursor, epochs: &Epochs) {
+        self.pass(cursor, epochs);
         self.failing = None;
         self.shown = None;
     }
 
     /// Nothing that is wanted is left up to a place.
-    pub fn pass(&mut self, cursor: Cursor) {
+    pub fn pass(&mut self, cursor: Cursor, epochs: &Epochs) {
         self.at = cursor;
-        self.perhaps = self.perhaps.filter(|end| !self.has_passed(*end));
+        self.perhaps = self.perhaps.filter(|end| !self.has_passed(*end, epochs));
     }
 
     /// A delivery was taken, now, in seconds from 1970.
-    pub fn taken(&mut self, cursor: Cursor, now: i64) {
-        self.done(cursor);
+    pub fn taken(&mut self, cursor: Cursor, now: i64, epochs: &Epochs) {
+        self.done(cursor, epochs);
         self.parked_in_row = 0;
         self.last_taken = Some(now);
         self.taken_count += 1;
@@ -488,9 +492,21 @@ impl ParkedList {
         self.0.len() >= PARKED_MAX
     }
 
-    /// The first place that something is parked at.
-    pub fn first(&self) -> Option<u64> {
-        self.0.iter().map(|one| one.cursor.seq).min()
+    /// Whether something is parked at a place.
+    pub fn has(&self, cursor: Cursor) -> bool {
+        self.0.iter().any(|one| one.cursor == cursor)
+    }
+
+    /// Where in the log they lie, in order.
+    pub fn seqs(&self, epochs: &Epochs) -> Vec<u64> {
+        let places = self.0.iter().map(|one| epochs.place(one.cursor));
+        let known = places.filter_map(|place| match place {
+            Place::Known(seq) => Some(seq),
+            Place::Lost(_) | Place::Foreign => None,
+        });
+        let mut seqs: Vec<u64> = known.collect();
+        seqs.sort_unstable();
+        seqs
     }
 
     /// How many recalls there are.

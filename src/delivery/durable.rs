@@ -245,6 +245,22 @@ impl Durables {
             .or_else(|| book.moves.sent(id))
     }
 
+    /// Completes what is kept of a subscription by how far its stream has come, or may have, if that is
+    /// nowhere beyond `end`.
+    fn tell(&self, id: &SubscriptionId, subscription: &mut Subscription, end: u64) {
+        let epochs = self.0.log.epochs();
+        match self.sent_of_late(id) {
+            Some(sent) => {
+                subscription.advance(subscription.cursor, sent, &epochs);
+            }
+            // Of another node, or of one that has died.
+            None if !subscription.node.is_empty() => {
+                subscription.lose_sight(epochs.cursor(end), &epochs);
+            }
+            None => {}
+        }
+    }
+
     /// Sets a subscription to another place; its stream ends.
     ///
     /// # Errors
@@ -267,7 +283,16 @@ impl Durables {
                 Place::Foreign => return Err(DurableError::Foreign(to)),
             }
             let mut kept = self.read(id).await?;
-            kept.subscription.reset(to, epochs.cursor(end), &epochs);
+            let (subscription, now) = (&mut kept.subscription, self.now());
+            let may_stream = subscription.may_stream(now);
+            self.tell(id, subscription, end);
+            let sent_at_most = if may_stream {
+                // Until it knows of its end.
+                end
+            } else {
+                subscription.sent_at_most(&epochs)
+            };
+            subscription.reset(to, epochs.cursor(sent_at_most), now, &epochs);
             if let Some(kept) = self.put(kept).await? {
                 return Ok(kept);
             }

@@ -37,6 +37,8 @@ pub struct Strays {
     pub past: Past,
     /// What it may read now.
     pub granted: Arc<Scope>,
+    /// As for [`Past::had`].
+    pub unsent: Vec<u64>,
 }
 
 impl Wanted {
@@ -49,8 +51,9 @@ impl Wanted {
         }
     }
 
-    /// What a recipient wants that has come to a sequence, and may read so much now.
-    pub fn of(coverage: &Coverage, at: u64, granted: &Arc<Scope>) -> Self {
+    /// What a recipient wants that has come to a sequence, and may read so much now; `unsent` as for
+    /// [`Past::had`].
+    pub fn of(coverage: &Coverage, at: u64, granted: &Arc<Scope>, unsent: Vec<u64>) -> Self {
         let after = coverage.after().seq;
         let (begin, past) = if after > at {
             // What it leaves out may take back what it had.
@@ -64,6 +67,7 @@ impl Wanted {
             strays: (!past.is_empty()).then(|| Strays {
                 past,
                 granted: Arc::clone(granted),
+                unsent,
             }),
         }
     }

@@ -48,6 +48,17 @@ pub enum State {
     Acknowledged,
 }
 
+impl State {
+    /// That of a recipient to whom nothing brings the recall: a correction is text, which does not go
+    /// beyond the grant to whom only may have had the story. Then somebody must see to it.
+    pub fn of_unreached(had: Had) -> Self {
+        match had {
+            Had::No => Self::NeverHad,
+            Had::Maybe | Had::Yes => Self::Outstanding,
+        }
+    }
+}
+
 /// Whether a revision takes something back.
 pub fn is_recall(action: Action) -> bool {
     match action {
@@ -104,8 +115,11 @@ impl Recalls {
             None => Some(Scope::default()),
             Some(name) => self.gate.grant(name),
         };
-        if !coverage.reaches(recall.seq(), &recall.revised(), granted.as_ref()) {
-            return State::NeverHad;
+        let end = self.hub.durables().sent_at_most(kept).unwrap_or(u64::MAX);
+        let revised = recall.revised();
+        let had = coverage.had(end, &revised, &[]);
+        if !coverage.reaches(recall.seq(), &revised, granted.as_ref(), &[]) {
+            return State::of_unreached(had);
         }
         let is_at = |seq: Option<u64>| seq.is_some_and(|seq| seq >= recall.seq());
         if is_at(known(subscription.cursor, &epochs)) {
@@ -115,8 +129,7 @@ impl Recalls {
         if is_at(known(subscription.sent, &epochs)) || is_at(here) {
             return State::Sent;
         }
-        let end = self.hub.durables().sent_at_most(kept);
-        match coverage.had(end.unwrap_or(u64::MAX), &recall.revised()) {
+        match had {
             Had::No => State::NeverHad,
             Had::Maybe | Had::Yes => State::Outstanding,
         }

@@ -16,6 +16,8 @@ use crate::{
 const NAME_LEN_MAX: usize = 64;
 /// Characters of a token: 60 bits, so that nobody guesses another stream's.
 const TOKEN_LEN: usize = 12;
+/// After how many seconds without a stream none can be going on any more.
+const QUIET_SECS: i64 = 3;
 /// What stands for a partner where keys are not asked for; no partner has this name.
 const NOBODY: &str = "_";
 
@@ -229,8 +231,8 @@ impl Subscription {
 
     /// The desk, or its owner, sets it to another place; its stream is nobody's then. Nothing was
     /// sent beyond `end`. What a place further on leaves out is not sent but for what takes back what
-    /// was.
-    pub fn reset(&mut self, to: Cursor, end: Cursor, epochs: &Epochs) {
+    /// was. It is used, in seconds from 1970: its stream may take a moment to know.
+    pub fn reset(&mut self, to: Cursor, end: Cursor, now: i64, epochs: &Epochs) {
         let turn = Turn {
             sent: self.surely_sent(epochs),
             end,
@@ -244,6 +246,12 @@ impl Subscription {
         (self.sent, self.perhaps) = (self.cursor, None);
         self.token = Token::default();
         self.node.clear();
+        self.used = now;
+    }
+
+    /// Whether a stream that it had may be going on at a time, in seconds from 1970.
+    pub fn may_stream(&self, now: i64) -> bool {
+        !self.node.is_empty() || now.saturating_sub(self.used) < QUIET_SECS
     }
 
     /// Takes over how far its subscriber has got and what it was sent, each only forward; returns
@@ -379,9 +387,11 @@ mod tests {
             (&filter, at(20))
         );
         assert!(!kept.coverage.past().is_empty());
-        kept.reset(at(5), at(60), &epochs);
+        kept.reset(at(5), at(60), 7, &epochs);
         assert_eq!((kept.cursor, kept.coverage.after()), (at(5), at(5)));
         assert!(kept.token.is_nobodys());
+        // Its stream may not know yet.
+        assert!(kept.may_stream(9) && !kept.may_stream(10));
         let text = serde_json::to_string(&kept).unwrap();
         assert_eq!(serde_json::from_str::<Subscription>(&text).unwrap(), kept);
     }

@@ -202,11 +202,11 @@ proptest! {
                 trail: Some(&newest.trail),
             };
             let expected = naive(&sent, &log, newest, language);
-            prop_assert_eq!(coverage.past().had(&revised), expected, "{:?}", newest);
+            prop_assert_eq!(coverage.past().had(&revised, &[]), expected, "{:?}", newest);
             let (after, mut sent) = (coverage.after().seq, sent.clone());
             sent.push((coverage.filter().clone(), after, 0, after + beyond));
             let expected = naive(&sent, &log, newest, language);
-            prop_assert_eq!(coverage.had(after + beyond, &revised), expected, "{:?}", newest);
+            prop_assert_eq!(coverage.had(after + beyond, &revised, &[]), expected, "{:?}", newest);
         }
     }
 
@@ -230,7 +230,7 @@ proptest! {
             };
             let (expected, had) = (
                 naive(&sent, &log, newest, language),
-                coverage.past().had(&revised),
+                coverage.past().had(&revised, &[]),
             );
             prop_assert!(expected == Had::No || had >= Had::Maybe, "{:?}", newest);
             prop_assert!(had < Had::Yes || expected == Had::Yes, "{:?}", newest);
@@ -285,7 +285,7 @@ fn a_long_story_is_judged_by_what_is_named() {
         coverage.turn(topic_filter("economy"), turn);
         let facets = newest.facets(language, Action::Kill);
         let trail = Some(&newest.trail);
-        coverage.past().had(&Revised { facets, trail })
+        coverage.past().had(&Revised { facets, trail }, &[])
     };
     // Revision n lies at 10 n.
     assert_eq!(had(0, 10), Had::Yes, "the first is always named");
@@ -325,12 +325,14 @@ fn a_correction_beyond_the_grant_follows_only_what_was_sent() {
         let trail = Some(&log[1].trail);
         let revised = Revised { facets, trail };
         assert_eq!(
-            coverage.past().calls_for(&revised, Some(&granted)),
+            coverage.past().calls_for(&revised, Some(&granted), &[]),
             expected,
             "{action:?} after {sent}"
         );
         assert_eq!(
-            coverage.past().calls_for(&revised, Some(&Scope::default())),
+            coverage
+                .past()
+                .calls_for(&revised, Some(&Scope::default()), &[]),
             !matches!(action, Action::Update | Action::Publish),
             "granted: {action:?} after {sent}"
         );
@@ -380,4 +382,82 @@ fn numbers_without_meaning_are_no_trail() {
     assert!(read(vec![10], vec![1], vec![1]).is_none());
     assert!(read(vec![], vec![11], vec![1]).is_none());
     assert!(read(vec![], vec![1], vec![u64::MAX]).is_none());
+}
+
+/// What its turn came for and nobody took was not surely sent; all else was.
+#[test]
+fn what_nobody_took_is_not_sure() {
+    let log = log(&[
+        (0, vec!["ict"], 5, 10),
+        (0, vec!["ict"], 5, 10),
+        (0, vec!["ict"], 5, 10),
+    ]);
+    let language = &languages()[0];
+    let mut coverage = Coverage::new(topic_filter("ict"), at(0));
+    let turn = Turn {
+        sent: 25,
+        end: at(25),
+        after: at(25),
+    };
+    coverage.turn(topic_filter("economy"), turn);
+    let revised = Revised {
+        facets: log[2].facets(language, Action::Correct),
+        trail: Some(&log[2].trail),
+    };
+    for (unsent, expected) in [
+        (&[][..], Had::Yes),
+        (&[10], Had::Yes),
+        (&[5, 20], Had::Yes),
+        (&[10, 20], Had::Maybe),
+    ] {
+        assert_eq!(
+            coverage.past().had(&revised, unsent),
+            expected,
+            "{unsent:?}"
+        );
+    }
+}
+
+/// A recall in the past was surely sent only where all that matched was; else only if it follows.
+#[test]
+fn a_recall_that_may_have_been_sent_has_not_reached() {
+    let log = log(&[(0, vec!["economy"], 5, 10), (0, vec!["ict"], 5, 10)]);
+    let language = &languages()[0];
+    let recall = Revised {
+        facets: log[1].facets(language, Action::Correct),
+        trail: Some(&log[1].trail),
+    };
+    for (sent, expected) in [(20, true), (19, false)] {
+        let mut coverage = Coverage::new(topic_filter("ict"), at(0));
+        let turn = Turn {
+            sent,
+            end: at(30),
+            after: at(30),
+        };
+        coverage.turn(topic_filter("ict"), turn);
+        let granted = Some(&Scope::default());
+        let reaches = coverage.reaches(20, &recall, granted, &[]);
+        assert_eq!(reaches, expected, "surely sent up to {sent}");
+    }
+}
+
+/// Suspensions, and jumps to where it is, cost nothing: what was sent stays as sure as it was.
+#[test]
+fn what_goes_on_is_one_interval() {
+    let mut coverage = Coverage::new(topic_filter("ict"), at(0));
+    for round in 1..=3 * u64::try_from(PAST_MAX).unwrap() {
+        let turn = Turn {
+            sent: 10 * round,
+            end: at(10 * round),
+            after: at(10 * round),
+        };
+        coverage.turn(Filter::nothing(), turn);
+        coverage.turn(topic_filter("ict"), turn);
+    }
+    let Past(past) = coverage.past();
+    assert_eq!(past.len(), 1);
+    assert_eq!(
+        (past[0].after, past[0].sent),
+        (0, 30 * u64::try_from(PAST_MAX).unwrap())
+    );
 }

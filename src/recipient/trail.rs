@@ -157,11 +157,13 @@ impl Trail {
         earliest(reaching.map(|(_, since)| *since))
     }
 
-    /// Whether an earlier revision that is named lies between two sequences, both inclusive.
-    pub(super) fn has_between(&self, first: u64, last: u64) -> bool {
+    /// Whether an earlier revision that is named lies between two sequences, both inclusive, and is
+    /// none of the others, which are in order.
+    pub(super) fn has_between(&self, first: u64, last: u64, but: &[u64]) -> bool {
         let since = self.topics_since.iter().chain(&self.urgencies_since);
         let mut named = self.earlier.iter().chain(since);
-        named.any(|seq| *seq != 0 && (first..=last).contains(seq))
+        named
+            .any(|seq| *seq != 0 && (first..=last).contains(seq) && but.binary_search(seq).is_err())
     }
 
     /// Whether one that is not named may lie there.

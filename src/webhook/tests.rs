@@ -8,6 +8,7 @@ use super::{
     signing::{SigningKey, signatures},
     *,
 };
+use crate::{article::Urgency, cursor::Epoch};
 
 /// A webhook as it was kept before there were feeds.
 const OLD: &str = r#"{"id":"abcdefghij","partner":"gazette","target":"https://news.example/hook",
@@ -117,20 +118,75 @@ fn both_kinds_are_kept() {
     assert_eq!(serde_json::from_str::<Webhook>(&text).unwrap(), webhook);
 }
 
+/// A webhook that has come to a place of the log's first life, and was sent what a filter wants.
+fn come_to(seq: u64, filter: &Filter) -> (Progress, Epochs) {
+    let first: Epoch = "abcdefgh".parse().unwrap();
+    let epochs = Epochs::first(first);
+    let mut progress = Progress::new(&serde_json::from_str(OLD).unwrap());
+    progress.at = epochs.cursor(0);
+    assert!(progress.turn(filter, &epochs));
+    progress.done(epochs.cursor(seq), &epochs);
+    (progress, epochs)
+}
+
 /// What a dead worker may have sent counts until it is passed, or another filter counts.
 #[test]
 fn what_nobody_told_is_kept_until_it_is_passed() {
-    let log = "abcdefgh".parse().unwrap();
-    let at = |seq| Cursor { epoch: log, seq };
-    let mut progress = Progress::new(&serde_json::from_str(OLD).unwrap());
-    progress.done(at(10));
-    assert_eq!(progress.end(), at(10));
+    let (mut progress, epochs) = come_to(10, &Filter::default());
+    let at = |seq| epochs.cursor(seq);
+    assert_eq!(progress.end(&epochs), at(10));
     progress.lose_sight(at(20));
-    progress.pass(at(19));
-    assert_eq!(progress.end(), at(20));
-    progress.pass(at(20));
-    assert_eq!((progress.end(), progress.perhaps), (at(20), None));
+    progress.pass(at(19), &epochs);
+    assert_eq!(progress.end(&epochs), at(20));
+    progress.pass(at(20), &epochs);
+    assert_eq!((progress.end(&epochs), progress.perhaps), (at(20), None));
     progress.lose_sight(at(30));
-    progress.jump(at(5), None);
-    assert_eq!(progress.end(), at(5));
+    progress.jump(at(5), &epochs);
+    assert_eq!(progress.end(&epochs), at(5));
+}
+
+/// What a jump forward leaves out is still walked, to find what takes back what was sent: also where
+/// the log has begun another life in between. What was of another log altogether is not.
+#[test]
+fn a_jump_goes_on_where_it_was() {
+    let (progress, epochs) = come_to(10, &Filter::default());
+    let jumped = |after: Cursor, epochs: &Epochs| {
+        let mut progress = progress.clone();
+        progress.jump(after, epochs);
+        (progress.at, progress.place(epochs))
+    };
+    let at = |seq| epochs.cursor(seq);
+    assert_eq!(jumped(at(30), &epochs), (at(10), at(30)));
+    assert_eq!(jumped(at(5), &epochs), (at(5), at(5)));
+    let next: Epoch = "bcdefgha".parse().unwrap();
+    for (first_seq, is_lost) in [(21, false), (11, false), (6, true)] {
+        let epochs = epochs.with(next, first_seq);
+        let end = epochs.cursor(30);
+        assert_eq!(end.epoch, next);
+        assert_eq!(jumped(end, &epochs), (at(10), end), "{first_seq}");
+        assert_ne!(progress.has_passed(at(10), &epochs), is_lost, "{first_seq}");
+        assert!(!progress.has_passed(end, &epochs), "{first_seq}");
+    }
+    let other = Epochs::first(next);
+    assert_eq!(
+        jumped(other.cursor(3), &other),
+        (other.cursor(3), other.cursor(3))
+    );
+}
+
+/// Nothing was shown under a filter that has just begun to count.
+#[test]
+fn what_was_shown_under_another_filter_is_past() {
+    let (mut progress, epochs) = come_to(10, &Filter::default());
+    progress.shows(epochs.cursor(20), Reply::Silence, &epochs);
+    assert!(progress.may_have_taken(epochs.cursor(15), &epochs));
+    assert!(!progress.may_have_taken(epochs.cursor(21), &epochs));
+    let narrower = Filter {
+        urgency: Urgency::new(3),
+        ..Filter::default()
+    };
+    assert!(progress.turn(&narrower, &epochs));
+    assert!(!progress.may_have_taken(epochs.cursor(15), &epochs));
+    assert_eq!(progress.end(&epochs), epochs.cursor(10));
+    assert!(!progress.turn(&narrower, &epochs));
 }

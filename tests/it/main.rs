@@ -57,6 +57,7 @@ mod publishing;
 mod raw_log;
 mod reading;
 mod recalls;
+mod recalls_past;
 mod related;
 mod retention;
 mod routing;

@@ -22,7 +22,10 @@ use tokio::{
     task::JoinHandle,
 };
 
+use tonic::Request;
+
 use crate::{
+    access::Caller,
     durable::{Bot, named},
     harness::{Node, action, article_of, eventually, filter, noted},
     web,
@@ -32,20 +35,20 @@ use crate::{
 /// Reads a request and hangs up.
 const HANGS_UP: u16 = 0;
 /// Reads a request and says nothing until its sender hangs up.
-const HOLDS: u16 = 1;
+pub const HOLDS: u16 = 1;
 
 /// A receiver that answers each request with one status, and ends the connection. Its port is closed
 /// when it is dropped.
-struct Endpoint {
-    url: String,
+pub struct Endpoint {
+    pub url: String,
     status: Arc<AtomicU16>,
     /// How many requests came whole.
-    count: Arc<AtomicUsize>,
+    pub count: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 impl Endpoint {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let status = Arc::new(AtomicU16::new(200));
@@ -65,7 +68,7 @@ impl Endpoint {
         }
     }
 
-    fn answers(&self, status: u16) {
+    pub fn answers(&self, status: u16) {
         self.status.store(status, Ordering::SeqCst);
     }
 
@@ -103,26 +106,46 @@ async fn answer(mut socket: TcpStream, status: u16, count: &AtomicUsize) {
     if status == HOLDS {
         let _gone = socket.read_buf(&mut request).await;
     } else if status != HANGS_UP {
-        let answer =
-            format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        // Whoever is to be parked is so soon.
+        let again = if status == 422 {
+            "retry-after: 1\r\n"
+        } else {
+            ""
+        };
+        let answer = format!(
+            "HTTP/1.1 {status} Said\r\n{again}content-length: 0\r\nconnection: close\r\n\r\n"
+        );
         let _gone = socket.write_all(answer.as_bytes()).await;
     }
 }
 
-async fn publish(node: &Node, action: Action, uri: &str) {
+pub async fn publish(node: &Node, action: Action, uri: &str) {
     let mut article = noted(uri, "a reason");
     article.topics = vec!["ict".to_owned()];
     node.publish(action, article).await.unwrap();
 }
 
 /// What each recipient has of a story's recall, by name.
-async fn states(node: &Node, uri: &str) -> BTreeMap<String, RecallState> {
+pub async fn states(node: &Node, uri: &str) -> BTreeMap<String, RecallState> {
+    states_for(node, None, uri).await
+}
+
+/// The same, for whoever asks with a key.
+pub async fn states_for(
+    node: &Node,
+    caller: Option<&Caller>,
+    uri: &str,
+) -> BTreeMap<String, RecallState> {
     let (mut states, mut page_token) = (BTreeMap::new(), String::new());
     loop {
         let request = GetRecallRequest {
             article_id: ArticleId::from_uri(uri).to_string(),
             page_token,
             ..GetRecallRequest::default()
+        };
+        let request = match caller {
+            Some(caller) => caller.request(request),
+            None => Request::new(request),
         };
         let mut recipients = RecipientServiceClient::new(node.channel());
         let page = recipients.get_recall(request).await.unwrap().into_inner();
@@ -139,7 +162,7 @@ async fn open_count(node: &Node) -> f64 {
     web::metric_of(node, "barid_recalls_open", "").await
 }
 
-async fn add(hooks: &Hooks, url: &str) -> String {
+pub async fn add(hooks: &Hooks, url: &str) -> String {
     let webhook = Webhook {
         url: url.to_owned(),
         ..wanting(filter(&["ict"]))
@@ -147,7 +170,7 @@ async fn add(hooks: &Hooks, url: &str) -> String {
     hooks.create(webhook).await.unwrap().webhook.unwrap().id
 }
 
-async fn health(hooks: &Hooks, id: &str) -> WebhookHealth {
+pub async fn health(hooks: &Hooks, id: &str) -> WebhookHealth {
     hooks.get(id).await.unwrap().health.unwrap()
 }
 

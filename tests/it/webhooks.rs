@@ -132,13 +132,13 @@ impl Hooks {
             .unwrap();
     }
 
-    async fn parked(&self, id: &str) -> Vec<ParkedRevision> {
+    pub async fn parked(&self, id: &str) -> Vec<ParkedRevision> {
         let message = ListParkedRequest { id: id.to_owned() };
         let listed = self.client.clone().list_parked(self.ask(message)).await;
         listed.unwrap().into_inner().parked
     }
 
-    async fn retry(&self, id: &str) -> u32 {
+    pub async fn retry(&self, id: &str) -> u32 {
         let message = RetryParkedRequest {
             id: id.to_owned(),
             cursors: vec![],

@@ -21,8 +21,6 @@ use crate::{
 /// How long a former stream may go on before it knows of its end, on whatever node: as long as a node
 /// that is cut off shows anything, and a little more.
 const HANDOVER: Duration = Duration::from_millis(1200);
-/// After how many seconds without a stream none can be going on any more.
-const QUIET_SECS: i64 = 3;
 
 /// A stream's hold on its subscription; given back when dropped.
 #[derive(Debug)]
@@ -98,7 +96,8 @@ impl Hub {
             }
         };
         claim.sends(begin.at.seq);
-        let wanted = Wanted::of(&subscription.coverage, begin.at.seq, way.permit.scope());
+        let granted = way.permit.scope();
+        let wanted = Wanted::of(&subscription.coverage, begin.at.seq, granted, Vec::new());
         Ok(Subscription::new(
             self.clone(),
             &wanted,
@@ -135,18 +134,8 @@ impl Hub {
                 Some(mut kept) => {
                     let epochs = self.log().epochs();
                     let subscription = &mut kept.subscription;
-                    match durables.sent_of_late(id) {
-                        Some(sent) => {
-                            subscription.advance(subscription.cursor, sent, &epochs);
-                        }
-                        // Of another node, or of one that has died.
-                        None if !subscription.node.is_empty() => {
-                            subscription.lose_sight(epochs.cursor(history_end), &epochs);
-                        }
-                        None => {}
-                    }
-                    let quiet_for = opening.now.saturating_sub(subscription.used);
-                    let has_former = !subscription.node.is_empty() || quiet_for < QUIET_SECS;
+                    durables.tell(id, subscription, history_end);
+                    let has_former = subscription.may_stream(opening.now);
                     subscription.take_over(opening.clone());
                     subscription.coverage.clip(&epochs);
                     (kept, None, has_former)

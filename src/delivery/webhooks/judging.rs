@@ -49,10 +49,19 @@ impl Worker {
             .webhooks
             .judged(outcome(verdict));
         let now = self.webhooks.now();
+        let epochs = self.webhooks.log().epochs();
         match verdict {
-            Verdict::Taken => self.progress.value.taken(message.covers, now),
+            Verdict::Taken => {
+                self.progress.value.taken(message.covers, now, &epochs);
+                if self.parked.value.has(message.cursor) {
+                    // After a replay.
+                    let cursor = message.cursor;
+                    self.change_parked(|list| drop(list.remove(cursor))).await?;
+                }
+            }
             Verdict::Again { pause, is_refusal } => {
-                self.progress.value.shows(message.covers, said.reply);
+                let progress = &mut self.progress.value;
+                progress.shows(message.covers, said.reply, &epochs);
                 self.fail(message.cursor, pause, is_refusal, reason);
                 self.save().await?;
                 return Ok(None);
@@ -71,11 +80,12 @@ impl Worker {
                 }
                 // First: a crash in between only sends it once more.
                 self.change_parked(|list| list.put(parked.clone())).await?;
-                self.progress.value.done(message.cursor);
+                self.progress.value.done(message.cursor, &epochs);
                 self.progress.value.parked_in_row += 1;
             }
             Verdict::Gone => {
-                self.progress.value.shows(message.covers, said.reply);
+                let progress = &mut self.progress.value;
+                progress.shows(message.covers, said.reply, &epochs);
                 self.fail(message.cursor, Duration::ZERO, false, reason);
                 self.save().await?;
                 match webhook.spec {

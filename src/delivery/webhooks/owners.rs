@@ -208,7 +208,8 @@ impl Webhooks {
     /// # Errors
     /// Unavailable.
     pub async fn lag(&self, shown: &Shown) -> Result<Lag, Fault> {
-        let after = known(shown.progress.place(), &self.log().epochs()).unwrap_or(0);
+        let epochs = self.log().epochs();
+        let after = known(shown.progress.place(&epochs), &epochs).unwrap_or(0);
         // What counted last: the filter, cut to the grant.
         let coverage = shown.progress.coverage.as_ref();
         let filter = coverage.map_or(&shown.webhook.filter, Coverage::filter);

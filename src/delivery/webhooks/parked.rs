@@ -1,9 +1,15 @@
 //! Parked: what an endpoint refused for good, sent again because somebody asks.
 
+use std::sync::Arc;
+
 use crate::{
+    access::scope::Scope,
     article::Action,
     cursor::{Cursor, Place},
-    delivery::webhooks::worker::{Halt, Worker},
+    delivery::{
+        Entry,
+        webhooks::worker::{Halt, Worker},
+    },
     webhook::{Parked, Spec, Webhook},
     wire::log::ReadError,
 };
@@ -97,19 +103,12 @@ impl Worker {
         if let Some(head) = hub.head(record.article_id).await?
             && head.seq() > seq
         {
-            let is_parked = self
-                .parked
-                .value
-                .0
-                .iter()
-                .any(|one| one.cursor == head.cursor);
-            let is_past = head.seq() <= self.progress.value.at.seq;
             match head.stored.record.action {
                 Action::Withhold | Action::Kill => {
                     return Ok(Fate::Drop("its story has been taken back"));
                 }
                 Action::Publish | Action::Update | Action::Correct
-                    if is_past && !is_parked && head.matches(&webhook.filter) =>
+                    if self.has_taken(webhook, &head) =>
                 {
                     return Ok(Fate::Drop("a newer revision has been taken"));
                 }
@@ -118,21 +117,44 @@ impl Worker {
         }
         let has_text = !matches!(record.action, Action::Withhold | Action::Kill);
         let facets = entry.facets();
-        let gate = &self.webhooks.0.parts.gate;
-        let granted = gate.subscribing(webhook.partner.as_ref());
+        let granted = self.granted(webhook);
         let opens = granted
             .as_ref()
             .is_some_and(|scope| scope.opens(facets.topics, facets.language));
-        // A correction follows what it corrects.
-        let coverage = self.progress.value.coverage.as_ref();
-        let follows = coverage.is_some_and(|coverage| {
-            coverage
-                .past()
-                .calls_for(&entry.revised(), granted.as_deref())
-        });
-        if has_text && !opens && !follows {
+        if has_text && !opens && !self.follows(&entry, granted.as_deref()) {
             return Ok(Fate::Stay("its partner may not read it any more"));
         }
         Ok(Fate::Send)
+    }
+
+    /// Whether a revision surely was sent in its turn, and taken.
+    fn has_taken(&self, webhook: &Webhook, entry: &Entry) -> bool {
+        let epochs = self.webhooks.log().epochs();
+        let progress = &self.progress.value;
+        if !progress.has_passed(entry.cursor, &epochs) || self.parked.value.has(entry.cursor) {
+            return false;
+        }
+        let Some(coverage) = &progress.coverage else {
+            return false;
+        };
+        let mut counted = coverage.counted_at(entry.seq(), progress.at.seq);
+        counted.any(|filter| entry.matches(filter))
+            || self.follows(entry, self.granted(webhook).as_deref())
+    }
+
+    /// Whether a revision goes to the webhook whatever its filter is: it corrects, or takes back, what
+    /// that was sent.
+    fn follows(&self, entry: &Entry, granted: Option<&Scope>) -> bool {
+        let unsent = self.parked.value.seqs(&self.webhooks.log().epochs());
+        let coverage = self.progress.value.coverage.as_ref();
+        coverage.is_some_and(|coverage| {
+            let past = coverage.past();
+            past.calls_for(&entry.revised(), granted, &unsent)
+        })
+    }
+
+    fn granted(&self, webhook: &Webhook) -> Option<Arc<Scope>> {
+        let gate = &self.webhooks.0.parts.gate;
+        gate.subscribing(webhook.partner.as_ref())
     }
 }

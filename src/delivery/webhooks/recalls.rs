@@ -145,29 +145,26 @@ impl Webhooks {
         };
         let revised = recall.revised();
         // What its receiver refused, it was shown.
-        let end = known(progress.end(), &epochs).unwrap_or(0);
+        let end = known(progress.end(&epochs), &epochs).unwrap_or(0);
         let end = end.max(self.perhaps_shown(webhook.id, progress));
+        let unsent = parked.seqs(&epochs);
         let (reaches, had) = match progress.coverage.clone() {
             Some(mut coverage) => {
                 coverage.clip(&epochs);
-                let reaches = coverage.reaches(recall.seq(), &revised, granted.as_ref());
-                (reaches, coverage.had(end, &revised))
+                let granted = granted.as_ref();
+                let reaches = coverage.reaches(recall.seq(), &revised, granted, &unsent);
+                (reaches, coverage.had(end, &revised, &unsent))
             }
             None => (false, Had::No),
         };
-        let is_parked = parked.0.iter().any(|one| one.cursor == recall.cursor);
-        let is_past = match epochs.place(progress.at) {
-            Place::Known(seq) => seq >= recall.seq(),
-            Place::Lost(_) | Place::Foreign => false,
-        };
-        if !reaches {
-            State::NeverHad
-        } else if is_parked {
+        if parked.has(recall.cursor) {
             // Its receiver has it, and refuses it: somebody must act.
             State::Outstanding
-        } else if is_past {
+        } else if !reaches {
+            State::of_unreached(had)
+        } else if progress.has_passed(recall.cursor, &epochs) {
             State::Acknowledged
-        } else if progress.may_have_taken(recall.cursor) {
+        } else if progress.may_have_taken(recall.cursor, &epochs) {
             State::Sent
         } else if had == Had::No && end < recall.seq() {
             State::NeverHad

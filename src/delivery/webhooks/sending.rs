@@ -350,7 +350,9 @@ impl Worker {
         let answer = tokio::select! {
             biased;
             halt = self.halted_in_call() => {
-                self.progress.value.shows(message.covers, Reply::Silence);
+                let epochs = webhooks.log().epochs();
+                let progress = &mut self.progress.value;
+                progress.shows(message.covers, Reply::Silence, &epochs);
                 return Err(halt);
             }
             // Whoever takes over sends it again: at least once.

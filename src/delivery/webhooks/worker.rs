@@ -238,8 +238,8 @@ impl Worker {
         if followed[0] != wishes[0]
             && let Some(after) = webhook.replay.after
         {
-            let unsent = self.parked.value.first();
-            self.progress.value.jump(after, unsent);
+            let epochs = self.webhooks.log().epochs();
+            self.progress.value.jump(after, &epochs);
         }
         if followed[1] != wishes[1] {
             // As if it had never failed.
@@ -313,15 +313,14 @@ impl Worker {
             // Recalls follow what it was sent before.
             Err(SubscribeError::Access(_)) if self.progress.value.coverage.is_some() => {
                 match hub.log().confirm().await {
-                    Ok(end) => (end, nothing()),
+                    Ok(end) => (end, Filter::nothing()),
                     Err(error) => return Ok(Err(error.into())),
                 }
             }
             Err(error) => return Ok(Err(error)),
         };
-        let unsent = self.parked.value.first();
         let epochs = hub.log().epochs();
-        if self.progress.value.turn(&filter, unsent, &epochs) {
+        if self.progress.value.turn(&filter, &epochs) {
             self.save().await?;
         }
         let start = Start::After(self.progress.value.at);
@@ -331,7 +330,10 @@ impl Worker {
         };
         let coverage = self.progress.value.coverage.as_ref();
         let wanted = match coverage {
-            Some(coverage) => Wanted::of(coverage, begin.at.seq, scope),
+            Some(coverage) => {
+                let unsent = self.parked.value.seqs(&epochs);
+                Wanted::of(coverage, begin.at.seq, scope, unsent)
+            }
             None => Wanted::by(filter),
         };
         Ok(Ok(Subscription::new(hub, &wanted, begin, way, None)))
@@ -365,10 +367,11 @@ impl Worker {
 
     /// Nothing that is wanted was there up to a place.
     async fn pass(&mut self, cursor: Cursor) -> Result<(), Halt> {
-        if self.progress.value.has_passed(cursor) {
+        let epochs = self.webhooks.log().epochs();
+        if self.progress.value.has_passed(cursor, &epochs) {
             return Ok(());
         }
-        self.progress.value.pass(cursor);
+        self.progress.value.pass(cursor, &epochs);
         if self.kept_at.elapsed() < PASS_EVERY {
             return Ok(());
         }
@@ -383,7 +386,8 @@ impl Worker {
         news: News,
     ) -> Result<Next, Halt> {
         let cursor = news.cursor();
-        if self.progress.value.has_passed(cursor) {
+        let epochs = self.webhooks.log().epochs();
+        if self.progress.value.has_passed(cursor, &epochs) {
             // The feed that was sent last had it.
             return Ok(Next::Done);
         }
@@ -395,7 +399,7 @@ impl Worker {
                 Ok(Some(message)) => message,
                 Ok(None) => {
                     // Killed meanwhile: its notice comes at its own place.
-                    self.progress.value.done(cursor);
+                    self.progress.value.done(cursor, &epochs);
                     self.save().await?;
                     return Ok(Next::Done);
                 }
@@ -442,17 +446,6 @@ impl Worker {
                 return Ok(Next::Done);
             }
         }
-    }
-}
-
-/// What no article is: what is left of a filter of which nothing is granted any more.
-fn nothing() -> Filter {
-    let topic = "nothing-is-granted".parse().expect("a good topic");
-    let language = "zxx-nothing".parse().expect("a good range");
-    Filter {
-        topics: [topic].into(),
-        languages: [language].into(),
-        ..Filter::default()
     }
 }
 
