@@ -191,11 +191,18 @@ impl Queue {
         self.changed(&places);
     }
 
-    fn change(&self, id: ArticleId, newest: Newest) {
+    fn change(&self, id: ArticleId, mut newest: Newest) {
         let mut places = self.places.write().expect("no panic under this lock");
         let known = places.by_article.get(&id);
         if known.is_none_or(|known| known.seq() < newest.seq()) {
             let leaves = known.is_some() || newest.card().is_none();
+            if let Newest::Draft(card) = &mut newest
+                && let Some(former) = known.and_then(Newest::card)
+                && former.record.prior_revision_seq == card.record.prior_revision_seq
+            {
+                // What came before the one came before the other.
+                Arc::make_mut(card).state = former.state;
+            }
             places.put(id, Some(newest));
             self.changed(&places);
             if leaves {

@@ -120,6 +120,23 @@ fn an_articles_revisions_judge_its_draft() {
     }
 }
 
+/// A draft that is moved stays blocked by what blocked it, until it is handed in again on that.
+#[test]
+fn a_moved_draft_is_blocked_by_what_came_before() {
+    let queue = Queue::default();
+    queue.hold(card(1, "", 10, 200));
+    queue.judge(&stored(1, 6, Action::Update, 0));
+    let state = |card: Card| {
+        let id = card.article_id();
+        queue.hold(card);
+        queue.card(id).unwrap().state
+    };
+    assert_eq!(state(card(1, "", 11, 300)), State::Blocked);
+    let mut again = card(1, "", 12, 300);
+    again.record.prior_revision_seq = 6;
+    assert_eq!(state(again), State::Scheduled);
+}
+
 #[test]
 fn drafts_have_bounds() {
     let queue = Queue::default();
