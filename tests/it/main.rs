@@ -17,6 +17,7 @@ mod access;
 mod access_matrix;
 mod bad_clusters;
 mod bad_input;
+mod bursts;
 mod certificates;
 mod certified;
 mod clients;

@@ -225,6 +225,8 @@ async fn who_confirms_is_sent_the_feed() {
         ["atom", "rss", "json"].map(|name| subscriber.asked(name)[0]["hub.challenge"].clone());
     assert!(challenges[0] != challenges[1] && challenges[1] != challenges[2]);
     // Another topic's news is no reason to send a feed.
+    let has_last = |content: &subscriber::Content| content.body.contains(&headline("test:json"));
+    subscriber.was_sent("rss", has_last).await;
     let count = subscriber.content("rss").len();
     let other = Article {
         topics: vec!["ict".to_owned()],
