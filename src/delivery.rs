@@ -11,7 +11,7 @@ use crate::{
     cursor::Cursor,
     delivery::group::Wanted,
     filter::{Facets, Filter},
-    recipient::Revised,
+    recipient::{Revised, Stray},
     telemetry::Protocol,
     wire::{
         log::{Log, ReadError},
@@ -119,11 +119,22 @@ impl Entry {
 
     /// Whether a subscriber wants it, or was sent what it takes back.
     pub fn is_for(&self, wanted: &Wanted) -> bool {
-        self.seq() > wanted.begin && self.matches(&wanted.filter)
+        self.is_wanted(wanted)
             || (wanted.strays.as_ref()).is_some_and(|strays| {
                 let (granted, unsent) = (Some(&*strays.granted), &strays.unsent);
                 strays.past.calls_for(&self.revised(), granted, unsent)
             })
+    }
+
+    /// Whether a subscriber wants it.
+    pub fn is_wanted(&self, wanted: &Wanted) -> bool {
+        self.seq() > wanted.begin && self.matches(&wanted.filter)
+    }
+
+    /// What is remembered of it where it is sent to whom does not want it.
+    pub fn stray(&self) -> Stray {
+        let facets = self.facets();
+        Stray::new(self.cursor, facets.topics, facets.language)
     }
 
     /// What recipients are judged by.

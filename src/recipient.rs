@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::scope::Scope,
-    article::Action,
+    article::{Action, Language},
     cursor::{Cursor, Epoch, Epochs, Place},
     filter::{Facets, Filter},
     recipient::trail::Trail,
+    topic::Topic,
 };
 
 pub mod subscription;
@@ -20,7 +21,7 @@ pub mod trail;
 
 /// Most past intervals that are kept. With one more the two oldest become one that is wider than
 /// both: a notice too many then goes out rather than one too few.
-pub const PAST_MAX: usize = 32;
+pub const PAST_MAX: usize = 64;
 
 /// What a recipient was sent, and is sent now. Filters are those that counted: cut to the grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +53,15 @@ struct Interval {
     /// Whether it was made of several: nothing in it was surely sent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_wide: bool,
+}
+
+/// A revision that was surely sent though the filter of its time did not want it: it corrected what may
+/// have been sent before.
+#[derive(Clone, Debug)]
+pub struct Stray {
+    place: Cursor,
+    /// What it is, and little else.
+    filter: Filter,
 }
 
 /// How a filter's time ended.
@@ -172,17 +182,59 @@ impl Coverage {
         past.max(now.had(revised, unsent))
     }
 
-    /// The filters by which what matches them was surely sent at a sequence, if under that of now it was
-    /// so up to `at`.
-    pub fn counted_at(&self, seq: u64, at: u64) -> impl Iterator<Item = &Filter> {
-        let past = self.past.0.iter().filter(move |one| one.is_sure_at(seq));
-        let is_now = self.after.seq < seq && seq <= at;
-        let now = is_now.then_some(&self.filter);
-        past.map(|interval| &interval.filter).chain(now)
+    /// A revision was surely sent, whatever the filter wants.
+    pub fn follow(&mut self, stray: &Stray) {
+        let Stray { place, filter } = stray;
+        let interval = Interval {
+            after: place.seq.saturating_sub(1),
+            sent: place.seq,
+            end: place.seq,
+            epoch: place.epoch,
+            filter: filter.clone(),
+            is_wide: false,
+        };
+        let is_known =
+            |known: &Interval| known.is_sure_at(place.seq) && known.filter == interval.filter;
+        if !self.past.0.iter().any(is_known) {
+            self.past.add(interval);
+        }
     }
 
-    /// Whether a recall, which lies at this sequence, was surely sent to the recipient or will be, who
-    /// may read so much now; none = nothing. `unsent` as for [`Past::had`].
+    /// Whether a recipient that has come to `at` was itself sent a revision, which lies at a sequence up
+    /// to there; `unsent` as for [`Past::had`]. What only its grant of that time may have held back was
+    /// perhaps sent.
+    pub fn was_sent(&self, seq: u64, at: u64, revised: &Revised<'_>, unsent: &[u64]) -> Had {
+        if unsent.binary_search(&seq).is_ok() {
+            return Had::No;
+        }
+        let facets = &revised.facets;
+        let is_in = |after: u64, end: u64, filter: &Filter| {
+            after < seq && seq <= end && filter.matches_facets(facets)
+        };
+        let is_worded = |filter: &Filter| filter.needs_words(facets);
+        let past = self.past.0.iter().map(|one| match one {
+            one if !is_in(one.after, one.end, &one.filter) => Had::No,
+            one if one.is_sure_at(seq) && !is_worded(&one.filter) => Had::Yes,
+            _ => Had::Maybe,
+        });
+        let now = match &self.filter {
+            filter if !is_in(self.after.seq, at, filter) => Had::No,
+            filter if is_worded(filter) => Had::Maybe,
+            _ => Had::Yes,
+        };
+        let had = self.past.had(revised, unsent);
+        let followed = match (facets.action, had) {
+            // Nothing holds a notice back.
+            (Action::Withhold | Action::Kill, Had::Maybe | Had::Yes)
+            | (Action::Correct, Had::Yes) => Had::Yes,
+            (Action::Correct, Had::Maybe) => Had::Maybe,
+            (_, _) => Had::No,
+        };
+        past.max().unwrap_or(Had::No).max(now).max(followed)
+    }
+
+    /// Whether a recall, to which the recipient has not come yet, will be sent to it, who may read so
+    /// much now; none = nothing. `unsent` as for [`Past::had`].
     pub fn reaches(
         &self,
         seq: u64,
@@ -191,13 +243,26 @@ impl Coverage {
         unsent: &[u64],
     ) -> bool {
         // Words hold no recall back.
-        let is_wanted = |filter: &Filter| filter.matches_facets(&recall.facets);
-        let by_filter = if seq > self.after.seq {
-            granted.is_some() && is_wanted(&self.filter)
-        } else {
-            self.counted_at(seq, 0).any(is_wanted)
+        let is_wanted =
+            seq > self.after.seq && granted.is_some() && self.filter.matches_facets(&recall.facets);
+        is_wanted || self.past.calls_for(recall, granted, unsent)
+    }
+}
+
+impl Stray {
+    /// A revision at a place, which went to these topics in a language.
+    pub fn new(place: Cursor, topics: &[Topic], language: &Language) -> Self {
+        let filter = Filter {
+            topics: topics.iter().cloned().collect(),
+            languages: language.as_str().parse().into_iter().collect(),
+            ..Filter::default()
         };
-        by_filter || self.past.calls_for(recall, granted, unsent)
+        Self { place, filter }
+    }
+
+    /// Where it lies.
+    pub fn seq(&self) -> u64 {
+        self.place.seq
     }
 }
 
@@ -242,7 +307,7 @@ impl Past {
             return;
         }
         match self.0.last_mut() {
-            Some(last) if last.goes_on_in(&interval) => last.append(interval),
+            Some(last) if last.goes_on_in(&interval) => last.append(&interval),
             Some(_) | None => self.0.push(interval),
         }
         if self.0.len() > PAST_MAX {
@@ -318,7 +383,7 @@ impl Interval {
     }
 
     /// Goes on up to where the next one ends.
-    fn append(&mut self, next: Self) {
+    fn append(&mut self, next: &Self) {
         self.sent = self.sent.max(next.sent);
         if next.end >= self.end {
             (self.end, self.epoch) = (next.end, next.epoch);

@@ -12,7 +12,7 @@ use crate::{
     cursor::{Cursor, Epochs, LETTERS, Place, letters},
     filter::Filter,
     recipient::{
-        Coverage, Turn,
+        Coverage, Stray, Turn,
         subscription::{is_ahead, known},
     },
     target::Target,
@@ -279,9 +279,41 @@ pub struct Parked {
     pub is_asked: bool,
 }
 
-/// All that is parked of one webhook, by cursor.
+/// All that is parked of one webhook, by cursor, and what left the list without being taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ParkedList(pub Vec<Parked>);
+#[serde(from = "StoredList", into = "StoredList")]
+pub struct ParkedList(pub Vec<Parked>, Vec<Cursor>);
+
+/// That as it is kept.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredList {
+    /// Nothing has left it.
+    Parked(Vec<Parked>),
+    Both {
+        parked: Vec<Parked>,
+        left: Vec<Cursor>,
+    },
+}
+
+impl From<StoredList> for ParkedList {
+    fn from(stored: StoredList) -> Self {
+        match stored {
+            StoredList::Parked(parked) => Self(parked, Vec::new()),
+            StoredList::Both { parked, left } => Self(parked, left),
+        }
+    }
+}
+
+impl From<ParkedList> for StoredList {
+    fn from(ParkedList(parked, left): ParkedList) -> Self {
+        if left.is_empty() {
+            Self::Parked(parked)
+        } else {
+            Self::Both { parked, left }
+        }
+    }
+}
 
 impl Webhook {
     /// The id of a delivery: the same for every try, and after a replay.
@@ -434,6 +466,13 @@ impl Progress {
         self.perhaps = self.perhaps.filter(|end| !self.has_passed(*end, epochs));
     }
 
+    /// What its filter does not want was taken.
+    pub fn follow(&mut self, stray: &Stray) {
+        if let Some(coverage) = &mut self.coverage {
+            coverage.follow(stray);
+        }
+    }
+
     /// A delivery was taken, now, in seconds from 1970.
     pub fn taken(&mut self, cursor: Cursor, now: i64, epochs: &Epochs) {
         self.done(cursor, epochs);
@@ -481,8 +520,24 @@ impl ParkedList {
         }
     }
 
-    /// Takes one out.
+    /// Takes one out that was not taken. So many that left it are remembered as may be parked; the
+    /// oldest are forgotten first.
+    pub fn leave(&mut self, cursor: Cursor) -> Option<Parked> {
+        let parked = self.take(cursor)?;
+        self.1.push(cursor);
+        if self.1.len() > PARKED_MAX {
+            self.1.remove(0);
+        }
+        Some(parked)
+    }
+
+    /// Takes one out that was taken.
     pub fn remove(&mut self, cursor: Cursor) -> Option<Parked> {
+        self.1.retain(|left| *left != cursor);
+        self.take(cursor)
+    }
+
+    fn take(&mut self, cursor: Cursor) -> Option<Parked> {
         let place = self.0.iter().position(|one| one.cursor == cursor)?;
         Some(self.0.remove(place))
     }
@@ -497,9 +552,15 @@ impl ParkedList {
         self.0.iter().any(|one| one.cursor == cursor)
     }
 
-    /// Where in the log they lie, in order.
-    pub fn seqs(&self, epochs: &Epochs) -> Vec<u64> {
-        let places = self.0.iter().map(|one| epochs.place(one.cursor));
+    /// Whether something was parked at a place and has not been taken since.
+    pub fn is_untaken(&self, cursor: Cursor) -> bool {
+        self.has(cursor) || self.1.contains(&cursor)
+    }
+
+    /// Where in the log that lies which was not taken, in order.
+    pub fn untaken(&self, epochs: &Epochs) -> Vec<u64> {
+        let cursors = self.0.iter().map(|one| &one.cursor).chain(&self.1);
+        let places = cursors.map(|cursor| epochs.place(*cursor));
         let known = places.filter_map(|place| match place {
             Place::Known(seq) => Some(seq),
             Place::Lost(_) | Place::Foreign => None,

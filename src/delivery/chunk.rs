@@ -88,6 +88,8 @@ pub struct Run {
     pub count: u64,
     /// The sequence of the last one.
     pub last_seq: u64,
+    /// Those of them that are to be remembered ([`Group::is_stray`]).
+    pub strays: Vec<Arc<Entry>>,
 }
 
 /// What a chunk has for a reader.
@@ -238,7 +240,14 @@ impl Chunk {
             // One at a time, each when the one before it is taken.
             Protocol::Webhook => wanted & wanted.wrapping_neg(),
         };
-        Found::Run(self.run(wanted, dead, ask.protocol, killed))
+        let mut run = self.run(wanted, dead, ask.protocol, killed);
+        if ask.group.has_strays() {
+            let each = (0..self.entries.len()).filter(|place| wanted & (1 << place) != 0);
+            let strays = each.map(|place| &self.entries[place]);
+            let strays = strays.filter(|entry| ask.group.is_stray(entry));
+            run.strays = strays.cloned().collect();
+        }
+        Found::Run(run)
     }
 
     /// The frames of the wanted entries, which are some.
@@ -249,6 +258,7 @@ impl Chunk {
             bytes,
             count: wanted.count_ones().into(),
             last_seq: self.entries[last].seq(),
+            strays: Vec::new(),
         };
         if first == last {
             return run(self.entries[first].frame(protocol).clone(), last);

@@ -27,7 +27,10 @@ use crate::{
     },
     fault::{Fault, Kind},
     gate::seconds,
-    recipient::subscription::{Opening, Subscription, SubscriptionId, Token, known},
+    recipient::{
+        Stray,
+        subscription::{Opening, Subscription, SubscriptionId, Token, known},
+    },
     wire::log::{
         Log, ReadError,
         subscriptions::{KeptSubscription, SubscriptionChange},
@@ -225,6 +228,12 @@ impl Durables {
         self.book().owners.get(id).map(|owner| owner.sent())
     }
 
+    /// What a stream of this node was sent of a subscription, that is to be remembered.
+    pub fn strays_here(&self, id: &SubscriptionId) -> Vec<Stray> {
+        let owner = self.book().owners.get(id).cloned();
+        owner.map(|owner| owner.strays()).unwrap_or_default()
+    }
+
     /// Beyond this sequence nothing was sent of a subscription; none if only another node knows.
     pub fn sent_at_most(&self, kept: &KeptSubscription) -> Option<u64> {
         let (subscription, epochs) = (&kept.subscription, self.0.log.epochs());
@@ -249,6 +258,9 @@ impl Durables {
     /// nowhere beyond `end`.
     fn tell(&self, id: &SubscriptionId, subscription: &mut Subscription, end: u64) {
         let epochs = self.0.log.epochs();
+        for stray in self.strays_of_late(id) {
+            subscription.coverage.follow(&stray);
+        }
         match self.sent_of_late(id) {
             Some(sent) => {
                 subscription.advance(subscription.cursor, sent, &epochs);
@@ -258,6 +270,16 @@ impl Durables {
                 subscription.lose_sight(epochs.cursor(end), &epochs);
             }
             None => {}
+        }
+    }
+
+    /// As [`Durables::strays_here`], or those of a stream that has just ended and that nobody has written
+    /// yet.
+    fn strays_of_late(&self, id: &SubscriptionId) -> Vec<Stray> {
+        let book = self.book();
+        match book.owners.get(id) {
+            Some(owner) => owner.strays(),
+            None => book.moves.strays(id),
         }
     }
 

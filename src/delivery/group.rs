@@ -8,12 +8,14 @@ use std::{
 
 use crate::{
     access::scope::Scope,
+    article::Action,
     delivery::{
+        Entry,
         chunk::{Chunk, mask},
         seats::Seats,
     },
     filter::Filter,
-    recipient::{Coverage, Past},
+    recipient::{Coverage, Had, Past},
 };
 
 /// Chunks whose verdicts a group remembers; the oldest is judged again if it is asked for.
@@ -105,6 +107,21 @@ impl Group {
     /// What they want.
     pub fn filter(&self) -> &Filter {
         &self.wanted.filter
+    }
+
+    /// Whether they are sent anything that their filter does not want.
+    pub fn has_strays(&self) -> bool {
+        self.wanted.strays.is_some()
+    }
+
+    /// Whether an entry that they are sent, and their filter does not want, corrects what they may have
+    /// had, and not for sure: that they have it for sure from then on is to be remembered.
+    pub fn is_stray(&self, entry: &Entry) -> bool {
+        let revised = entry.revised();
+        let is_unsure = |strays: &Strays| strays.past.had(&revised, &strays.unsent) < Had::Yes;
+        revised.facets.action == Action::Correct
+            && !entry.is_wanted(&self.wanted)
+            && self.wanted.strays.as_ref().is_some_and(is_unsure)
     }
 
     /// Where they wait.

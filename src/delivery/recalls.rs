@@ -49,9 +49,9 @@ pub enum State {
 }
 
 impl State {
-    /// That of a recipient to whom nothing brings the recall: a correction is text, which does not go
-    /// beyond the grant to whom only may have had the story. Then somebody must see to it.
-    pub fn of_unreached(had: Had) -> Self {
+    /// That of a recipient to whom nothing surely brings the recall, or has: a correction is text, which
+    /// does not go beyond the grant to whom only may have had the story. Then somebody must see to it.
+    pub fn of_untold(had: Had) -> Self {
         match had {
             Had::No => Self::NeverHad,
             Had::Maybe | Had::Yes => Self::Outstanding,
@@ -118,16 +118,22 @@ impl Recalls {
         let end = self.hub.durables().sent_at_most(kept).unwrap_or(u64::MAX);
         let revised = recall.revised();
         let had = coverage.had(end, &revised, &[]);
-        if !coverage.reaches(recall.seq(), &revised, granted.as_ref(), &[]) {
-            return State::of_unreached(had);
-        }
-        let is_at = |seq: Option<u64>| seq.is_some_and(|seq| seq >= recall.seq());
-        if is_at(known(subscription.cursor, &epochs)) {
-            return State::Acknowledged;
-        }
+        let is_at = |seq: Option<u64>| seq.filter(|seq| *seq >= recall.seq());
         let here = self.hub.durables().sent_here(&kept.id);
-        if is_at(known(subscription.sent, &epochs)) || is_at(here) {
-            return State::Sent;
+        let acknowledged = is_at(known(subscription.cursor, &epochs));
+        let sent = is_at(known(subscription.sent, &epochs).max(here));
+        if let Some(at) = acknowledged.or(sent) {
+            for stray in self.hub.durables().strays_here(&kept.id) {
+                coverage.follow(&stray);
+            }
+            return match coverage.was_sent(recall.seq(), at, &revised, &[]) {
+                Had::Yes if acknowledged.is_some() => State::Acknowledged,
+                Had::Yes => State::Sent,
+                Had::No | Had::Maybe => State::of_untold(had),
+            };
+        }
+        if !coverage.reaches(recall.seq(), &revised, granted.as_ref(), &[]) {
+            return State::of_untold(had);
         }
         match had {
             Had::No => State::NeverHad,

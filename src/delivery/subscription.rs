@@ -217,6 +217,11 @@ impl Subscription {
                     claim.sends(self.at.seq);
                 }
                 if let Output::Deliveries(run) = output {
+                    if let Some(claim) = &self.claim {
+                        run.strays
+                            .iter()
+                            .for_each(|entry| claim.follows(entry.stray()));
+                    }
                     let counts = self.hub.counts(self.protocol);
                     counts.deliveries.inc_by(run.count);
                     counts.bytes.inc_by(byte_count(run));

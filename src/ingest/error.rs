@@ -117,10 +117,7 @@ impl PublishError {
                 Fault::new(Kind::Precondition, "ARTICLE_EMBARGOED", message)
                     .with("embargoed_until", until)
             }
-            Self::DraftExists { seq } => {
-                let message = "another draft of the article waits; look at it, then decide";
-                Fault::new(Kind::Conflict, "DRAFT_EXISTS", message).with("version", seq.to_string())
-            }
+            Self::DraftExists { seq } => draft_exists(*seq),
             Self::EmbargoFar => {
                 let days = AHEAD_MAX.as_secs() / 86_400;
                 let wrong = Wrong::TooFar { days };
@@ -165,4 +162,9 @@ impl PublishError {
             ),
         }
     }
+}
+
+fn draft_exists(seq: u64) -> Fault {
+    let message = "another draft of the article waits; look at it, then decide";
+    Fault::new(Kind::Conflict, "DRAFT_EXISTS", message).with("version", seq.to_string())
 }

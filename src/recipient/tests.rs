@@ -418,27 +418,51 @@ fn what_nobody_took_is_not_sure() {
     }
 }
 
-/// A recall in the past was surely sent only where all that matched was; else only if it follows.
+/// A recall was itself sent where all that matched surely was, perhaps where it may have been, and not
+/// where nobody took it. Whatever its filter: a notice to whoever may have had the story, a correction
+/// to whoever surely had; what else it was sent is remembered by itself.
 #[test]
-fn a_recall_that_may_have_been_sent_has_not_reached() {
+fn what_was_itself_sent() {
     let log = log(&[(0, vec!["economy"], 5, 10), (0, vec!["ict"], 5, 10)]);
     let language = &languages()[0];
-    let recall = Revised {
-        facets: log[1].facets(language, Action::Correct),
+    let recall = |action| Revised {
+        facets: log[1].facets(language, action),
         trail: Some(&log[1].trail),
     };
-    for (sent, expected) in [(20, true), (19, false)] {
-        let mut coverage = Coverage::new(topic_filter("ict"), at(0));
+    let turned = |filter: &str, sent| {
+        let mut coverage = Coverage::new(topic_filter(filter), at(0));
         let turn = Turn {
             sent,
             end: at(30),
             after: at(30),
         };
-        coverage.turn(topic_filter("ict"), turn);
-        let granted = Some(&Scope::default());
-        let reaches = coverage.reaches(20, &recall, granted, &[]);
-        assert_eq!(reaches, expected, "surely sent up to {sent}");
+        coverage.turn(topic_filter("general"), turn);
+        coverage
+    };
+    let [correct, kill] = [Action::Correct, Action::Kill].map(recall);
+    for (filter, sent, revised, unsent, expected) in [
+        ("ict", 20, &correct, &[][..], Had::Yes),
+        ("ict", 20, &correct, &[20][..], Had::No),
+        ("ict", 19, &correct, &[], Had::Maybe),
+        ("economy", 20, &correct, &[], Had::Yes),
+        ("economy", 9, &correct, &[], Had::Maybe),
+        ("economy", 9, &kill, &[], Had::Yes),
+        ("general", 20, &kill, &[], Had::No),
+    ] {
+        let coverage = turned(filter, sent);
+        let was_sent = coverage.was_sent(20, 40, revised, unsent);
+        assert_eq!(was_sent, expected, "{filter} up to {sent}, but {unsent:?}");
     }
+    let mut coverage = turned("economy", 9);
+    let stray = Stray::new(at(20), &log[1].topics, language);
+    coverage.follow(&stray);
+    coverage.follow(&stray);
+    assert_eq!(coverage.was_sent(20, 40, &correct, &[]), Had::Yes);
+    assert_eq!(coverage.past().0.len(), 2);
+    // Up to where it has come, what its filter of now wants.
+    let coverage = Coverage::new(topic_filter("ict"), at(0));
+    assert_eq!(coverage.was_sent(20, 20, &correct, &[]), Had::Yes);
+    assert_eq!(coverage.was_sent(20, 19, &correct, &[]), Had::No);
 }
 
 /// Suspensions, and jumps to where it is, cost nothing: what was sent stays as sure as it was.

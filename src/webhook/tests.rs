@@ -190,3 +190,49 @@ fn what_was_shown_under_another_filter_is_past() {
     assert_eq!(progress.end(&epochs), epochs.cursor(10));
     assert!(!progress.turn(&narrower, &epochs));
 }
+
+/// What left the list untaken is remembered, until it is taken; and lists are read as they were kept
+/// before.
+#[test]
+fn what_left_the_list_was_not_taken() {
+    let epochs = Epochs::first("abcdefgh".parse().unwrap());
+    let parked = |seq| Parked {
+        cursor: epochs.cursor(seq),
+        article: String::new(),
+        revision: 1,
+        action: "publish".to_owned(),
+        reason: String::new(),
+        since: 0,
+        tries: 5,
+        is_asked: false,
+    };
+    let mut list = ParkedList::default();
+    for seq in [30, 10, 20] {
+        list.put(parked(seq));
+    }
+    let kept = |list: &ParkedList| serde_json::to_string(list).unwrap();
+    assert!(kept(&list).starts_with('['));
+    assert_eq!(
+        list.leave(epochs.cursor(10)).map(|one| one.cursor.seq),
+        Some(10)
+    );
+    assert!(list.leave(epochs.cursor(10)).is_none());
+    list.remove(epochs.cursor(30));
+    assert!(!list.has(epochs.cursor(10)) && list.has(epochs.cursor(20)));
+    assert_eq!(list.untaken(&epochs), [10, 20]);
+    let is_untaken = |seq| list.is_untaken(epochs.cursor(seq));
+    assert!(is_untaken(10) && is_untaken(20) && !is_untaken(30));
+    assert_eq!(
+        serde_json::from_str::<ParkedList>(&kept(&list)).unwrap(),
+        list
+    );
+    list.remove(epochs.cursor(10));
+    assert_eq!(list.untaken(&epochs), [20]);
+    let other = Epochs::first("bcdefgha".parse().unwrap());
+    assert!(list.untaken(&other).is_empty());
+    for seq in 100..=100 + u64::try_from(PARKED_MAX).unwrap() {
+        list.put(parked(seq));
+        list.leave(epochs.cursor(seq));
+    }
+    assert_eq!(list.untaken(&epochs).len(), 1 + PARKED_MAX);
+}

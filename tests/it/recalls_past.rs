@@ -208,6 +208,15 @@ impl Narrowed {
         new
     }
 
+    async fn start_again(&mut self, id: &str) {
+        self.node.start_again().await;
+        self.desk = Caller::desk(&self.node);
+        eventually("the node has read the log", async || {
+            self.hooks().get(id).await.is_ok()
+        })
+        .await;
+    }
+
     fn bot(&self) -> Caller {
         Caller::new(&self.node, &self.key)
     }
@@ -220,7 +229,7 @@ impl Narrowed {
         let webhook = Webhook {
             partner: "gazette".to_owned(),
             url: url.to_owned(),
-            ..wanting(filter(&["ict"]))
+            ..wanting(filter(&["ict", "economy"]))
         };
         let made = self.hooks().create(webhook).await.unwrap();
         made.webhook.unwrap().id
@@ -234,16 +243,40 @@ impl Narrowed {
     }
 
     async fn narrow(&self) {
+        self.grant(&["economy"]).await;
+    }
+
+    async fn grant(&self, topics: &[&str]) {
+        let granted: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
         let change = |partner: &mut Partner| {
-            partner.subscribe.as_mut().unwrap().topics = vec!["economy".to_owned()];
+            partner.subscribe.as_mut().unwrap().topics = granted.clone();
         };
         self.desk.update("gazette", change).await;
+        let is_good = topics.contains(&"ict");
         eventually("the grant is followed", async || {
-            let refused = SubscribeRequest {
+            let asked = SubscribeRequest {
                 filter: Some(filter(&["ict"])),
                 ..everything()
             };
-            self.bot().subscribe(refused).await.is_err()
+            self.bot().subscribe(asked).await.is_ok() == is_good
+        })
+        .await;
+    }
+
+    /// News of economy, which the webhook has passed once this returns.
+    async fn pass(&self, id: &str) {
+        let before = health(&self.hooks(), id).await.taken;
+        let uri = format!("test:passed-{before}");
+        self.desk.publish(story(&uri, &["economy"])).await.unwrap();
+        eventually("the webhook has passed", async || {
+            health(&self.hooks(), id).await.taken > before
+        })
+        .await;
+    }
+
+    async fn parks(&self, id: &str, count: usize) {
+        eventually("so much is parked", async || {
+            self.hooks().parked(id).await.len() == count
         })
         .await;
     }
@@ -322,8 +355,7 @@ async fn what_may_have_been_sent_stays_open() {
     .await;
     at.node.kill();
     endpoint.answers(500);
-    at.node.start_again().await;
-    at.desk = Caller::desk(&at.node);
+    at.start_again(&id).await;
     at.narrow().await;
     at.publish(Action::Correct, "test:perhaps").await;
     let open = RecallState::Outstanding;
@@ -341,4 +373,87 @@ async fn what_may_have_been_sent_stays_open() {
         at.state("test:perhaps", &id).await == RecallState::Acknowledged
     })
     .await;
+}
+
+/// A story that was parked comes with the correction that was passed over meanwhile, since it was not
+/// granted; and what was dropped from the list was sent to nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_parked_comes_with_what_it_missed() {
+    let at = Narrowed::start().await;
+    at.grant(&["ict", "economy"]).await;
+    let hooks = at.hooks();
+    let endpoint = Endpoint::start().await;
+    let id = at.add(&endpoint.url).await;
+    endpoint.answers(422);
+    at.publish(Action::Publish, "test:parked").await;
+    at.publish(Action::Publish, "test:dropped").await;
+    at.parks(&id, 2).await;
+    let dropped = hooks.parked(&id).await[1].cursor.clone();
+    hooks.drop_parked(&id, &dropped).await.unwrap();
+    endpoint.answers(200);
+    at.narrow().await;
+    for uri in ["test:parked", "test:dropped"] {
+        at.publish(Action::Correct, uri).await;
+    }
+    at.pass(&id).await;
+    let states = async || {
+        let parked = at.state("test:parked", &id).await;
+        (parked, at.state("test:dropped", &id).await)
+    };
+    let [open, done] = [RecallState::Outstanding, RecallState::Acknowledged];
+    assert_eq!(states().await, (open, open));
+    at.grant(&["ict", "economy"]).await;
+    at.pass(&id).await;
+    assert_eq!(states().await, (open, open));
+    let before = health(&hooks, &id).await.taken;
+    assert_eq!(hooks.retry(&id).await, 1);
+    at.parks(&id, 0).await;
+    assert_eq!(health(&hooks, &id).await.taken, before + 2);
+    assert_eq!(states().await, (done, open));
+}
+
+/// A correction that followed whoever may have had the story was surely sent: the next one follows
+/// that beyond the grant. And nothing older comes after what was taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_followed_is_remembered() {
+    let mut at = Narrowed::start().await;
+    at.grant(&["ict", "economy"]).await;
+    let endpoint = Endpoint::start().await;
+    let id = at.add(&endpoint.url).await;
+    endpoint.answers(422);
+    at.publish(Action::Publish, "test:old").await;
+    at.parks(&id, 1).await;
+    endpoint.answers(HOLDS);
+    let count = endpoint.count.load(Ordering::SeqCst);
+    at.publish(Action::Publish, "test:perhaps").await;
+    eventually("it is there", async || {
+        endpoint.count.load(Ordering::SeqCst) > count
+    })
+    .await;
+    at.node.kill();
+    endpoint.answers(200);
+    at.start_again(&id).await;
+    let hooks = at.hooks();
+    let elsewhere = Webhook {
+        id: id.clone(),
+        partner: "gazette".to_owned(),
+        url: endpoint.url.clone(),
+        ..wanting(filter(&["economy"]))
+    };
+    hooks.update(elsewhere).await;
+    for _ in 0..2 {
+        for uri in ["test:perhaps", "test:old"] {
+            at.publish(Action::Correct, uri).await;
+        }
+        at.pass(&id).await;
+        for uri in ["test:perhaps", "test:old"] {
+            assert_eq!(at.state(uri, &id).await, RecallState::Acknowledged, "{uri}");
+        }
+        at.narrow().await;
+    }
+    let before = endpoint.count.load(Ordering::SeqCst);
+    assert_eq!(hooks.retry(&id).await, 1);
+    at.parks(&id, 0).await;
+    at.pass(&id).await;
+    assert_eq!(endpoint.count.load(Ordering::SeqCst), before + 1);
 }

@@ -147,7 +147,7 @@ impl Hooks {
         asked.unwrap().into_inner().count
     }
 
-    async fn drop_parked(&self, id: &str, cursor: &str) -> Result<(), Status> {
+    pub async fn drop_parked(&self, id: &str, cursor: &str) -> Result<(), Status> {
         let message = DropParkedRequest {
             id: id.to_owned(),
             cursor: cursor.to_owned(),

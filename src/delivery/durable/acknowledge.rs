@@ -12,7 +12,10 @@ use tokio::{
 use crate::{
     cursor::{Cursor, Place},
     delivery::durable::{DurableError, Durables, PAUSE, USED_EVERY, is_unused, owner::Owner},
-    recipient::subscription::{Subscription as Kept, SubscriptionId, Token, is_ahead},
+    recipient::{
+        Stray,
+        subscription::{Subscription as Kept, SubscriptionId, Token, is_ahead},
+    },
     wire::log::{ReadError, batch::BATCH_LEN_MAX, subscriptions::KeptSubscription},
 };
 
@@ -43,6 +46,8 @@ struct Move {
     cursor: Option<Cursor>,
     /// Up to where its stream has sent, if that is known.
     sent: Option<Cursor>,
+    /// What that has sent and is to be remembered.
+    strays: Vec<Stray>,
     /// Whether its stream has ended.
     is_over: bool,
     waiters: Vec<oneshot::Sender<Stored>>,
@@ -62,7 +67,15 @@ impl Moves {
     pub fn end(&mut self, owner: &Owner, sent: Cursor) {
         let to_move = self.of(owner.id(), owner.token());
         to_move.sent = Some(sent);
+        to_move.strays = owner.strays();
         to_move.is_over = true;
+    }
+
+    /// What a stream of a subscription has sent, that ended and was not written yet, and is to be
+    /// remembered.
+    pub fn strays(&self, id: &SubscriptionId) -> Vec<Stray> {
+        let of = self.moves.get(id);
+        of.map(|to_move| to_move.strays.clone()).unwrap_or_default()
     }
 
     /// Up to where a stream of a subscription has sent that ended and was not written yet.
@@ -81,6 +94,7 @@ impl Moves {
             token: token.clone(),
             cursor: None,
             sent: None,
+            strays: Vec::new(),
             is_over: false,
             waiters: Vec::new(),
         };
@@ -275,6 +289,9 @@ impl Durables {
             let here = self.sent_here(id).map(|seq| epochs.cursor(seq));
             let sent = to_move.sent.or(here).unwrap_or(cursor);
             let has_moved = subscription.advance(cursor, sent, &epochs);
+            for stray in to_move.strays.iter().chain(&self.strays_here(id)) {
+                subscription.coverage.follow(stray);
+            }
             let (now, place) = (self.now(), subscription.cursor);
             let is_left = to_move.is_over && !subscription.node.is_empty();
             if !has_moved && !is_left && !is_unused(subscription, now, USED_EVERY) {

@@ -1,7 +1,10 @@
 //! Owner: the stream of a durable subscription on this node.
 
 use std::{
-    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
     task::Waker,
 };
 
@@ -9,7 +12,10 @@ use futures_util::task::AtomicWaker;
 
 use crate::{
     delivery::durable::DurableError,
-    recipient::subscription::{SubscriptionId, Token},
+    recipient::{
+        PAST_MAX, Stray,
+        subscription::{SubscriptionId, Token},
+    },
 };
 
 /// Why a stream is not its subscription's any more.
@@ -30,6 +36,8 @@ pub struct Owner {
     token: Token,
     /// Up to here everything was handed to the connection.
     sent: AtomicU64,
+    /// What was handed to it and is to be remembered.
+    strays: Mutex<Vec<Stray>>,
     /// 0 = it is the owner; else one more than an [`End`].
     end: AtomicU8,
     waker: AtomicWaker,
@@ -42,6 +50,7 @@ impl Owner {
             id,
             token,
             sent: AtomicU64::new(sent),
+            strays: Mutex::default(),
             end: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         }
@@ -65,6 +74,24 @@ impl Owner {
     /// Everything up to this sequence was handed to its connection.
     pub fn sends(&self, seq: u64) {
         self.sent.store(seq, Ordering::Relaxed);
+    }
+
+    /// This was handed to its connection and is to be remembered.
+    pub fn follows(&self, stray: Stray) {
+        let mut strays = self.strays.lock().expect("no panic under this lock");
+        if strays.len() >= PAST_MAX {
+            // More are not kept.
+            strays.remove(0);
+        }
+        strays.push(stray);
+    }
+
+    /// All of that.
+    pub fn strays(&self) -> Vec<Stray> {
+        self.strays
+            .lock()
+            .expect("no panic under this lock")
+            .clone()
     }
 
     /// It is the owner no more.

@@ -51,14 +51,7 @@ impl Worker {
         let now = self.webhooks.now();
         let epochs = self.webhooks.log().epochs();
         match verdict {
-            Verdict::Taken => {
-                self.progress.value.taken(message.covers, now, &epochs);
-                if self.parked.value.has(message.cursor) {
-                    // After a replay.
-                    let cursor = message.cursor;
-                    self.change_parked(|list| drop(list.remove(cursor))).await?;
-                }
-            }
+            Verdict::Taken => self.take(message, now).await?,
             Verdict::Again { pause, is_refusal } => {
                 let progress = &mut self.progress.value;
                 progress.shows(message.covers, said.reply, &epochs);
@@ -98,6 +91,22 @@ impl Worker {
         }
         self.save().await?;
         Ok(Some(Next::Done))
+    }
+
+    /// It was taken, now, in seconds from 1970.
+    async fn take(&mut self, message: &Message, now: i64) -> Result<(), Halt> {
+        let epochs = self.webhooks.log().epochs();
+        let progress = &mut self.progress.value;
+        progress.taken(message.covers, now, &epochs);
+        if let Some(stray) = &message.stray {
+            progress.follow(stray);
+        }
+        let cursor = message.cursor;
+        if self.parked.value.is_untaken(cursor) {
+            // After a replay.
+            self.change_parked(|list| drop(list.remove(cursor))).await?;
+        }
+        Ok(())
     }
 
     fn fail(&mut self, cursor: Cursor, pause: Duration, is_refusal: bool, reason: String) {

@@ -390,7 +390,7 @@ impl Webhooks {
         self.standard(caller, id).await?;
         self.record(caller, "webhook.parked.drop", id).await?;
         self.change_parked(id, |list| {
-            let parked = list.remove(cursor).ok_or_else(|| unknown_parked(cursor))?;
+            let parked = list.leave(cursor).ok_or_else(|| unknown_parked(cursor))?;
             if parked.is_recall() {
                 let message = format!(
                     "{cursor} is a {} and is never dropped; mend its receiver and send it again",

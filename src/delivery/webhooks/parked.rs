@@ -8,16 +8,27 @@ use crate::{
     cursor::{Cursor, Place},
     delivery::{
         Entry,
-        webhooks::worker::{Halt, Worker},
+        webhooks::{
+            sending::Message,
+            worker::{Halt, Worker},
+        },
     },
-    webhook::{Parked, Spec, Webhook},
+    recipient::Had,
+    webhook::{Parked, Spec, Webhook, retry::Said},
     wire::log::ReadError,
 };
 
+/// Newer revisions of a story that are looked at.
+const NEWER_MAX: usize = 256;
+/// Why something stays parked that can't be read just now.
+const UNREADABLE: &str = "could not be read; try again";
+
 /// What is to be done with something parked.
 enum Fate {
-    /// It is sent.
-    Send,
+    /// It is sent; and after it, in order, the corrections of it that were missed.
+    Send(Arc<Entry>, Vec<Arc<Entry>>),
+    /// It leaves the list: a newer revision has been taken.
+    Overtaken,
     /// It leaves the list unsent, because of this.
     Drop(&'static str),
     /// It stays, because of this.
@@ -34,44 +45,96 @@ impl Worker {
         for parked in asked {
             let cursor = parked.cursor;
             match self.fate(webhook, &parked).await {
-                Ok(Fate::Send) => self.send_one(webhook, parked).await?,
+                Ok(Fate::Send(entry, missed)) => {
+                    self.send_with_missed(webhook, &entry, &missed).await?;
+                }
+                Ok(Fate::Overtaken) => {
+                    tracing::info!(webhook = %webhook.id, %cursor, "a parked revision is overtaken");
+                    // What was taken stands for it.
+                    self.change_parked(|list| drop(list.remove(cursor))).await?;
+                }
                 Ok(Fate::Drop(why)) => {
                     tracing::info!(webhook = %webhook.id, %cursor, why, "a parked revision is not sent");
-                    self.change_parked(|list| drop(list.remove(cursor))).await?;
+                    self.change_parked(|list| drop(list.leave(cursor))).await?;
                 }
                 Ok(Fate::Stay(why)) => self.keep(cursor, why, 0).await?,
                 Err(error) => {
                     tracing::debug!(webhook = %webhook.id, %error, "a parked revision can't be read");
-                    self.keep(cursor, "could not be read; try again", 0).await?;
+                    self.keep(cursor, UNREADABLE, 0).await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn send_one(&mut self, webhook: &Webhook, parked: Parked) -> Result<(), Halt> {
-        let cursor = parked.cursor;
-        let webhooks = self.webhooks.clone();
-        let message = match &webhook.spec {
-            Spec::Standard { format, .. } => webhooks.revision(webhook, *format, cursor).await,
-            // Nothing of a feed is put aside.
-            Spec::Websub { .. } => Ok(None),
-        };
-        let Ok(Some(message)) = message else {
-            return self.keep(cursor, "could not be read; try again", 0).await;
+    /// Sends what was parked; returns whether it was taken.
+    async fn send_one(&mut self, webhook: &Webhook, entry: &Entry) -> Result<bool, Halt> {
+        let cursor = entry.cursor;
+        let Some(message) = self.parked_message(webhook, cursor).await else {
+            self.keep(cursor, UNREADABLE, 0).await?;
+            return Ok(false);
         };
         let Some((said, reason)) = self.send(webhook, &message).await? else {
-            return self.keep(cursor, "was not sent; try again", 0).await;
+            self.keep(cursor, "was not sent; try again", 0).await?;
+            return Ok(false);
         };
-        if said
-            .status()
-            .is_some_and(|status| (200..300).contains(&status))
-        {
-            self.progress.value.taken_count += 1;
-            self.progress.value.last_taken = Some(webhooks.now());
-            return self.change_parked(|list| drop(list.remove(cursor))).await;
+        if !is_taken(said) {
+            self.keep(cursor, &reason, 1).await?;
+            return Ok(false);
         }
-        self.keep(cursor, &reason, 1).await
+        self.progress.value.taken_count += 1;
+        self.progress.value.last_taken = Some(self.webhooks.now());
+        if self.had_itself(entry, &[]) != Had::Yes {
+            // Its filter's time does not tell.
+            self.progress.value.follow(&entry.stray());
+        }
+        // Not taken for unsent any more before it is kept as sent.
+        self.save().await?;
+        self.change_parked(|list| drop(list.remove(cursor))).await?;
+        Ok(true)
+    }
+
+    /// Sends what was parked, and then, in order, the corrections that were passed over meanwhile:
+    /// whoever has the one gets the others. Until they are taken they are parked, too.
+    async fn send_with_missed(
+        &mut self,
+        webhook: &Webhook,
+        entry: &Entry,
+        missed: &[Arc<Entry>],
+    ) -> Result<(), Halt> {
+        // First: a crash in between only leaves them parked.
+        for missed in missed {
+            let Some(message) = self.parked_message(webhook, missed.cursor).await else {
+                return self.keep(entry.cursor, UNREADABLE, 0).await;
+            };
+            let parked = Parked {
+                since: self.webhooks.now(),
+                reason: "what it corrects was parked".to_owned(),
+                ..message.parked.expect("it is a revision")
+            };
+            self.change_parked(|list| list.put(parked.clone())).await?;
+        }
+        let is_taken = self.send_one(webhook, entry).await?;
+        for missed in missed {
+            if is_taken {
+                self.send_one(webhook, missed).await?;
+            } else {
+                let cursor = missed.cursor;
+                self.change_parked(|list| drop(list.leave(cursor))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn parked_message(&self, webhook: &Webhook, cursor: Cursor) -> Option<Message> {
+        match &webhook.spec {
+            Spec::Standard { format, .. } => {
+                let message = self.webhooks.revision(webhook, *format, cursor).await;
+                message.ok().flatten()
+            }
+            // Nothing of a feed is put aside.
+            Spec::Websub { .. } => None,
+        }
     }
 
     /// It stays on the list, and waits for the next wish.
@@ -99,62 +162,87 @@ impl Worker {
                 "its story is killed, or the log keeps it no more",
             ));
         };
-        let record = &entry.stored.record;
-        if let Some(head) = hub.head(record.article_id).await?
-            && head.seq() > seq
-        {
-            match head.stored.record.action {
-                Action::Withhold | Action::Kill => {
-                    return Ok(Fate::Drop("its story has been taken back"));
-                }
-                Action::Publish | Action::Update | Action::Correct
-                    if self.has_taken(webhook, &head) =>
-                {
-                    return Ok(Fate::Drop("a newer revision has been taken"));
-                }
-                Action::Publish | Action::Update | Action::Correct => {}
+        let unsent = self.parked.value.untaken(&hub.log().epochs());
+        let mut missed = Vec::new();
+        for one in &self.newer(&entry).await? {
+            if one.stored.record.action.is_notice() {
+                return Ok(Fate::Drop("its story has been taken back"));
+            }
+            let is_correction = one.stored.record.action == Action::Correct;
+            let is_overtaken = match self.had_itself(one, &unsent) {
+                Had::Yes => true,
+                // A recall is not left out for what may not have been taken. And a correction that
+                // followed and was taken is remembered.
+                Had::Maybe => !parked.is_recall() && !is_correction,
+                Had::No => false,
+            };
+            if is_overtaken {
+                return Ok(Fate::Overtaken);
+            }
+            if is_correction && self.has_passed(one) && !self.parked.value.has(one.cursor) {
+                missed.push(Arc::clone(one));
             }
         }
-        let has_text = !matches!(record.action, Action::Withhold | Action::Kill);
+        missed.reverse();
+        let gate = &self.webhooks.0.parts.gate;
+        let granted = gate.subscribing(webhook.partner.as_ref());
         let facets = entry.facets();
-        let granted = self.granted(webhook);
         let opens = granted
             .as_ref()
             .is_some_and(|scope| scope.opens(facets.topics, facets.language));
+        let has_text = !entry.stored.record.action.is_notice();
         if has_text && !opens && !self.follows(&entry, granted.as_deref()) {
             return Ok(Fate::Stay("its partner may not read it any more"));
         }
-        Ok(Fate::Send)
+        Ok(Fate::Send(entry, missed))
     }
 
-    /// Whether a revision surely was sent in its turn, and taken.
-    fn has_taken(&self, webhook: &Webhook, entry: &Entry) -> bool {
-        let epochs = self.webhooks.log().epochs();
-        let progress = &self.progress.value;
-        if !progress.has_passed(entry.cursor, &epochs) || self.parked.value.has(entry.cursor) {
-            return false;
+    /// The revisions of an article after one, newest first, as far as so many tell.
+    async fn newer(&self, entry: &Entry) -> Result<Vec<Arc<Entry>>, ReadError> {
+        let hub = &self.webhooks.0.parts.hub;
+        let mut newer = Vec::new();
+        let mut next = hub.head(entry.article_id()).await?;
+        while let Some(one) = next
+            && one.seq() > entry.seq()
+            && newer.len() < NEWER_MAX
+        {
+            next = hub.entry_at(one.stored.record.prior_revision_seq).await?;
+            newer.push(one);
         }
-        let Some(coverage) = &progress.coverage else {
-            return false;
+        Ok(newer)
+    }
+
+    fn has_passed(&self, entry: &Entry) -> bool {
+        let epochs = self.webhooks.log().epochs();
+        self.progress.value.has_passed(entry.cursor, &epochs)
+    }
+
+    /// Whether a revision was sent and taken; `unsent` as for [`Past::had`](crate::recipient::Past::had).
+    fn had_itself(&self, entry: &Entry, unsent: &[u64]) -> Had {
+        let progress = &self.progress.value;
+        let Some(coverage) = progress
+            .coverage
+            .as_ref()
+            .filter(|_| self.has_passed(entry))
+        else {
+            return Had::No;
         };
-        let mut counted = coverage.counted_at(entry.seq(), progress.at.seq);
-        counted.any(|filter| entry.matches(filter))
-            || self.follows(entry, self.granted(webhook).as_deref())
+        coverage.was_sent(entry.seq(), progress.at.seq, &entry.revised(), unsent)
     }
 
     /// Whether a revision goes to the webhook whatever its filter is: it corrects, or takes back, what
     /// that was sent.
     fn follows(&self, entry: &Entry, granted: Option<&Scope>) -> bool {
-        let unsent = self.parked.value.seqs(&self.webhooks.log().epochs());
+        let unsent = self.parked.value.untaken(&self.webhooks.log().epochs());
         let coverage = self.progress.value.coverage.as_ref();
         coverage.is_some_and(|coverage| {
             let past = coverage.past();
             past.calls_for(&entry.revised(), granted, &unsent)
         })
     }
+}
 
-    fn granted(&self, webhook: &Webhook) -> Option<Arc<Scope>> {
-        let gate = &self.webhooks.0.parts.gate;
-        gate.subscribing(webhook.partner.as_ref())
-    }
+fn is_taken(said: Said) -> bool {
+    let status = said.status();
+    status.is_some_and(|status| (200..300).contains(&status))
 }

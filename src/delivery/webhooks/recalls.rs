@@ -147,22 +147,27 @@ impl Webhooks {
         // What its receiver refused, it was shown.
         let end = known(progress.end(&epochs), &epochs).unwrap_or(0);
         let end = end.max(self.perhaps_shown(webhook.id, progress));
-        let unsent = parked.seqs(&epochs);
-        let (reaches, had) = match progress.coverage.clone() {
+        let unsent = parked.untaken(&epochs);
+        let has_passed = progress.has_passed(recall.cursor, &epochs);
+        let (told, had) = match progress.coverage.clone() {
             Some(mut coverage) => {
                 coverage.clip(&epochs);
-                let granted = granted.as_ref();
-                let reaches = coverage.reaches(recall.seq(), &revised, granted, &unsent);
-                (reaches, coverage.had(end, &revised, &unsent))
+                let (seq, at) = (recall.seq(), progress.at.seq);
+                let is_told = if has_passed {
+                    coverage.was_sent(seq, at, &revised, &unsent) == Had::Yes
+                } else {
+                    coverage.reaches(seq, &revised, granted.as_ref(), &unsent)
+                };
+                (is_told, coverage.had(end, &revised, &unsent))
             }
             None => (false, Had::No),
         };
         if parked.has(recall.cursor) {
             // Its receiver has it, and refuses it: somebody must act.
             State::Outstanding
-        } else if !reaches {
-            State::of_unreached(had)
-        } else if progress.has_passed(recall.cursor, &epochs) {
+        } else if !told {
+            State::of_untold(had)
+        } else if has_passed {
             State::Acknowledged
         } else if progress.may_have_taken(recall.cursor, &epochs) {
             State::Sent

@@ -25,6 +25,7 @@ use crate::{
         },
     },
     fault::{Fault, Kind},
+    recipient::Stray,
     webhook::{
         Format, Parked, REASON_CHARS_MAX, Spec, Webhook,
         retry::{Reply, Said},
@@ -79,6 +80,8 @@ pub(super) struct Message {
     text: Text,
     /// How it is parked, if it comes to that; none = it can't be.
     pub(super) parked: Option<Parked>,
+    /// What is remembered once it is taken, if anything is.
+    pub(super) stray: Option<Stray>,
 }
 
 /// Whose text is in a message.
@@ -160,6 +163,7 @@ impl Webhooks {
             },
             text: Text::Feed(feed),
             parked: None,
+            stray: None,
         })
     }
 
@@ -207,6 +211,7 @@ impl Webhooks {
                 tries: 0,
                 is_asked: false,
             }),
+            stray: None,
         }))
     }
 
@@ -232,6 +237,7 @@ impl Webhooks {
             covers: cursor,
             text: Text::None,
             parked: None,
+            stray: None,
         }
     }
 

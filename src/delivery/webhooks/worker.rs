@@ -19,6 +19,7 @@ use crate::{
     },
     filter::Filter,
     gate::permit::Permit,
+    recipient::Stray,
     telemetry::Protocol,
     webhook::{ParkedList, Progress, Webhook},
     wire::{
@@ -272,7 +273,8 @@ impl Worker {
             let next = match output {
                 Output::Deliveries(run) => {
                     let news = News::Revision(hub.log().cursor(run.last_seq));
-                    self.deliver(webhook, scope, news).await?
+                    let stray = run.strays.first().map(|entry| entry.stray());
+                    self.deliver(webhook, scope, news, stray).await?
                 }
                 Output::CaughtUp(cursor) | Output::Heartbeat(cursor) => {
                     self.pass(cursor).await?;
@@ -280,7 +282,10 @@ impl Worker {
                 }
                 // No durable subscription is claimed.
                 Output::Opened(_) => Next::Done,
-                Output::Gap(gap) => self.deliver(webhook, scope, News::Gap(gap)).await?,
+                Output::Gap(gap) => {
+                    let news = News::Gap(gap);
+                    self.deliver(webhook, scope, news, None).await?
+                }
                 Output::End(error) => {
                     tracing::debug!(webhook = %webhook.id, %error, "a webhook begins anew");
                     return self.changed(Some(PAUSE)).await;
@@ -331,7 +336,7 @@ impl Worker {
         let coverage = self.progress.value.coverage.as_ref();
         let wanted = match coverage {
             Some(coverage) => {
-                let unsent = self.parked.value.seqs(&epochs);
+                let unsent = self.parked.value.untaken(&epochs);
                 Wanted::of(coverage, begin.at.seq, scope, unsent)
             }
             None => Wanted::by(filter),
@@ -384,6 +389,7 @@ impl Worker {
         webhook: &Webhook,
         scope: &Arc<Scope>,
         news: News,
+        stray: Option<Stray>,
     ) -> Result<Next, Halt> {
         let cursor = news.cursor();
         let epochs = self.webhooks.log().epochs();
@@ -396,7 +402,10 @@ impl Worker {
                 return Ok(Next::Look);
             }
             let message = match self.webhooks.message(webhook, scope, news).await {
-                Ok(Some(message)) => message,
+                Ok(Some(mut message)) => {
+                    message.stray.clone_from(&stray);
+                    message
+                }
                 Ok(None) => {
                     // Killed meanwhile: its notice comes at its own place.
                     self.progress.value.done(cursor, &epochs);
