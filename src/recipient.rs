@@ -201,29 +201,31 @@ impl Coverage {
     }
 
     /// Whether a recipient that has come to `at` was itself sent a revision, which lies at a sequence up
-    /// to there; `unsent` as for [`Past::had`]. What only its grant of that time may have held back was
-    /// perhaps sent.
-    pub fn was_sent(&self, seq: u64, at: u64, revised: &Revised<'_>, unsent: &[u64]) -> Had {
+    /// to there and matches these filters; `unsent` as for [`Past::had`]. What only its grant of that
+    /// time may have held back was perhaps sent.
+    pub fn was_sent(
+        &self,
+        (seq, at): (u64, u64),
+        revised: &Revised<'_>,
+        matches: impl Fn(&Filter) -> bool,
+        unsent: &[u64],
+    ) -> Had {
         if unsent.binary_search(&seq).is_ok() {
             return Had::No;
         }
-        let facets = &revised.facets;
-        let is_in = |after: u64, end: u64, filter: &Filter| {
-            after < seq && seq <= end && filter.matches_facets(facets)
-        };
-        let is_worded = |filter: &Filter| filter.needs_words(facets);
-        let past = self.past.0.iter().map(|one| match one {
-            one if !is_in(one.after, one.end, &one.filter) => Had::No,
-            one if one.is_sure_at(seq) && !is_worded(&one.filter) => Had::Yes,
-            _ => Had::Maybe,
+        let past = self.past.0.iter().map(|one| {
+            if !(one.after < seq && seq <= one.end && matches(&one.filter)) {
+                Had::No
+            } else if one.is_sure_at(seq) {
+                Had::Yes
+            } else {
+                Had::Maybe
+            }
         });
-        let now = match &self.filter {
-            filter if !is_in(self.after.seq, at, filter) => Had::No,
-            filter if is_worded(filter) => Had::Maybe,
-            _ => Had::Yes,
-        };
+        let is_now = self.after.seq < seq && seq <= at && matches(&self.filter);
+        let now = if is_now { Had::Yes } else { Had::No };
         let had = self.past.had(revised, unsent);
-        let followed = match (facets.action, had) {
+        let followed = match (revised.facets.action, had) {
             // Nothing holds a notice back.
             (Action::Withhold | Action::Kill, Had::Maybe | Had::Yes)
             | (Action::Correct, Had::Yes) => Had::Yes,

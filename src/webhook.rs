@@ -277,41 +277,28 @@ pub struct Parked {
     /// Whether somebody wants it to be sent again.
     #[serde(default)]
     pub is_asked: bool,
+    /// Whether it is parked no more, and yet was not taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_left: bool,
 }
 
 /// All that is parked of one webhook, by cursor, and what left the list without being taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredList", into = "StoredList")]
-pub struct ParkedList(pub Vec<Parked>, Vec<Cursor>);
+#[serde(from = "Vec<Parked>", into = "Vec<Parked>")]
+pub struct ParkedList(pub Vec<Parked>, Vec<Parked>);
 
-/// That as it is kept.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum StoredList {
-    /// Nothing has left it.
-    Parked(Vec<Parked>),
-    Both {
-        parked: Vec<Parked>,
-        left: Vec<Cursor>,
-    },
-}
-
-impl From<StoredList> for ParkedList {
-    fn from(stored: StoredList) -> Self {
-        match stored {
-            StoredList::Parked(parked) => Self(parked, Vec::new()),
-            StoredList::Both { parked, left } => Self(parked, left),
-        }
+impl From<Vec<Parked>> for ParkedList {
+    fn from(all: Vec<Parked>) -> Self {
+        let (left, parked) = all.into_iter().partition(|one| one.has_left);
+        Self(parked, left)
     }
 }
 
-impl From<ParkedList> for StoredList {
-    fn from(ParkedList(parked, left): ParkedList) -> Self {
-        if left.is_empty() {
-            Self::Parked(parked)
-        } else {
-            Self::Both { parked, left }
-        }
+/// As one list, which earlier releases read: they take what has left for parked.
+impl From<ParkedList> for Vec<Parked> {
+    fn from(ParkedList(mut parked, left): ParkedList) -> Self {
+        parked.extend(left);
+        parked
     }
 }
 
@@ -514,6 +501,7 @@ impl Parked {
 impl ParkedList {
     /// Adds one, or renews what is known of it.
     pub fn put(&mut self, parked: Parked) {
+        self.1.retain(|left| left.cursor != parked.cursor);
         match self.0.iter_mut().find(|one| one.cursor == parked.cursor) {
             Some(known) => *known = parked,
             None => self.0.push(parked),
@@ -524,7 +512,10 @@ impl ParkedList {
     /// oldest are forgotten first.
     pub fn leave(&mut self, cursor: Cursor) -> Option<Parked> {
         let parked = self.take(cursor)?;
-        self.1.push(cursor);
+        self.1.push(Parked {
+            has_left: true,
+            ..parked.clone()
+        });
         if self.1.len() > PARKED_MAX {
             self.1.remove(0);
         }
@@ -533,7 +524,7 @@ impl ParkedList {
 
     /// Takes one out that was taken.
     pub fn remove(&mut self, cursor: Cursor) -> Option<Parked> {
-        self.1.retain(|left| *left != cursor);
+        self.1.retain(|left| left.cursor != cursor);
         self.take(cursor)
     }
 
@@ -554,13 +545,13 @@ impl ParkedList {
 
     /// Whether something was parked at a place and has not been taken since.
     pub fn is_untaken(&self, cursor: Cursor) -> bool {
-        self.has(cursor) || self.1.contains(&cursor)
+        self.0.iter().chain(&self.1).any(|one| one.cursor == cursor)
     }
 
     /// Where in the log that lies which was not taken, in order.
     pub fn untaken(&self, epochs: &Epochs) -> Vec<u64> {
-        let cursors = self.0.iter().map(|one| &one.cursor).chain(&self.1);
-        let places = cursors.map(|cursor| epochs.place(*cursor));
+        let all = self.0.iter().chain(&self.1);
+        let places = all.map(|one| epochs.place(one.cursor));
         let known = places.filter_map(|place| match place {
             Place::Known(seq) => Some(seq),
             Place::Lost(_) | Place::Foreign => None,

@@ -16,6 +16,7 @@ use crate::{
         hub::Hub,
         webhooks::{Webhooks, recalls::Settled},
     },
+    filter::Filter,
     gate::Gate,
     recipient::{Had, subscription::known},
     wire::log::{ReadError, subscriptions::KeptSubscription},
@@ -126,7 +127,8 @@ impl Recalls {
             for stray in self.hub.durables().strays_here(&kept.id) {
                 coverage.follow(&stray);
             }
-            return match coverage.was_sent(recall.seq(), at, &revised, &[]) {
+            let matches = |filter: &Filter| recall.matches(filter);
+            return match coverage.was_sent((recall.seq(), at), &revised, matches, &[]) {
                 Had::Yes if acknowledged.is_some() => State::Acknowledged,
                 Had::Yes => State::Sent,
                 Had::No | Had::Maybe => State::of_untold(had),

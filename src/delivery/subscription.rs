@@ -217,10 +217,10 @@ impl Subscription {
                     claim.sends(self.at.seq);
                 }
                 if let Output::Deliveries(run) = output {
-                    if let Some(claim) = &self.claim {
-                        run.strays
-                            .iter()
-                            .for_each(|entry| claim.follows(entry.stray()));
+                    if let Some(claim) = &self.claim
+                        && !run.strays.is_empty()
+                    {
+                        claim.follows(run.strays.iter().map(|entry| entry.stray()).collect());
                     }
                     let counts = self.hub.counts(self.protocol);
                     counts.deliveries.inc_by(run.count);

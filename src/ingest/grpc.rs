@@ -47,7 +47,7 @@ pub struct By {
     pub caller: Caller,
     /// As part of which trace.
     pub parent: Context,
-    /// As for [`Submission`].
+    /// As for [`Submission::replaces`](crate::article::Submission::replaces).
     pub replaces: Option<u64>,
 }
 

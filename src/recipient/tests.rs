@@ -450,19 +450,27 @@ fn what_was_itself_sent() {
         ("general", 20, &kill, &[], Had::No),
     ] {
         let coverage = turned(filter, sent);
-        let was_sent = coverage.was_sent(20, 40, revised, unsent);
+        let matches = |filter: &Filter| filter.matches_facets(&revised.facets);
+        let was_sent = coverage.was_sent((20, 40), revised, matches, unsent);
         assert_eq!(was_sent, expected, "{filter} up to {sent}, but {unsent:?}");
     }
+    let matches = |filter: &Filter| filter.matches_facets(&correct.facets);
     let mut coverage = turned("economy", 9);
     let stray = Stray::new(at(20), &log[1].topics, language);
     coverage.follow(&stray);
     coverage.follow(&stray);
-    assert_eq!(coverage.was_sent(20, 40, &correct, &[]), Had::Yes);
+    assert_eq!(
+        coverage.was_sent((20, 40), &correct, matches, &[]),
+        Had::Yes
+    );
     assert_eq!(coverage.past().0.len(), 2);
     // Up to where it has come, what its filter of now wants.
     let coverage = Coverage::new(topic_filter("ict"), at(0));
-    assert_eq!(coverage.was_sent(20, 20, &correct, &[]), Had::Yes);
-    assert_eq!(coverage.was_sent(20, 19, &correct, &[]), Had::No);
+    assert_eq!(
+        coverage.was_sent((20, 20), &correct, matches, &[]),
+        Had::Yes
+    );
+    assert_eq!(coverage.was_sent((20, 19), &correct, matches, &[]), Had::No);
 }
 
 /// Suspensions, and jumps to where it is, cost nothing: what was sent stays as sure as it was.

@@ -14,7 +14,10 @@ use crate::{
         subscription::{Beginning, Subscription, Way},
     },
     filter::Filter,
-    recipient::subscription::{Opening, Subscription as Kept, SubscriptionId},
+    recipient::{
+        Stray,
+        subscription::{Opening, Subscription as Kept, SubscriptionId},
+    },
     wire::{convert::Start, log::subscriptions::KeptSubscription},
 };
 
@@ -27,6 +30,17 @@ const HANDOVER: Duration = Duration::from_millis(1200);
 pub struct Claim {
     durables: Durables,
     owner: Arc<Owner>,
+}
+
+impl Claim {
+    /// This was handed to its connection and is to be remembered: it is written at once, since it may be
+    /// acknowledged on another node.
+    pub fn follows(&self, strays: Vec<Stray>) {
+        let sent = self.durables.0.log.cursor(self.owner.sent());
+        self.owner.follows(strays);
+        self.durables.book().moves.touch(&self.owner, sent);
+        self.durables.0.to_write.notify_one();
+    }
 }
 
 impl Deref for Claim {

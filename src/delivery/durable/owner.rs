@@ -77,13 +77,12 @@ impl Owner {
     }
 
     /// This was handed to its connection and is to be remembered.
-    pub fn follows(&self, stray: Stray) {
+    pub fn follows(&self, new: Vec<Stray>) {
         let mut strays = self.strays.lock().expect("no panic under this lock");
-        if strays.len() >= PAST_MAX {
-            // More are not kept.
-            strays.remove(0);
-        }
-        strays.push(stray);
+        strays.extend(new);
+        // More are not kept.
+        let surplus = strays.len().saturating_sub(PAST_MAX);
+        strays.drain(..surplus);
     }
 
     /// All of that.

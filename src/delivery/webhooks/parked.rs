@@ -13,6 +13,7 @@ use crate::{
             worker::{Halt, Worker},
         },
     },
+    filter::Filter,
     recipient::Had,
     webhook::{Parked, Spec, Webhook, retry::Said},
     wire::log::ReadError,
@@ -110,6 +111,8 @@ impl Worker {
             let parked = Parked {
                 since: self.webhooks.now(),
                 reason: "what it corrects was parked".to_owned(),
+                // Whoever goes on here after a stop sends it, too.
+                is_asked: true,
                 ..message.parked.expect("it is a revision")
             };
             self.change_parked(|list| list.put(parked.clone())).await?;
@@ -169,15 +172,16 @@ impl Worker {
                 return Ok(Fate::Drop("its story has been taken back"));
             }
             let is_correction = one.stored.record.action == Action::Correct;
-            let is_overtaken = match self.had_itself(one, &unsent) {
-                Had::Yes => true,
+            match self.had_itself(one, &unsent) {
+                Had::Yes => return Ok(Fate::Overtaken),
                 // A recall is not left out for what may not have been taken. And a correction that
                 // followed and was taken is remembered.
-                Had::Maybe => !parked.is_recall() && !is_correction,
-                Had::No => false,
-            };
-            if is_overtaken {
-                return Ok(Fate::Overtaken);
+                Had::Maybe if !parked.is_recall() && !is_correction => {
+                    return Ok(Fate::Stay(
+                        "a newer revision may have been taken; drop this one, or replay",
+                    ));
+                }
+                Had::Maybe | Had::No => {}
             }
             if is_correction && self.has_passed(one) && !self.parked.value.has(one.cursor) {
                 missed.push(Arc::clone(one));
@@ -227,7 +231,9 @@ impl Worker {
         else {
             return Had::No;
         };
-        coverage.was_sent(entry.seq(), progress.at.seq, &entry.revised(), unsent)
+        let places = (entry.seq(), progress.at.seq);
+        let matches = |filter: &Filter| entry.matches(filter);
+        coverage.was_sent(places, &entry.revised(), matches, unsent)
     }
 
     /// Whether a revision goes to the webhook whatever its filter is: it corrects, or takes back, what

@@ -9,6 +9,7 @@ use crate::{
     cursor::{Cursor, Epochs, Place},
     delivery::{Entry, recalls::State, webhooks::Webhooks},
     fault::Fault,
+    filter::Filter,
     recipient::{Had, subscription::known},
     webhook::{self, ParkedList, Progress, Webhook, WebhookId},
     wire::log::ReadError,
@@ -154,7 +155,8 @@ impl Webhooks {
                 coverage.clip(&epochs);
                 let (seq, at) = (recall.seq(), progress.at.seq);
                 let is_told = if has_passed {
-                    coverage.was_sent(seq, at, &revised, &unsent) == Had::Yes
+                    let matches = |filter: &Filter| recall.matches(filter);
+                    coverage.was_sent((seq, at), &revised, matches, &unsent) == Had::Yes
                 } else {
                     coverage.reaches(seq, &revised, granted.as_ref(), &unsent)
                 };

@@ -210,6 +210,7 @@ impl Webhooks {
                 since: 0,
                 tries: 0,
                 is_asked: false,
+                has_left: false,
             }),
             stray: None,
         }))

@@ -231,8 +231,12 @@ impl Worker {
     /// Does what the webhook's owner has asked for since.
     async fn follow_wishes(&mut self, webhook: &Webhook) -> Result<(), Halt> {
         self.follow_subscriber(webhook).await?;
-        let wishes = [webhook.replay.number, webhook.wakes, webhook.parked_asks];
+        let mut wishes = [webhook.replay.number, webhook.wakes, webhook.parked_asks];
         let followed = self.progress.value.followed;
+        if self.scope(webhook).is_none() {
+            // Nothing is sent until that changes.
+            wishes[2] = followed[2];
+        }
         if followed == wishes {
             return Ok(());
         }
