@@ -228,12 +228,6 @@ impl Durables {
         self.book().owners.get(id).map(|owner| owner.sent())
     }
 
-    /// What a stream of this node was sent of a subscription, that is to be remembered.
-    pub fn strays_here(&self, id: &SubscriptionId) -> Vec<Stray> {
-        let owner = self.book().owners.get(id).cloned();
-        owner.map(|owner| owner.strays()).unwrap_or_default()
-    }
-
     /// Beyond this sequence nothing was sent of a subscription; none if only another node knows.
     pub fn sent_at_most(&self, kept: &KeptSubscription) -> Option<u64> {
         let (subscription, epochs) = (&kept.subscription, self.0.log.epochs());
@@ -273,9 +267,9 @@ impl Durables {
         }
     }
 
-    /// As [`Durables::strays_here`], or those of a stream that has just ended and that nobody has written
-    /// yet.
-    fn strays_of_late(&self, id: &SubscriptionId) -> Vec<Stray> {
+    /// What a stream of this node was sent of a subscription, that is to be remembered; also one that has
+    /// just ended and that nobody has written yet.
+    pub fn strays_of_late(&self, id: &SubscriptionId) -> Vec<Stray> {
         let book = self.book();
         match book.owners.get(id) {
             Some(owner) => owner.strays(),

@@ -124,7 +124,7 @@ impl Recalls {
         let acknowledged = is_at(known(subscription.cursor, &epochs));
         let sent = is_at(known(subscription.sent, &epochs).max(here));
         if let Some(at) = acknowledged.or(sent) {
-            for stray in self.hub.durables().strays_here(&kept.id) {
+            for stray in self.hub.durables().strays_of_late(&kept.id) {
                 coverage.follow(&stray);
             }
             let matches = |filter: &Filter| recall.matches(filter);

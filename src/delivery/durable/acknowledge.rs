@@ -289,7 +289,7 @@ impl Durables {
             let here = self.sent_here(id).map(|seq| epochs.cursor(seq));
             let sent = to_move.sent.or(here).unwrap_or(cursor);
             let has_moved = subscription.advance(cursor, sent, &epochs);
-            for stray in to_move.strays.iter().chain(&self.strays_here(id)) {
+            for stray in to_move.strays.iter().chain(&self.strays_of_late(id)) {
                 subscription.coverage.follow(stray);
             }
             let (now, place) = (self.now(), subscription.cursor);
