@@ -11,7 +11,7 @@ use crate::{
     cursor::Cursor,
     delivery::group::Wanted,
     filter::{Facets, Filter},
-    recipient::{Revised, Stray},
+    recipient::{Follows, Revised, Stray},
     telemetry::Protocol,
     wire::{
         log::{Log, ReadError},
@@ -117,13 +117,10 @@ impl Entry {
         filter.matches(&self.facets(), || self.words())
     }
 
-    /// Whether a subscriber wants it, or was sent what it takes back.
+    /// Whether a subscriber wants it, or was perhaps sent what it takes back.
     pub fn is_for(&self, wanted: &Wanted) -> bool {
         self.is_wanted(wanted)
-            || (wanted.strays.as_ref()).is_some_and(|strays| {
-                let (granted, unsent) = (Some(&*strays.granted), &strays.unsent);
-                strays.past.calls_for(&self.revised(), granted, unsent)
-            })
+            || (wanted.strays.as_ref()).is_some_and(|strays| strays.call(self) != Follows::No)
     }
 
     /// Whether a subscriber wants it.
@@ -142,6 +139,7 @@ impl Entry {
         Revised {
             facets: self.facets(),
             trail: self.stored.record.trail.as_ref(),
+            read: &[],
         }
     }
 

@@ -97,6 +97,18 @@ pub enum Had {
     Yes,
 }
 
+/// Whether a revision goes to a recipient whose filter of now does not want it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// It does not.
+    No,
+    /// It does.
+    Yes,
+    /// If the text of an earlier revision was surely sent, which only those tell, each by
+    /// [`Past::sent`].
+    IfHadText,
+}
+
 /// A revision, as it is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Revised<'a> {
@@ -104,6 +116,9 @@ pub struct Revised<'a> {
     pub facets: Facets<'a>,
     /// What it knows of those before it; none if its record tells too little.
     pub trail: Option<&'a Trail>,
+    /// Sequences, in order, of those before it that are judged by themselves ([`Coverage::sent`]), and
+    /// not by the trail.
+    pub read: &'a [u64],
 }
 
 impl Coverage {
@@ -182,6 +197,13 @@ impl Coverage {
         past.max(now.had(revised, unsent))
     }
 
+    /// As [`Past::sent`], if under the filter of now nothing was beyond a sequence.
+    pub fn sent(&self, seq: u64, end: u64, matches: impl Fn(&Filter) -> bool) -> Had {
+        let is_now = self.after.seq < seq && seq <= end && matches(&self.filter);
+        let now = if is_now { Had::Maybe } else { Had::No };
+        self.past.sent(seq, matches).max(now)
+    }
+
     /// A revision was surely sent, whatever the filter wants.
     pub fn follow(&mut self, stray: &Stray) {
         let Stray { place, filter } = stray;
@@ -202,7 +224,8 @@ impl Coverage {
 
     /// Whether a recipient that has come to `at` was itself sent a revision, which lies at a sequence up
     /// to there and matches these filters; `unsent` as for [`Past::had`]. What only its grant of that
-    /// time may have held back was perhaps sent.
+    /// time may have held back was perhaps sent; a correction surely was if the text of an earlier
+    /// revision was.
     pub fn was_sent(
         &self,
         (seq, at): (u64, u64),
@@ -213,26 +236,16 @@ impl Coverage {
         if unsent.binary_search(&seq).is_ok() {
             return Had::No;
         }
-        let past = self.past.0.iter().map(|one| {
-            if !(one.after < seq && seq <= one.end && matches(&one.filter)) {
-                Had::No
-            } else if one.is_sure_at(seq) {
-                Had::Yes
-            } else {
-                Had::Maybe
-            }
-        });
         let is_now = self.after.seq < seq && seq <= at && matches(&self.filter);
         let now = if is_now { Had::Yes } else { Had::No };
         let had = self.past.had(revised, unsent);
         let followed = match (revised.facets.action, had) {
             // Nothing holds a notice back.
-            (Action::Withhold | Action::Kill, Had::Maybe | Had::Yes)
-            | (Action::Correct, Had::Yes) => Had::Yes,
-            (Action::Correct, Had::Maybe) => Had::Maybe,
+            (Action::Withhold | Action::Kill, Had::Maybe | Had::Yes) => Had::Yes,
+            (Action::Correct, Had::Maybe | Had::Yes) => Had::Maybe,
             (_, _) => Had::No,
         };
-        past.max().unwrap_or(Had::No).max(now).max(followed)
+        self.past.sent(seq, matches).max(now).max(followed)
     }
 
     /// Whether a recall, to which the recipient has not come yet, will be sent to it, who may read so
@@ -243,11 +256,15 @@ impl Coverage {
         recall: &Revised<'_>,
         granted: Option<&Scope>,
         unsent: &[u64],
-    ) -> bool {
+    ) -> Follows {
         // Words hold no recall back.
         let is_wanted =
             seq > self.after.seq && granted.is_some() && self.filter.matches_facets(&recall.facets);
-        is_wanted || self.past.calls_for(recall, granted, unsent)
+        if is_wanted {
+            Follows::Yes
+        } else {
+            self.past.follows(recall, granted, unsent)
+        }
     }
 }
 
@@ -276,24 +293,36 @@ impl Past {
 
     /// Whether a revision goes to a recipient whose filter of now does not want it: it corrects or
     /// takes back what the recipient was sent. A correction carries text: beyond the grant (none = nothing is
-    /// granted) it follows only what was surely sent. Notices carry none, and follow what may have been.
-    /// `unsent` as for [`Past::had`].
-    pub fn calls_for(
+    /// granted) it follows only text that was surely sent. Notices carry none, and follow what may have
+    /// been. `unsent` as for [`Past::had`].
+    pub fn follows(
         &self,
         revised: &Revised<'_>,
         granted: Option<&Scope>,
         unsent: &[u64],
-    ) -> bool {
+    ) -> Follows {
         let facets = &revised.facets;
-        let opens = |granted: Option<&Scope>| {
-            granted.is_some_and(|granted| granted.opens(facets.topics, facets.language))
-        };
-        let needed = match facets.action {
-            Action::Publish | Action::Update => return false,
-            Action::Correct if !opens(granted) => Had::Yes,
-            Action::Correct | Action::Withhold | Action::Kill => Had::Maybe,
-        };
-        self.had(revised, unsent) >= needed
+        let is_open = || granted.is_some_and(|scope| scope.opens(facets.topics, facets.language));
+        match facets.action {
+            Action::Publish | Action::Update => Follows::No,
+            _ if self.had(revised, unsent) == Had::No => Follows::No,
+            Action::Correct if !is_open() => Follows::IfHadText,
+            Action::Correct | Action::Withhold | Action::Kill => Follows::Yes,
+        }
+    }
+
+    /// Whether the revision at a sequence, which matches these filters, was sent under one of them.
+    pub fn sent(&self, seq: u64, matches: impl Fn(&Filter) -> bool) -> Had {
+        let sent = self.0.iter().map(|one| {
+            if !(one.after < seq && seq <= one.end && matches(&one.filter)) {
+                Had::No
+            } else if one.is_sure_at(seq) {
+                Had::Yes
+            } else {
+                Had::Maybe
+            }
+        });
+        sent.max().unwrap_or(Had::No)
     }
 
     /// Whether an earlier revision of a story was sent. `unsent` are the sequences, in order, of what
@@ -349,9 +378,12 @@ impl Part<'_> {
         first = first.max(self.after.saturating_add(1));
         // What words held back, only the text could tell.
         let sure = self.sent.filter(|_| self.filter.words.is_empty());
-        if sure.is_some_and(|sent| trail.has_between(first, sent, unsent)) {
+        let is_read = |seq: u64| revised.read.binary_search(&seq).is_ok();
+        let is_sure = |seq: u64| !is_read(seq) && unsent.binary_search(&seq).is_err();
+        if sure.is_some_and(|sent| trail.has_between(first, sent, is_sure)) {
             Had::Yes
-        } else if trail.has_between(first, self.end, &[]) || trail.may_hide_between(first, self.end)
+        } else if trail.has_between(first, self.end, |seq| !is_read(seq))
+            || trail.may_hide_between(first, self.end)
         {
             Had::Maybe
         } else {

@@ -458,7 +458,7 @@ impl Node {
     }
 
     fn recipients(&self) -> Recipients {
-        let recalls = Recalls::new(self.hub.clone(), self.gate.clone());
+        let recalls = Recalls::new(self.hub.clone());
         Recipients::new(self.hub.clone(), recalls, self.webhooks.clone(), clock)
     }
 

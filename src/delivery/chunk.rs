@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use crate::{
-    delivery::{Entry, group::Group},
+    delivery::{
+        Entry,
+        group::{Answer, Group},
+    },
     telemetry::Protocol,
     wire::log::killed::Killed,
 };
@@ -101,6 +104,8 @@ pub enum Found {
     Past(u64),
     /// Nothing before the reader's bound, and then something.
     Bound,
+    /// Nothing before this one, of which the reader's group does not know yet whether it goes to it.
+    Asks(Arc<Entry>),
 }
 
 impl Chunk {
@@ -231,9 +236,13 @@ impl Chunk {
         };
         let dead = self.dead(killed);
         let wanted = ask.group.verdict(self) & !dead & bits(from, to);
+        let (wanted, open) = self.answered(wanted, ask.group);
         if wanted == 0 {
             let last = self.entries.get(last);
-            return Found::Past(last.map_or(ask.after, |entry| entry.seq()));
+            return match open {
+                Some(open) => Found::Asks(Arc::clone(open)),
+                None => Found::Past(last.map_or(ask.after, |entry| entry.seq())),
+            };
         }
         let wanted = match ask.protocol {
             Protocol::Grpc | Protocol::Sse => wanted,
@@ -241,13 +250,33 @@ impl Chunk {
             Protocol::Webhook => wanted & wanted.wrapping_neg(),
         };
         let mut run = self.run(wanted, dead, ask.protocol, killed);
-        if ask.group.has_strays() {
-            let each = (0..self.entries.len()).filter(|place| wanted & (1 << place) != 0);
-            let strays = each.map(|place| &self.entries[place]);
-            let strays = strays.filter(|entry| ask.group.is_stray(entry));
+        if ask.group.strays().is_some() {
+            let entries = self.places(wanted).map(|place| &self.entries[place]);
+            let strays = entries.filter(|entry| ask.group.is_stray(entry));
             run.strays = strays.cloned().collect();
         }
         Found::Run(run)
+    }
+
+    /// Which of the entries that a group is perhaps sent go to it, up to the first whose answer is open.
+    fn answered(&self, perhaps: u64, group: &Group) -> (u64, Option<&Arc<Entry>>) {
+        if group.strays().is_none() {
+            return (perhaps, None);
+        }
+        let mut sent = 0;
+        for place in self.places(perhaps) {
+            match group.answer(&self.entries[place]) {
+                Answer::Sent => sent |= 1 << place,
+                Answer::Refused => {}
+                Answer::Open => return (sent, Some(&self.entries[place])),
+            }
+        }
+        (sent, None)
+    }
+
+    /// The places of these entries.
+    fn places(&self, mask: u64) -> impl Iterator<Item = usize> {
+        (0..self.entries.len()).filter(move |place| mask & (1 << place) != 0)
     }
 
     /// The frames of the wanted entries, which are some.

@@ -9,17 +9,20 @@ use std::{
 use crate::{
     access::scope::Scope,
     article::Action,
+    cursor::Cursor,
     delivery::{
         Entry,
         chunk::{Chunk, mask},
         seats::Seats,
     },
     filter::Filter,
-    recipient::{Coverage, Had, Past},
+    recipient::{Coverage, Follows, Had, Past},
 };
 
 /// Chunks whose verdicts a group remembers; the oldest is judged again if it is asked for.
 const VERDICTS_MAX: usize = 8;
+/// Answers that a group remembers; the oldest is looked for again if it is asked for.
+const ANSWERS_MAX: usize = 256;
 
 /// What a subscriber is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +78,14 @@ impl Wanted {
     }
 }
 
+impl Strays {
+    /// Whether an entry that the filter does not want goes to the subscriber.
+    pub fn call(&self, entry: &Entry) -> Follows {
+        let granted = Some(&*self.granted);
+        self.past.follows(&entry.revised(), granted, &self.unsent)
+    }
+}
+
 /// Subscribers with one filter.
 #[derive(Debug)]
 pub struct Group {
@@ -82,7 +93,20 @@ pub struct Group {
     /// The whole wire: nothing to judge.
     takes_all: bool,
     verdicts: Mutex<VecDeque<Verdict>>,
+    /// By place, whether a correction goes to them that only earlier revisions could tell of.
+    answers: Mutex<VecDeque<(Cursor, bool)>>,
     seats: Seats,
+}
+
+/// Whether an entry that a group is perhaps sent goes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It does.
+    Sent,
+    /// It does not.
+    Refused,
+    /// Earlier revisions have to be read to tell.
+    Open,
 }
 
 /// Which entries of a chunk the filter wants.
@@ -100,6 +124,7 @@ impl Group {
             takes_all: wanted == Wanted::by(Filter::default()),
             wanted,
             verdicts: Mutex::default(),
+            answers: Mutex::default(),
             seats: Seats::default(),
         }
     }
@@ -109,9 +134,41 @@ impl Group {
         &self.wanted.filter
     }
 
-    /// Whether they are sent anything that their filter does not want.
-    pub fn has_strays(&self) -> bool {
-        self.wanted.strays.is_some()
+    /// What they were sent under other filters, which may bring what their filter does not want.
+    pub fn strays(&self) -> Option<&Strays> {
+        self.wanted.strays.as_ref()
+    }
+
+    /// Whether an entry for which there is a bit in a verdict goes to them.
+    pub fn answer(&self, entry: &Entry) -> Answer {
+        if entry.is_wanted(&self.wanted) {
+            return Answer::Sent;
+        }
+        match self
+            .strays()
+            .map_or(Follows::No, |strays| strays.call(entry))
+        {
+            Follows::Yes => Answer::Sent,
+            Follows::No => Answer::Refused,
+            Follows::IfHadText => {
+                let answers = self.answers.lock().expect("no panic under this lock");
+                let known = answers.iter().find(|(place, _)| *place == entry.cursor);
+                match known {
+                    Some((_, true)) => Answer::Sent,
+                    Some((_, false)) => Answer::Refused,
+                    None => Answer::Open,
+                }
+            }
+        }
+    }
+
+    /// Earlier revisions have told whether a correction goes to them.
+    pub fn settle(&self, place: Cursor, is_sent: bool) {
+        let mut answers = self.answers.lock().expect("no panic under this lock");
+        if answers.len() >= ANSWERS_MAX {
+            answers.pop_front();
+        }
+        answers.push_back((place, is_sent));
     }
 
     /// Whether an entry that they are sent, and their filter does not want, corrects what they may have
@@ -121,7 +178,7 @@ impl Group {
         let is_unsure = |strays: &Strays| strays.past.had(&revised, &strays.unsent) < Had::Yes;
         revised.facets.action == Action::Correct
             && !entry.is_wanted(&self.wanted)
-            && self.wanted.strays.as_ref().is_some_and(is_unsure)
+            && self.strays().is_some_and(is_unsure)
     }
 
     /// Where they wait.
@@ -129,7 +186,7 @@ impl Group {
         &self.seats
     }
 
-    /// Which entries of a chunk they want, one bit each.
+    /// Which entries of a chunk they want, one bit each; also those whose answer is open.
     pub fn verdict(&self, chunk: &Chunk) -> u64 {
         if self.takes_all {
             return u64::MAX;

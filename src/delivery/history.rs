@@ -95,6 +95,13 @@ impl Page {
             None => Found::Past(self.end),
         }
     }
+
+    /// The entry of a revision by its sequence.
+    pub fn entry_at(&self, seq: u64) -> Option<Arc<Entry>> {
+        let place = self.chunks.partition_point(|chunk| chunk.last_seq() < seq);
+        let entry = self.chunks.get(place)?.first_after(seq.checked_sub(1)?);
+        entry.filter(|entry| entry.seq() == seq).cloned()
+    }
 }
 
 impl History {

@@ -56,6 +56,7 @@ const BEHIND_PAUSE: Duration = Duration::from_millis(50);
 /// Chunks that one read looks into: a reader without a match in them comes back.
 const LOOK_MAX: usize = 16;
 mod rounds;
+pub mod sent;
 mod usher;
 
 /// How a hub is set up.
@@ -383,14 +384,7 @@ impl Hub {
     /// # Errors
     /// [`ReadError`].
     pub async fn entry_at(&self, seq: u64) -> Result<Option<Arc<Entry>>, ReadError> {
-        let in_ring = {
-            let ring = self.0.ring.read().expect("no panic under this lock");
-            let entry = seq
-                .checked_sub(1)
-                .and_then(|before| ring.first_after(before));
-            entry.filter(|entry| entry.seq() == seq).cloned()
-        };
-        match in_ring {
+        match self.entry_in_ring(seq) {
             Some(entry) => Ok(Some(entry)),
             None => self
                 .0
@@ -400,6 +394,12 @@ impl Hub {
                 .map(|stored| self.entry(stored))
                 .transpose(),
         }
+    }
+
+    fn entry_in_ring(&self, seq: u64) -> Option<Arc<Entry>> {
+        let ring = self.0.ring.read().expect("no panic under this lock");
+        let entry = ring.first_after(seq.checked_sub(1)?);
+        entry.filter(|entry| entry.seq() == seq).cloned()
     }
 
     /// The entry of an article's newest revision, as the leader has it.

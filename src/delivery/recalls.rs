@@ -9,15 +9,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::scope::Scope,
     article::{Action, ArticleId},
     delivery::{
         Entry,
         hub::Hub,
         webhooks::{Webhooks, recalls::Settled},
     },
-    filter::Filter,
-    gate::Gate,
     recipient::{Had, subscription::known},
     wire::log::{ReadError, subscriptions::KeptSubscription},
 };
@@ -72,13 +69,12 @@ pub fn is_recall(action: Action) -> bool {
 #[derive(Clone, Debug)]
 pub struct Recalls {
     hub: Hub,
-    gate: Gate,
 }
 
 impl Recalls {
-    /// Those of a node; the gate tells what a partner may read now.
-    pub fn new(hub: Hub, gate: Gate) -> Self {
-        Self { hub, gate }
+    /// Those of a node.
+    pub fn new(hub: Hub) -> Self {
+        Self { hub }
     }
 
     /// The last recall of a story, if it has one; none if there is no such story.
@@ -105,20 +101,20 @@ impl Recalls {
     }
 
     /// What a recipient has of a recall.
-    pub fn state(&self, kept: &KeptSubscription, recall: &Entry) -> State {
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn state(
+        &self,
+        kept: &KeptSubscription,
+        recall: &Entry,
+    ) -> Result<State, Arc<ReadError>> {
         let epochs = self.hub.log().epochs();
         let subscription = &kept.subscription;
         let mut coverage = subscription.coverage.clone();
         coverage.clip(&epochs);
-        // Where no keys are asked for, everything may be read; whose grant is gone may read nothing.
-        // Whoever is suspended gets it once it is not.
-        let granted = match &kept.id.partner {
-            None => Some(Scope::default()),
-            Some(name) => self.gate.grant(name),
-        };
         let end = self.hub.durables().sent_at_most(kept).unwrap_or(u64::MAX);
-        let revised = recall.revised();
-        let had = coverage.had(end, &revised, &[]);
+        let had = self.hub.had(&coverage, end, recall, &[]).await?;
         let is_at = |seq: Option<u64>| seq.filter(|seq| *seq >= recall.seq());
         let here = self.hub.durables().sent_here(&kept.id);
         let acknowledged = is_at(known(subscription.cursor, &epochs));
@@ -127,20 +123,15 @@ impl Recalls {
             for stray in self.hub.durables().strays_of_late(&kept.id) {
                 coverage.follow(&stray);
             }
-            let matches = |filter: &Filter| recall.matches(filter);
-            return match coverage.was_sent((recall.seq(), at), &revised, matches, &[]) {
+            let was_sent = self.hub.was_sent(&coverage, at, recall, &[]);
+            return Ok(match was_sent.await? {
                 Had::Yes if acknowledged.is_some() => State::Acknowledged,
                 Had::Yes => State::Sent,
                 Had::No | Had::Maybe => State::of_untold(had),
-            };
+            });
         }
-        if !coverage.reaches(recall.seq(), &revised, granted.as_ref(), &[]) {
-            return State::of_untold(had);
-        }
-        match had {
-            Had::No => State::NeverHad,
-            Had::Maybe | Had::Yes => State::Outstanding,
-        }
+        // Whether it will be sent or somebody must see to it: it is not done.
+        Ok(State::of_untold(had))
     }
 
     /// Counts recalls that somebody has not acknowledged, until `stop`.
@@ -158,20 +149,25 @@ impl Recalls {
                 _ = look.tick() => {}
             }
             at = self.follow(at, &mut recalls);
-            let mut open = self.open(&recalls).await;
-            let marked = webhooks.mark_open(&recalls, &mut open, &mut settled);
+            let marked = async {
+                let mut open = self.open(&recalls).await?;
+                let marked = webhooks.mark_open(&recalls, &mut open, &mut settled);
+                marked.await.map(|()| open)
+            };
             let marked = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 // What is not marked is so in the next look.
                 marked = marked => marked,
             };
-            if let Err(error) = marked {
-                // What was counted last is nearer to it than a part is.
-                tracing::debug!(%error, "open recalls are not counted");
-                continue;
-            }
-            let open = open.iter().filter(|is_open| **is_open).count();
+            let open = match marked {
+                Ok(open) => open.iter().filter(|is_open| **is_open).count(),
+                Err(error) => {
+                    // What was counted last is nearer to it than a part is.
+                    tracing::debug!(%error, "open recalls are not counted");
+                    continue;
+                }
+            };
             let open = i64::try_from(open).unwrap_or(i64::MAX);
             self.hub.log().metrics().recipients.open_recalls.set(open);
         }
@@ -200,7 +196,7 @@ impl Recalls {
     }
 
     /// Which recalls some durable subscription is to get and has not acknowledged, in their order.
-    async fn open(&self, recalls: &VecDeque<Arc<Entry>>) -> Vec<bool> {
+    async fn open(&self, recalls: &VecDeque<Arc<Entry>>) -> Result<Vec<bool>, Arc<ReadError>> {
         let kept = self.hub.durables().list(None, None, usize::MAX);
         let (mut open, mut judged) = (vec![false; recalls.len()], 0);
         for (recall, is_open) in recalls.iter().zip(&mut open).rev() {
@@ -210,12 +206,12 @@ impl Recalls {
                 }
                 judged += 1;
                 if judged >= JUDGED_MAX {
-                    return open;
+                    return Ok(open);
                 }
                 if judged % JUDGED_AT_ONCE == 0 {
                     yield_now().await;
                 }
-                match self.state(one, recall) {
+                match self.state(one, recall).await? {
                     State::Outstanding | State::Sent => {
                         *is_open = true;
                         break;
@@ -224,6 +220,6 @@ impl Recalls {
                 }
             }
         }
-        open
+        Ok(open)
     }
 }

@@ -1,7 +1,7 @@
 //! `barid.v1.RecipientService`: durable subscriptions as their owners and the desk see them, and whom
 //! a recall has reached.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use tonic::{Request, Response, Status};
 
@@ -24,7 +24,7 @@ use crate::{
     webhook::WebhookId,
     wire::{
         convert::{self, field},
-        log::subscriptions::KeptSubscription,
+        log::{ReadError, subscriptions::KeptSubscription},
         proto::v1::{
             self as proto, DeleteSubscriptionRequest, DeleteSubscriptionResponse, GetRecallRequest,
             GetRecallResponse, GetSubscriptionRequest, GetSubscriptionResponse,
@@ -190,7 +190,10 @@ impl Recipients {
         })?;
         let (recipients, next_page_token) = match webhooks_after {
             Some(after) => self.recalled_webhooks(&recall, after, size).await?,
-            None => self.recalled_subscriptions(&recall, after.as_ref(), size),
+            None => {
+                let recalled = self.recalled_subscriptions(&recall, after.as_ref(), size);
+                recalled.await.map_err(|error| error.fault())?
+            }
         };
         let record = &recall.stored.record;
         Ok(GetRecallResponse {
@@ -203,25 +206,28 @@ impl Recipients {
         })
     }
 
-    fn recalled_subscriptions(
+    async fn recalled_subscriptions(
         &self,
         recall: &Entry,
         after: Option<&SubscriptionId>,
         size: usize,
-    ) -> (Vec<RecallRecipient>, String) {
+    ) -> Result<(Vec<RecallRecipient>, String), Arc<ReadError>> {
         let mut kept = self.hub.durables().list(None, after, size + 1);
         let has_more = kept.len() > size;
         kept.truncate(size);
         let next = kept.last().filter(|_| has_more);
         // Webhooks come after them.
         let next = next.map_or_else(|| WEBHOOKS.to_owned(), |kept| kept.id.to_string());
-        let recipients = kept.iter().map(|kept| RecallRecipient {
-            partner: partner_text(&kept.id),
-            name: kept.id.name.to_string(),
-            kind: RecipientKind::Subscription.into(),
-            state: state_to_proto(self.recalls.state(kept, recall)).into(),
-        });
-        (recipients.collect(), next)
+        let mut recipients = Vec::with_capacity(kept.len());
+        for kept in &kept {
+            recipients.push(RecallRecipient {
+                partner: partner_text(&kept.id),
+                name: kept.id.name.to_string(),
+                kind: RecipientKind::Subscription.into(),
+                state: state_to_proto(self.recalls.state(kept, recall).await?).into(),
+            });
+        }
+        Ok((recipients, next))
     }
 
     async fn recalled_webhooks(

@@ -21,11 +21,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cursor::{Cursor, Epochs, Place as CursorPlace},
     delivery::{
+        Entry,
         chunk::{Ask, Found, Run},
         durable::open::Claim,
         group::{Group, Wanted},
         history::{History, Lookup, Reading},
-        hub::{Hub, Read},
+        hub::{Hub, Read, sent::Asking},
         places::Place,
         start::SubscribeError,
     },
@@ -140,6 +141,8 @@ pub struct Subscription {
     /// Where the page of history begins that it reads, while it is behind the ring.
     page_start: Option<u64>,
     reading: Option<Reading>,
+    /// The correction of which it is being read whether it goes to the group.
+    asking: Option<(Cursor, Asking)>,
     heartbeat_at: Instant,
     /// When this stream ends, once the process stops: jittered, or all would come back at once.
     ends_at: Option<Instant>,
@@ -192,6 +195,7 @@ impl Subscription {
             gap,
             page_start: None,
             reading: None,
+            asking: None,
             heartbeat_at: now + HEARTBEAT,
             ends_at: None,
             timer: Box::pin(sleep_until(now + HEARTBEAT)),
@@ -298,18 +302,16 @@ impl Subscription {
             protocol: self.protocol,
         };
         match self.hub.read(&ask) {
-            Read::Found(found) => self.found(found),
+            Read::Found(found) => {
+                self.page_start = None;
+                self.take(found, context)
+            }
             Read::End(seq) => self.end(seq, context),
             Read::Behind => self.step_in_history(context),
         }
     }
 
-    fn found(&mut self, found: Found) -> Step {
-        self.page_start = None;
-        self.take(found)
-    }
-
-    fn take(&mut self, found: Found) -> Step {
+    fn take(&mut self, found: Found, context: &mut Context<'_>) -> Step {
         match found {
             Found::Run(run) => {
                 self.at = self.epochs.cursor(run.last_seq);
@@ -320,6 +322,28 @@ impl Subscription {
                 // History has ended, even if live never pauses.
                 self.is_caught_up = true;
                 Step::Output(Output::CaughtUp(self.at))
+            }
+            Found::Asks(entry) => self.ask(&entry, context),
+        }
+    }
+
+    /// Reads whether a correction goes to the group.
+    fn ask(&mut self, entry: &Arc<Entry>, context: &mut Context<'_>) -> Step {
+        let known = self.asking.take();
+        let known = known.filter(|(place, _)| *place == entry.cursor);
+        let mut asking = match known {
+            Some((_, asking)) => asking,
+            None => self.hub.ask(&self.group, entry),
+        };
+        match Pin::new(&mut asking).poll(context) {
+            Poll::Ready(Ok(is_sent)) => {
+                self.group.settle(entry.cursor, is_sent);
+                Step::Again
+            }
+            Poll::Ready(Err(error)) => Step::Output(Output::End(SubscribeError::Page(error))),
+            Poll::Pending => {
+                self.asking = Some((entry.cursor, asking));
+                Step::Wait
             }
         }
     }
@@ -392,7 +416,7 @@ impl Subscription {
         };
         self.hub.log().metrics().log_reads.inc();
         let found = page.find(&ask, self.hub.log());
-        self.take(found)
+        self.take(found, context)
     }
 
     /// Waits for whoever was asked to wake us, or for the next moment at which something is due.

@@ -200,6 +200,7 @@ proptest! {
             let revised = Revised {
                 facets: newest.facets(language, Action::Correct),
                 trail: Some(&newest.trail),
+                read: &[],
             };
             let expected = naive(&sent, &log, newest, language);
             prop_assert_eq!(coverage.past().had(&revised, &[]), expected, "{:?}", newest);
@@ -207,6 +208,47 @@ proptest! {
             sent.push((coverage.filter().clone(), after, 0, after + beyond));
             let expected = naive(&sent, &log, newest, language);
             prop_assert_eq!(coverage.had(after + beyond, &revised, &[]), expected, "{:?}", newest);
+        }
+    }
+
+    /// Whichever earlier revisions are judged by themselves, the judgement is the same; words hold back
+    /// only those that are not.
+    #[test]
+    fn what_is_read_tells_the_same(
+        steps in any_steps(),
+        first in any_filter(),
+        turns in any_turns(0..PAST_MAX),
+        read_one_in in 1..4u64,
+    ) {
+        let (log, languages) = (log(&steps), languages());
+        let (coverage, sent) = covered(first, &turns);
+        let end = coverage.after().seq;
+        for newest in &log {
+            let language = &languages[newest.story];
+            let earlier = log.iter().filter(|one| newest.trail.earlier().contains(&one.seq));
+            let read: Vec<&Logged> = earlier.filter(|one| one.seq % read_one_in == 0).collect();
+            let judged = read.iter().map(|one| {
+                let facets = one.facets(language, Action::Correct);
+                coverage.sent(one.seq, end, |filter| filter.matches_facets(&facets))
+            });
+            let seqs: Vec<u64> = read.iter().map(|one| one.seq).collect();
+            let revised = Revised {
+                facets: newest.facets(language, Action::Correct),
+                trail: Some(&newest.trail),
+                read: &seqs,
+            };
+            let rest = coverage.had(end, &revised, &[]);
+            let had = judged.max().unwrap_or(Had::No).max(rest);
+            let without_words = |one: &(Filter, u64, u64, u64)| {
+                let filter = Filter { words: BTreeSet::new(), ..one.0.clone() };
+                (filter, one.1, one.2, one.3)
+            };
+            let least = naive(&sent, &log, newest, language);
+            let most = naive(&sent.iter().map(without_words).collect(), &log, newest, language);
+            prop_assert!((least..=most).contains(&had), "{:?}: {:?}", newest, had);
+            if read_one_in == 1 {
+                prop_assert_eq!(had, most, "{:?}", newest);
+            }
         }
     }
 
@@ -227,6 +269,7 @@ proptest! {
             let revised = Revised {
                 facets: newest.facets(language, Action::Kill),
                 trail: has_trail.then_some(&newest.trail),
+                read: &[],
             };
             let (expected, had) = (
                 naive(&sent, &log, newest, language),
@@ -285,7 +328,15 @@ fn a_long_story_is_judged_by_what_is_named() {
         coverage.turn(topic_filter("economy"), turn);
         let facets = newest.facets(language, Action::Kill);
         let trail = Some(&newest.trail);
-        coverage.past().had(&Revised { facets, trail }, &[])
+        let read = &[];
+        coverage.past().had(
+            &Revised {
+                facets,
+                trail,
+                read,
+            },
+            &[],
+        )
     };
     // Revision n lies at 10 n.
     assert_eq!(had(0, 10), Had::Yes, "the first is always named");
@@ -296,7 +347,8 @@ fn a_long_story_is_judged_by_what_is_named() {
     assert_eq!(had(last - 9, last - 1), Had::No);
 }
 
-/// Text goes beyond the grant only to whom it surely went before; a notice to whom it may have gone.
+/// Text goes beyond the grant only to whom it surely went before, which the earlier texts tell; a
+/// notice to whom it may have gone.
 #[test]
 fn a_correction_beyond_the_grant_follows_only_what_was_sent() {
     let steps = vec![(0, vec!["ict"], 5, 10), (0, vec!["ict"], 5, 10)];
@@ -307,12 +359,12 @@ fn a_correction_beyond_the_grant_follows_only_what_was_sent() {
         ..Scope::default()
     };
     for (sent, action, expected) in [
-        (10, Action::Correct, true),
-        (9, Action::Correct, false),
-        (9, Action::Withhold, true),
-        (9, Action::Kill, true),
-        (10, Action::Update, false),
-        (10, Action::Publish, false),
+        (10, Action::Correct, Follows::IfHadText),
+        (9, Action::Correct, Follows::IfHadText),
+        (9, Action::Withhold, Follows::Yes),
+        (9, Action::Kill, Follows::Yes),
+        (10, Action::Update, Follows::No),
+        (10, Action::Publish, Follows::No),
     ] {
         let mut coverage = Coverage::new(topic_filter("ict"), at(0));
         let turn = Turn {
@@ -323,19 +375,17 @@ fn a_correction_beyond_the_grant_follows_only_what_was_sent() {
         coverage.turn(topic_filter("economy"), turn);
         let facets = log[1].facets(language, action);
         let trail = Some(&log[1].trail);
-        let revised = Revised { facets, trail };
-        assert_eq!(
-            coverage.past().calls_for(&revised, Some(&granted), &[]),
-            expected,
-            "{action:?} after {sent}"
-        );
-        assert_eq!(
-            coverage
-                .past()
-                .calls_for(&revised, Some(&Scope::default()), &[]),
-            !matches!(action, Action::Update | Action::Publish),
-            "granted: {action:?} after {sent}"
-        );
+        let revised = Revised {
+            facets,
+            trail,
+            read: &[],
+        };
+        let follows = |granted| coverage.past().follows(&revised, Some(granted), &[]);
+        assert_eq!(follows(&granted), expected, "{action:?} after {sent}");
+        let is_recall = !matches!(action, Action::Update | Action::Publish);
+        let expected = if is_recall { Follows::Yes } else { Follows::No };
+        let all = follows(&Scope::default());
+        assert_eq!(all, expected, "granted: {action:?} after {sent}");
     }
 }
 
@@ -403,6 +453,7 @@ fn what_nobody_took_is_not_sure() {
     let revised = Revised {
         facets: log[2].facets(language, Action::Correct),
         trail: Some(&log[2].trail),
+        read: &[],
     };
     for (unsent, expected) in [
         (&[][..], Had::Yes),
@@ -420,7 +471,7 @@ fn what_nobody_took_is_not_sure() {
 
 /// A recall was itself sent where all that matched surely was, perhaps where it may have been, and not
 /// where nobody took it. Whatever its filter: a notice to whoever may have had the story, a correction
-/// to whoever surely had; what else it was sent is remembered by itself.
+/// perhaps, since earlier texts tell; what else it was sent is remembered by itself.
 #[test]
 fn what_was_itself_sent() {
     let log = log(&[(0, vec!["economy"], 5, 10), (0, vec!["ict"], 5, 10)]);
@@ -428,6 +479,7 @@ fn what_was_itself_sent() {
     let recall = |action| Revised {
         facets: log[1].facets(language, action),
         trail: Some(&log[1].trail),
+        read: &[],
     };
     let turned = |filter: &str, sent| {
         let mut coverage = Coverage::new(topic_filter(filter), at(0));
@@ -445,6 +497,7 @@ fn what_was_itself_sent() {
         ("ict", 20, &correct, &[20][..], Had::No),
         ("ict", 19, &correct, &[], Had::Maybe),
         ("economy", 20, &correct, &[], Had::Yes),
+        ("economy", 15, &correct, &[], Had::Maybe),
         ("economy", 9, &correct, &[], Had::Maybe),
         ("economy", 9, &kill, &[], Had::Yes),
         ("general", 20, &kill, &[], Had::No),

@@ -89,6 +89,11 @@ impl Trail {
         self.earlier.first().copied().unwrap_or(0)
     }
 
+    /// Sequences of earlier revisions, newest first, as far as they are named.
+    pub fn earlier(&self) -> &[u64] {
+        &self.earlier
+    }
+
     /// The numbers to store.
     pub fn steps(&self) -> Steps {
         let Some(prior) = self.earlier.first().copied() else {
@@ -157,13 +162,11 @@ impl Trail {
         earliest(reaching.map(|(_, since)| *since))
     }
 
-    /// Whether an earlier revision that is named lies between two sequences, both inclusive, and is
-    /// none of the others, which are in order.
-    pub(super) fn has_between(&self, first: u64, last: u64, but: &[u64]) -> bool {
+    /// Whether an earlier revision that is named, and counts, lies between two sequences, both inclusive.
+    pub(super) fn has_between(&self, first: u64, last: u64, counts: impl Fn(u64) -> bool) -> bool {
         let since = self.topics_since.iter().chain(&self.urgencies_since);
         let mut named = self.earlier.iter().chain(since);
-        named
-            .any(|seq| *seq != 0 && (first..=last).contains(seq) && but.binary_search(seq).is_err())
+        named.any(|seq| *seq != 0 && (first..=last).contains(seq) && counts(*seq))
     }
 
     /// Whether one that is not named may lie there.

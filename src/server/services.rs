@@ -44,7 +44,7 @@ impl Node {
             tokio::join!(keep, writer.run(written.clone()));
             Ok("subscriptions")
         });
-        let recalls = Recalls::new(self.hub.clone(), self.gate.clone());
+        let recalls = Recalls::new(self.hub.clone());
         let (webhooks, end) = (self.webhooks.clone(), stop.clone());
         services.spawn(async move {
             recalls.run(webhooks, end).await;

@@ -59,6 +59,7 @@ mod raw_log;
 mod reading;
 mod recalls;
 mod recalls_past;
+mod recalls_text;
 mod related;
 mod retention;
 mod routing;

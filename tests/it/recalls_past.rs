@@ -188,14 +188,14 @@ async fn who_had_nothing_gets_nothing_by_a_jump() {
 }
 
 /// A partner whose grant goes elsewhere: the desk, what it hands in, and the partner's own calls.
-struct Narrowed {
-    node: Node,
-    desk: Caller,
+pub struct Narrowed {
+    pub node: Node,
+    pub desk: Caller,
     key: String,
 }
 
 impl Narrowed {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let node = Node::start_with_keys(&CALLS);
         let desk = Caller::desk(&node);
         desk.partner(gazette()).await;
@@ -217,11 +217,11 @@ impl Narrowed {
         .await;
     }
 
-    fn bot(&self) -> Caller {
+    pub fn bot(&self) -> Caller {
         Caller::new(&self.node, &self.key)
     }
 
-    fn hooks(&self) -> Hooks {
+    pub fn hooks(&self) -> Hooks {
         Hooks::keyed(&self.node, &self.node.key("desk"))
     }
 
@@ -235,18 +235,18 @@ impl Narrowed {
         made.webhook.unwrap().id
     }
 
-    async fn publish(&self, action: Action, uri: &str) {
+    pub async fn publish(&self, action: Action, uri: &str) {
         let mut message = story(uri, &["ict"]);
         message.action = action.into();
         message.article.as_mut().unwrap().edition_note = "a reason".to_owned();
         self.desk.publish(message).await.unwrap();
     }
 
-    async fn narrow(&self) {
+    pub async fn narrow(&self) {
         self.grant(&["economy"]).await;
     }
 
-    async fn grant(&self, topics: &[&str]) {
+    pub async fn grant(&self, topics: &[&str]) {
         let granted: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
         let change = |partner: &mut Partner| {
             partner.subscribe.as_mut().unwrap().topics = granted.clone();
@@ -281,7 +281,7 @@ impl Narrowed {
         .await;
     }
 
-    async fn state(&self, uri: &str, name: &str) -> RecallState {
+    pub async fn state(&self, uri: &str, name: &str) -> RecallState {
         states_for(&self.node, Some(&self.desk), uri).await[name]
     }
 }

@@ -109,6 +109,7 @@ fn read(chunks: &[Chunk], mut ask: Ask<'_>, killed: &Killed) -> (Vec<u8>, u64, u
                     }
                 }
                 Found::Bound => return (bytes, count, ask.after),
+                Found::Asks(entry) => panic!("nobody has another filter: {entry:?}"),
             }
         }
     }

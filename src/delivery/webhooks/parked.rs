@@ -13,8 +13,7 @@ use crate::{
             worker::{Halt, Worker},
         },
     },
-    filter::Filter,
-    recipient::Had,
+    recipient::{Follows, Had},
     webhook::{Parked, Spec, Webhook, retry::Said},
     wire::log::ReadError,
 };
@@ -85,7 +84,7 @@ impl Worker {
         }
         self.progress.value.taken_count += 1;
         self.progress.value.last_taken = Some(self.webhooks.now());
-        if self.had_itself(entry, &[]) != Had::Yes {
+        if !matches!(self.had_itself(entry, &[]).await, Ok(Had::Yes)) {
             // Its filter's time does not tell.
             self.progress.value.follow(&entry.stray());
         }
@@ -155,7 +154,7 @@ impl Worker {
 
     /// What becomes of something parked: nothing is sent that a newer revision has overtaken or taken
     /// back, or that its partner may not read.
-    async fn fate(&self, webhook: &Webhook, parked: &Parked) -> Result<Fate, ReadError> {
+    async fn fate(&self, webhook: &Webhook, parked: &Parked) -> Result<Fate, Arc<ReadError>> {
         let hub = &self.webhooks.0.parts.hub;
         let Place::Known(seq) = hub.log().epochs().place(parked.cursor) else {
             return Ok(Fate::Drop("the log has lost it"));
@@ -172,7 +171,7 @@ impl Worker {
                 return Ok(Fate::Drop("its story has been taken back"));
             }
             let is_correction = one.stored.record.action == Action::Correct;
-            match self.had_itself(one, &unsent) {
+            match self.had_itself(one, &unsent).await? {
                 Had::Yes => return Ok(Fate::Overtaken),
                 // A recall is not left out for what may not have been taken. And a correction that
                 // followed and was taken is remembered.
@@ -195,7 +194,7 @@ impl Worker {
             .as_ref()
             .is_some_and(|scope| scope.opens(facets.topics, facets.language));
         let has_text = !entry.stored.record.action.is_notice();
-        if has_text && !opens && !self.follows(&entry, granted.as_deref()) {
+        if has_text && !opens && !self.follows(&entry, granted.as_deref()).await? {
             return Ok(Fate::Stay("its partner may not read it any more"));
         }
         Ok(Fate::Send(entry, missed))
@@ -222,29 +221,39 @@ impl Worker {
     }
 
     /// Whether a revision was sent and taken; `unsent` as for [`Past::had`](crate::recipient::Past::had).
-    fn had_itself(&self, entry: &Entry, unsent: &[u64]) -> Had {
+    async fn had_itself(&self, entry: &Entry, unsent: &[u64]) -> Result<Had, Arc<ReadError>> {
         let progress = &self.progress.value;
         let Some(coverage) = progress
             .coverage
             .as_ref()
             .filter(|_| self.has_passed(entry))
         else {
-            return Had::No;
+            return Ok(Had::No);
         };
-        let places = (entry.seq(), progress.at.seq);
-        let matches = |filter: &Filter| entry.matches(filter);
-        coverage.was_sent(places, &entry.revised(), matches, unsent)
+        let hub = &self.webhooks.0.parts.hub;
+        hub.was_sent(coverage, progress.at.seq, entry, unsent).await
     }
 
     /// Whether a revision goes to the webhook whatever its filter is: it corrects, or takes back, what
     /// that was sent.
-    fn follows(&self, entry: &Entry, granted: Option<&Scope>) -> bool {
-        let unsent = self.parked.value.untaken(&self.webhooks.log().epochs());
-        let coverage = self.progress.value.coverage.as_ref();
-        coverage.is_some_and(|coverage| {
-            let past = coverage.past();
-            past.calls_for(&entry.revised(), granted, &unsent)
-        })
+    async fn follows(
+        &self,
+        entry: &Entry,
+        granted: Option<&Scope>,
+    ) -> Result<bool, Arc<ReadError>> {
+        let Some(coverage) = &self.progress.value.coverage else {
+            return Ok(false);
+        };
+        let hub = &self.webhooks.0.parts.hub;
+        let (past, unsent) = (
+            coverage.past(),
+            self.parked.value.untaken(&hub.log().epochs()),
+        );
+        match past.follows(&entry.revised(), granted, &unsent) {
+            Follows::No => Ok(false),
+            Follows::Yes => Ok(true),
+            Follows::IfHadText => hub.had_text(past, entry, &unsent).await,
+        }
     }
 }
 

@@ -9,7 +9,6 @@ use crate::{
     cursor::{Cursor, Epochs, Place},
     delivery::{Entry, recalls::State, webhooks::Webhooks},
     fault::Fault,
-    filter::Filter,
     recipient::{Had, subscription::known},
     webhook::{self, ParkedList, Progress, Webhook, WebhookId},
     wire::log::ReadError,
@@ -59,7 +58,8 @@ impl Webhooks {
         for webhook in self.after(after, count_max) {
             let come = self.come(webhook).await;
             let come = come.map_err(|error| error.fault())?;
-            let state = self.state(&come, recall);
+            let state = self.state(&come, recall).await;
+            let state = state.map_err(|error| error.fault())?;
             states.push((come.webhook, state));
         }
         Ok(states)
@@ -75,7 +75,7 @@ impl Webhooks {
         recalls: &VecDeque<Arc<Entry>>,
         open: &mut [bool],
         settled: &mut Settled,
-    ) -> Result<(), ReadError> {
+    ) -> Result<(), Arc<ReadError>> {
         let Some(newest) = recalls.back() else {
             return Ok(());
         };
@@ -92,7 +92,7 @@ impl Webhooks {
             let come = self.come(webhook).await?;
             let mut is_settled = true;
             for (recall, open) in recalls.iter().zip(&mut *open) {
-                let is_open = match self.state(&come, recall) {
+                let is_open = match self.state(&come, recall).await? {
                     State::Outstanding | State::Sent => true,
                     State::NeverHad | State::Acknowledged => false,
                 };
@@ -131,20 +131,19 @@ impl Webhooks {
         })
     }
 
-    fn state(&self, come: &Come, recall: &Entry) -> State {
+    async fn state(&self, come: &Come, recall: &Entry) -> Result<State, Arc<ReadError>> {
         let epochs = self.log().epochs();
         let Come {
             webhook,
             progress,
             parked,
         } = come;
-        let gate = &self.0.parts.gate;
+        let (gate, hub) = (&self.0.parts.gate, &self.0.parts.hub);
         // Whoever is suspended gets it once it is not.
         let granted = match &webhook.partner {
             Some(partner) => gate.grant(partner),
             None => gate.subscribing(None).as_deref().cloned(),
         };
-        let revised = recall.revised();
         // What its receiver refused, it was shown.
         let end = known(progress.end(&epochs), &epochs).unwrap_or(0);
         let end = end.max(self.perhaps_shown(webhook.id, progress));
@@ -153,18 +152,18 @@ impl Webhooks {
         let (told, had) = match progress.coverage.clone() {
             Some(mut coverage) => {
                 coverage.clip(&epochs);
-                let (seq, at) = (recall.seq(), progress.at.seq);
                 let is_told = if has_passed {
-                    let matches = |filter: &Filter| recall.matches(filter);
-                    coverage.was_sent((seq, at), &revised, matches, &unsent) == Had::Yes
+                    let was_sent = hub.was_sent(&coverage, progress.at.seq, recall, &unsent);
+                    was_sent.await? == Had::Yes
                 } else {
-                    coverage.reaches(seq, &revised, granted.as_ref(), &unsent)
+                    let reaches = hub.reaches(&coverage, recall, granted.as_ref(), &unsent);
+                    reaches.await?
                 };
-                (is_told, coverage.had(end, &revised, &unsent))
+                (is_told, hub.had(&coverage, end, recall, &unsent).await?)
             }
             None => (false, Had::No),
         };
-        if parked.has(recall.cursor) {
+        Ok(if parked.has(recall.cursor) {
             // Its receiver has it, and refuses it: somebody must act.
             State::Outstanding
         } else if !told {
@@ -177,6 +176,6 @@ impl Webhooks {
             State::NeverHad
         } else {
             State::Outstanding
-        }
+        })
     }
 }
