@@ -208,7 +208,7 @@ impl Narrowed {
         new
     }
 
-    async fn start_again(&mut self, id: &str) {
+    pub async fn start_again(&mut self, id: &str) {
         self.node.start_again().await;
         self.desk = Caller::desk(&self.node);
         eventually("the node has read the log", async || {
@@ -225,7 +225,7 @@ impl Narrowed {
         Hooks::keyed(&self.node, &self.node.key("desk"))
     }
 
-    async fn add(&self, url: &str) -> String {
+    pub async fn add(&self, url: &str) -> String {
         let webhook = Webhook {
             partner: "gazette".to_owned(),
             url: url.to_owned(),
@@ -264,7 +264,7 @@ impl Narrowed {
     }
 
     /// News of economy, which the webhook has passed once this returns.
-    async fn pass(&self, id: &str) {
+    pub async fn pass(&self, id: &str) {
         let before = health(&self.hooks(), id).await.taken;
         let uri = format!("test:passed-{before}");
         self.desk.publish(story(&uri, &["economy"])).await.unwrap();
@@ -274,7 +274,7 @@ impl Narrowed {
         .await;
     }
 
-    async fn parks(&self, id: &str, count: usize) {
+    pub async fn parks(&self, id: &str, count: usize) {
         eventually("so much is parked", async || {
             self.hooks().parked(id).await.len() == count
         })

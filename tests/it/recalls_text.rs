@@ -8,7 +8,7 @@ use barid::wire::proto::v1::{
 use crate::{
     access::story,
     durable::{Bot, named},
-    harness::{action, article_of, eventually, filter, from},
+    harness::{Node, action, article_of, eventually, filter, from},
     recalls::{Endpoint, health},
     recalls_past::Narrowed,
     webhooks::wanting,
@@ -82,7 +82,7 @@ impl<'a> Both<'a> {
 }
 
 /// A story of a topic that is taken from the grant, or of one that stays.
-fn titled(uri: &str, topic: &str, headline: &str) -> PublishRequest {
+pub fn titled(uri: &str, topic: &str, headline: &str) -> PublishRequest {
     let mut message = story(uri, &[topic]);
     message.article.as_mut().unwrap().headline = headline.to_owned();
     message
@@ -143,4 +143,46 @@ async fn a_notice_is_no_text() {
     both.get("test:before", Action::Kill).await;
     both.assert_states("test:before", RecallState::Acknowledged)
         .await;
+}
+
+/// A correction that went to whoever may have had the story, and was acknowledged through another node,
+/// is surely had: the next one follows it beyond the grant.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_elsewhere_tells_what_followed() {
+    let at = Narrowed::start().await;
+    at.grant(&["ict", "economy"]).await;
+    let nats_url = at.node.nats_url();
+    let mut other = Node::start_with_keys(&["--nats-url", &nats_url]);
+    let open = async |node: &Node, topics: &[&str]| {
+        let wish = named("bot", filter(topics));
+        let mut bot = Bot::open_as(node, wish, Some(&at.bot())).await.unwrap();
+        bot.reader.caught_up().await;
+        bot
+    };
+    let mut bot = open(&other, &["ict", "economy"]).await;
+    at.publish(Action::Publish, "test:perhaps").await;
+    bot.reader.delivery().await;
+    // It says of nothing any more that it was sent.
+    other.kill();
+    other.start_again().await;
+    let mut bot = open(&other, &["economy"]).await;
+    at.publish(Action::Correct, "test:perhaps").await;
+    let followed = bot.reader.delivery().await;
+    assert_eq!(action(&followed), Action::Correct);
+    let key = at.bot();
+    let acknowledged = bot.acknowledge_as(&at.node, &followed.cursor, Some(&key));
+    acknowledged.await.unwrap();
+    let state = at.state("test:perhaps", "bot").await;
+    assert_eq!(state, RecallState::Acknowledged);
+    other.kill();
+    at.narrow().await;
+    let mut bot = open(&at.node, &["economy"]).await;
+    at.publish(Action::Correct, "test:perhaps").await;
+    let last = titled("test:last", "economy", "Trade");
+    at.desk.publish(last).await.unwrap();
+    let next = bot.reader.delivery().await;
+    assert_eq!(
+        (&*article_of(&next).uri, action(&next)),
+        ("test:perhaps", Action::Correct)
+    );
 }

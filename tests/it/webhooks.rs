@@ -133,9 +133,16 @@ impl Hooks {
     }
 
     pub async fn parked(&self, id: &str) -> Vec<ParkedRevision> {
-        let message = ListParkedRequest { id: id.to_owned() };
-        let listed = self.client.clone().list_parked(self.ask(message)).await;
-        listed.unwrap().into_inner().parked
+        let mut parked = None;
+        // A node that is behind for a moment says so.
+        eventually("what is parked is listed", async || {
+            let message = ListParkedRequest { id: id.to_owned() };
+            let listed = self.client.clone().list_parked(self.ask(message)).await;
+            parked = listed.ok().map(|listed| listed.into_inner().parked);
+            parked.is_some()
+        })
+        .await;
+        parked.unwrap()
     }
 
     pub async fn retry(&self, id: &str) -> u32 {
