@@ -761,6 +761,9 @@ async fn commands() {
         "hook",
         &serde_json::json!({"secrets": [secret.trim()], "publics": shown["public_keys"]}),
     );
+    let (code, _, said) = run(&["replay", id, "--from", "zzzzzzzz-1"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("another log"), "{said}");
     let (_, tested, _) = run(&["test", id]);
     assert!(tested.starts_with("200 "), "{tested}");
     for args in [

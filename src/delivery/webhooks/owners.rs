@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     access::partner::PartnerName,
-    cursor::Cursor,
+    cursor::{Cursor, Place},
     delivery::{
         lag::Lag,
         start::{Beyond, granted},
@@ -543,6 +543,14 @@ impl Webhooks {
     }
 
     pub(super) async fn cursor_of(&self, start: Start, filter: &Filter) -> Result<Cursor, Fault> {
+        // A reader would begin anew; whoever asks for a part has mistaken the log.
+        if let Start::After(cursor) = start
+            && self.log().epochs().place(cursor) == Place::Foreign
+        {
+            let message =
+                format!("{cursor} is of another log; give a cursor of this one, or a time");
+            return Err(Fault::field("CURSOR_FOREIGN", "start.after", message));
+        }
         let place = self.0.parts.hub.place(start, filter).await;
         place.map_err(|error| error.fault())
     }
