@@ -195,8 +195,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     // First: an address in use must not cost a start of NATS.
-    let (grpc_listener, grpc) = bind(options.grpc_listen, "--grpc-listen").await?;
-    let (http_listener, http) = bind(options.http_listen, "--http-listen").await?;
+    let (grpc_listener, grpc) = bind(options.grpc_listen, "--grpc-listen")?;
+    let (http_listener, http) = bind(options.http_listen, "--http-listen")?;
 
     let (managed, url, replicas, shown) = match options.nats.clone() {
         Nats::Managed(nats_options) => {
@@ -252,16 +252,13 @@ struct Listeners {
     http: TcpListener,
 }
 
-async fn bind(
-    address: SocketAddr,
-    flag: &'static str,
-) -> Result<(TcpListener, SocketAddr), ServeError> {
+fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), ServeError> {
     let listen = |source| ServeError::Listen {
         flag,
         address,
         source,
     };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let listener = incoming::listen(address).map_err(listen)?;
     let local = listener.local_addr().map_err(listen)?;
     Ok((listener, local))
 }

@@ -11,7 +11,7 @@ use std::{
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use socket2::SockRef;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout_at},
 };
@@ -32,6 +32,8 @@ use crate::{
 
 /// Pause after an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that may wait to be accepted; the system may allow fewer.
+const BACKLOG_MAX: u32 = 4096;
 /// Bytes that the system holds unsent for a connection before it is asked to wait: a stalled
 /// subscriber costs the kernel little, and others nothing.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -118,6 +120,25 @@ pub struct Opened {
     pub deadline: Instant,
     /// Set if it is only to be told why it is not served.
     pub refused: Option<Refused>,
+}
+
+/// Listens there. Its connections have its options from their beginning, and so what every
+/// subscriber's socket needs.
+///
+/// # Errors
+/// The address is taken, or not ours.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A node that starts again takes its address back at once.
+    socket.set_reuseaddr(true)?;
+    socket.set_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG_MAX)
 }
 
 impl Options {
@@ -258,15 +279,10 @@ impl Entrance {
     }
 }
 
-/// The next connection, with what every subscriber's socket needs.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((socket, address)) => match prepare(&socket) {
-                Ok(()) => return (socket, address),
-                // The client has gone already.
-                Err(error) => tracing::debug!(%error, "a connection ended at once"),
-            },
+            Ok(accepted) => return accepted,
             Err(error) => {
                 // A full table of descriptors must not make the loop spin.
                 tracing::warn!(%error, "can't accept a connection");
@@ -276,9 +292,22 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-fn prepare(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is set on the listener holds for a connection that comes.
+    #[tokio::test]
+    async fn options_are_inherited() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_client, accepted) = tokio::join!(TcpStream::connect(address), accept(&listener));
+        let (socket, _) = accepted;
+        assert!(socket.nodelay().unwrap());
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        assert_eq!(
+            SockRef::from(&socket).tcp_notsent_lowat().unwrap(),
+            UNSENT_BYTES_MAX
+        );
+    }
 }
