@@ -5,7 +5,8 @@
 //! provokes, with fields without end, with more than it may send.
 
 use std::{
-    convert::Infallible, error::Error as _, future::Future, io, net::IpAddr, time::Duration,
+    convert::Infallible, error::Error as _, future::Future, io, net::IpAddr, sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -61,7 +62,7 @@ const FAULTS_MAX: usize = 256;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The gRPC side.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Grpc {
     /// Where connections come in.
     pub entrance: Entrance,
@@ -95,67 +96,65 @@ impl Grpc {
     pub async fn run(mut self, listener: TcpListener) {
         // Once, and not for each connection.
         self.routes = self.routes.prepare();
+        let side = Arc::new(self);
         loop {
             let arrival = tokio::select! {
                 biased;
                 // Closes the listener.
-                () = self.drain.cancelled() => return,
+                () = side.drain.cancelled() => return,
                 // A connection that is not taken stays in the system's queue.
-                arrival = self.entrance.next(&listener) => arrival,
+                arrival = side.entrance.next(&listener) => arrival,
             };
-            self.connections.spawn(self.clone().connection(arrival));
+            side.connections
+                .spawn(Arc::clone(&side).connection(arrival));
         }
     }
 
-    async fn connection(self, arrival: Arrival) {
-        let began = async {
-            let mut opened = self.entrance.open(arrival).await?;
-            self.begun(&mut opened).await.then_some(opened)
-        };
+    async fn connection(self: Arc<Self>, arrival: Arrival) {
         let opened = tokio::select! {
             biased;
             () = self.end.cancelled() => return,
             // Nothing was asked for yet.
             () = self.drain.cancelled() => return,
-            // Boxed: a handshake is large, and over before the connection begins to stay.
-            began = Box::pin(began) => began,
+            // Boxed: it is large, and over before the connection begins to stay.
+            began = Box::pin(self.begun(arrival)) => began,
         };
         if let Some(opened) = opened {
-            // As a task of its own, without what it took to get here: connections stay.
-            self.connections.clone().spawn(self.serve(opened));
+            self.serve(opened).await;
         }
     }
 
-    /// Whether the client begins as HTTP/2 does, in its time, and is to be served.
-    async fn begun(&self, opened: &mut Opened) -> bool {
+    /// A connection whose client begins as HTTP/2 does, in its time, and is to be served.
+    async fn begun(&self, arrival: Arrival) -> Option<Opened> {
+        let mut opened = self.entrance.open(arrival).await?;
         if let Some(refused) = &opened.refused {
             let words = refusal::goodbye(refused.reason);
             refusal::say(&mut opened.socket, &words).await;
-            return false;
+            return None;
         }
         match timeout_at(opened.deadline, read_preface(&mut opened.socket)).await {
-            Ok(Ok(())) => return true,
+            Ok(Ok(())) => return Some(opened),
             Ok(Err(error)) => tracing::debug!(%error, "gRPC connection"),
             Err(_) => self.entrance.note(Cut::Slow, opened.address),
         }
-        false
+        None
     }
 
-    async fn serve(self, opened: Opened) {
+    async fn serve(self: Arc<Self>, opened: Opened) {
         let Opened {
             socket, address, ..
         } = opened;
         let activity = Activity::default();
         let asker = Asker {
-            gate: self.gate,
+            side: Arc::clone(&self),
             from: address,
             certificate: socket.certificate(),
         };
-        let (calls, routes) = (activity.clone(), self.routes);
-        let service = service_fn(move |request| {
-            answer(routes.clone(), calls.begin(), asker.clone(), request)
-        });
-        let connection = http2::Builder::new(Tracked(self.connections))
+        let calls = activity.clone();
+        // Boxed: a stream keeps the room of its answer's future for as long as it stays.
+        let service =
+            service_fn(move |request| Box::pin(asker.clone().answer(calls.begin(), request)));
+        let connection = http2::Builder::new(Tracked(self.connections.clone()))
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
@@ -200,39 +199,41 @@ impl Grpc {
     }
 }
 
-/// Answers a request; the call ends with its answer's body.
-async fn answer(
-    mut routes: Routes,
-    call: Call,
-    asker: Asker,
-    request: Request<Incoming>,
-) -> Result<Response<Answer>, Infallible> {
-    let shown = Shown {
-        authorization: request.headers().get(AUTHORIZATION).cloned(),
-        session: None,
-        certificate: asker.certificate,
-        from: Some(asker.from),
-    };
-    let path = request.uri().path().to_owned();
-    let answer = match asker.admitted(request, &shown) {
-        Ok(request) => answered(routes.call(request.map(Body::new)).await),
-        Err(fault) => status(&fault).into_http(),
-    };
-    if let Some(reason) = why_refused(&answer) {
-        asker.gate.refused(&shown, &path, &reason);
-    }
-    Ok(call.answer(answer))
-}
-
 /// Who asks on a connection, as far as that tells.
 #[derive(Clone, Debug)]
 struct Asker {
-    gate: Gate,
+    side: Arc<Grpc>,
     from: IpAddr,
     certificate: Option<PeerCertificate>,
 }
 
 impl Asker {
+    /// Answers a request; the call ends with its answer's body.
+    async fn answer(
+        self,
+        call: Call,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Infallible> {
+        let shown = Shown {
+            authorization: request.headers().get(AUTHORIZATION).cloned(),
+            session: None,
+            certificate: self.certificate,
+            from: Some(self.from),
+        };
+        let path = request.uri().path().to_owned();
+        let answer = match self.admitted(request, &shown) {
+            Ok(request) => {
+                let mut routes = self.side.routes.clone();
+                answered(routes.call(request.map(Body::new)).await)
+            }
+            Err(fault) => status(&fault).into_http(),
+        };
+        if let Some(reason) = why_refused(&answer) {
+            self.side.gate.refused(&shown, &path, &reason);
+        }
+        Ok(call.answer(answer))
+    }
+
     /// A request with its caller, and without the key: no service sees that. Health and reflection
     /// are everybody's.
     fn admitted(
@@ -242,7 +243,7 @@ impl Asker {
     ) -> Result<Request<Incoming>, Fault> {
         request.headers_mut().remove(AUTHORIZATION);
         if request.uri().path().starts_with(OURS) {
-            let caller = self.gate.admit(shown)?;
+            let caller = self.side.gate.admit(shown)?;
             request.extensions_mut().insert(caller);
         }
         Ok(request)

@@ -218,84 +218,26 @@ impl Web {
         end: CancellationToken,
         connections: TaskTracker,
     ) {
-        let router = router(self.clone());
+        let side = Arc::new(Side {
+            router: router(self.clone()),
+            web: self,
+            entrance,
+            drain,
+            end,
+        });
         loop {
             let arrival = tokio::select! {
                 biased;
-                () = end.cancelled() => return,
+                () = side.end.cancelled() => return,
                 // A connection that is not taken stays in the system's queue.
-                arrival = entrance.next(&listener) => arrival,
+                arrival = side.entrance.next(&listener) => arrival,
             };
-            let parts = (entrance.clone(), router.clone());
-            let (drain, end, tracker) = (drain.clone(), end.clone(), connections.clone());
-            connections.spawn(self.clone().connection(arrival, parts, drain, end, tracker));
+            connections.spawn(Arc::clone(&side).connection(arrival));
         }
-    }
-
-    async fn connection(
-        self,
-        arrival: Arrival,
-        (entrance, router): (Entrance, Router),
-        drain: CancellationToken,
-        end: CancellationToken,
-        connections: TaskTracker,
-    ) {
-        // A subscriber that takes nothing ends this connection alone.
-        let end = end.child_token();
-        let opened = tokio::select! {
-            biased;
-            () = end.cancelled() => return,
-            opened = entrance.open(arrival) => opened,
-        };
-        let Some(mut opened) = opened else { return };
-        let from = Some(opened.address);
-        let scheme = opened.socket.scheme();
-        if let Some(refused) = &opened.refused {
-            let connection = Connection {
-                end,
-                from,
-                scheme,
-                certificate: None,
-            };
-            let refused = refuse(opened.socket, refused.reason, router, connection);
-            return drop(timeout_at(opened.deadline, refused).await);
-        }
-        let head = tokio::select! {
-            biased;
-            () = end.cancelled() => return,
-            head = first_head(&mut opened, &entrance) => head,
-            // Nothing was asked for yet.
-            () = drained(&drain) => return,
-        };
-        let Some(head) = head else { return };
-        let connection = Connection {
-            end: end.clone(),
-            from,
-            scheme,
-            certificate: opened.socket.certificate(),
-        };
-        let events = match stream::asked(&head, STREAM) {
-            Some(asked) => self.open(asked, connection.clone()).await,
-            None => None,
-        };
-        if let Some(events) = events {
-            // As a task of its own, which has no room for all that this one may become: streams are
-            // many and stay.
-            connections.spawn(self.send(opened.socket, events, end));
-            return;
-        }
-        opened.socket.rewind(head);
-        let http = Http {
-            router,
-            connection,
-            address: opened.address,
-        };
-        let socket = Patient::new(opened.socket, self.hub.patience());
-        http.serve(socket, &entrance, drain).await;
     }
 
     /// The stream that is asked for; none if there is anything to say against it.
-    async fn open(&self, asked: Asked, connection: Connection) -> Option<Events> {
+    async fn open(&self, asked: &Asked, connection: &Connection) -> Option<Events> {
         // Another site's page: the router knows what its browser has to be told.
         if asked.headers.contains_key(ORIGIN) {
             return None;
@@ -303,31 +245,87 @@ impl Web {
         let query = asked.query.as_deref();
         let by = (&Method::GET, STREAM, query);
         // Whoever is not let in hears why from the router.
-        let by = admission::Asked::by(self, by, &asked.headers, Some(&connection));
+        let by = admission::Asked::by(self, by, &asked.headers, Some(connection));
         let caller = self.admit(&by).ok()?;
-        let end = connection.end;
+        let end = connection.end.clone();
         let opened = Events::open(&self.hub, query, &asked.headers, &caller, end);
         opened.await.ok()
     }
+}
 
-    /// Sends a stream to its end.
-    fn send(
-        &self,
-        socket: Socket,
-        events: Events,
-        end: CancellationToken,
-    ) -> impl Future<Output = ()> + use<> {
-        let now = self.now();
-        async move {
-            let result = tokio::select! {
-                biased;
-                () = end.cancelled() => return,
-                result = stream::send(socket, events, now) => result,
-            };
-            if let Err(error) = result {
-                tracing::debug!(%error, "event stream");
-            }
+/// What all connections share.
+struct Side {
+    web: Web,
+    router: Router,
+    entrance: Entrance,
+    drain: CancellationToken,
+    end: CancellationToken,
+}
+
+impl Side {
+    async fn connection(self: Arc<Self>, arrival: Arrival) {
+        // A subscriber that takes nothing ends this connection alone.
+        let end = self.end.child_token();
+        // Boxed: all that a connection may become is large, and streams are many and stay.
+        let stream = Box::pin(self.begin(arrival, &end)).await;
+        let Some((socket, events)) = stream else {
+            return;
+        };
+        let result = tokio::select! {
+            biased;
+            () = end.cancelled() => return,
+            result = stream::send(socket, events, self.web.now()) => result,
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "event stream");
         }
+    }
+
+    /// Serves a connection to its end, unless that becomes a stream.
+    async fn begin(
+        &self,
+        arrival: Arrival,
+        end: &CancellationToken,
+    ) -> Option<(Socket, Box<Events>)> {
+        let mut opened = tokio::select! {
+            biased;
+            () = end.cancelled() => return None,
+            opened = self.entrance.open(arrival) => opened?,
+        };
+        let mut connection = Connection {
+            end: end.clone(),
+            from: Some(opened.address),
+            scheme: opened.socket.scheme(),
+            certificate: None,
+        };
+        if let Some(refused) = &opened.refused {
+            let router = self.router.clone();
+            let refused = Box::pin(refuse(opened.socket, refused.reason, router, connection));
+            drop(timeout_at(opened.deadline, refused).await);
+            return None;
+        }
+        let head = tokio::select! {
+            biased;
+            () = end.cancelled() => return None,
+            head = first_head(&mut opened, &self.entrance) => head?,
+            // Nothing was asked for yet.
+            () = drained(&self.drain) => return None,
+        };
+        connection.certificate = opened.socket.certificate();
+        if let Some(asked) = stream::asked(&head, STREAM)
+            && let Some(events) = self.web.open(&asked, &connection).await
+        {
+            return Some((opened.socket, Box::new(events)));
+        }
+        opened.socket.rewind(head);
+        let http = Http {
+            router: self.router.clone(),
+            connection,
+            address: opened.address,
+        };
+        let socket = Patient::new(opened.socket, self.web.hub.patience());
+        Box::pin(http.serve(socket, &self.entrance, &self.drain)).await;
+        None
     }
 }
 
@@ -339,7 +337,7 @@ struct Http {
 }
 
 impl Http {
-    async fn serve(self, socket: Patient<Socket>, entrance: &Entrance, drain: CancellationToken) {
+    async fn serve(self, socket: Patient<Socket>, entrance: &Entrance, drain: &CancellationToken) {
         let (end, address) = (self.connection.end.clone(), self.address);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(self.connection.clone());

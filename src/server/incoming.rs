@@ -220,7 +220,8 @@ impl Entrance {
         let deadline = at + within;
         let opened = match &self.0.options.tls {
             None => Ok(Ok(Some(Socket::plain(socket, pass)))),
-            Some(tls) => timeout_at(deadline, self.handshake(tls, socket, pass)).await,
+            // Boxed: it is large, and a plain connection must not pay for that.
+            Some(tls) => timeout_at(deadline, Box::pin(self.handshake(tls, socket, pass))).await,
         };
         match opened {
             Ok(Ok(socket)) => Some(Opened {

@@ -92,8 +92,7 @@ pub fn asked(head: &[u8], path: &str) -> Option<Asked> {
 ///
 /// # Errors
 /// Those of the connection.
-pub async fn send(socket: Socket, events: Events, now: Timestamp) -> io::Result<()> {
-    let mut events = Box::new(events);
+pub async fn send(socket: Socket, mut events: Box<Events>, now: Timestamp) -> io::Result<()> {
     let head = head(now)?;
     let begun = poll_fn(|context| Poll::Ready(first(&head, &mut events, context)));
     let (rest, next) = begun.await;
