@@ -389,7 +389,6 @@ impl Node {
             .add_service(PublisherServiceServer::new(Publisher::new(
                 self.ingest.clone(),
             )))
-            .add_service(Subscriber::new(self.hub.clone()))
             .add_service(ArticleServiceServer::new(Articles::new(self.hub.clone())))
             .add_service(WebhookServiceServer::new(self.webhooks.clone()))
             .add_service(RecipientServiceServer::new(self.recipients()))
@@ -397,6 +396,7 @@ impl Node {
         let (connections, end_connections) = (TaskTracker::new(), CancellationToken::new());
         let server = Grpc {
             entrance,
+            subscriber: Subscriber::new(self.hub.clone()),
             routes,
             gate: self.gate.clone(),
             drain: self.end_streams.clone(),

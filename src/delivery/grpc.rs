@@ -12,7 +12,6 @@ use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::Frame as BodyFrame;
 use prost::Message;
 use tonic::{Status, body::Body, codec::Streaming, server::NamedService};
-use tower_service::Service;
 
 use crate::{
     cursor::Cursor,
@@ -54,6 +53,23 @@ impl Subscriber {
     /// The service over a hub.
     pub fn new(hub: Hub) -> Self {
         Self { hub }
+    }
+
+    /// Answers a call of the service.
+    pub async fn answer(self, request: Request<Body>) -> Response<Body> {
+        match request.uri().path() {
+            SUBSCRIBE => match self.subscribe(request).await {
+                Ok(subscription) => response(Frames {
+                    subscription: Some(subscription),
+                }),
+                Err(status) => status.into_http(),
+            },
+            ACKNOWLEDGE => match self.acknowledge(request).await {
+                Ok(answer) => response(Answer::Message(answer)),
+                Err(status) => status.into_http(),
+            },
+            _ => Status::unimplemented("no such method").into_http(),
+        }
     }
 
     async fn subscribe(self, request: Request<Body>) -> Result<Subscription, Status> {
@@ -148,35 +164,6 @@ async fn decode<T: Message + Default + 'static>(request: Request<Body>) -> Resul
 
 impl NamedService for Subscriber {
     const NAME: &'static str = "barid.v1.SubscriberService";
-}
-
-impl Service<Request<Body>> for Subscriber {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move {
-            Ok(match request.uri().path() {
-                SUBSCRIBE => match service.subscribe(request).await {
-                    Ok(subscription) => response(Frames {
-                        subscription: Some(subscription),
-                    }),
-                    Err(status) => status.into_http(),
-                },
-                ACKNOWLEDGE => match service.acknowledge(request).await {
-                    Ok(answer) => response(Answer::Message(answer)),
-                    Err(status) => status.into_http(),
-                },
-                _ => Status::unimplemented("no such method").into_http(),
-            })
-        })
-    }
 }
 
 fn response<B>(body: B) -> Response<Body>

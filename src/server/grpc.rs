@@ -25,6 +25,7 @@ use tonic::{Code, Status, body::Body, service::Routes};
 use tower_service::Service as _;
 
 use crate::{
+    delivery::grpc::Subscriber,
     fault::Fault,
     gate::{Gate, proof::Shown},
     server::{
@@ -48,6 +49,8 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the paths of our services begin with.
 const OURS: &str = "/barid.v1.";
+/// What those of the service begin with that has the streams.
+const STREAMS: &str = "/barid.v1.SubscriberService/";
 /// Streams and calls that one connection may have open.
 const STREAMS_MAX: u32 = 1024;
 /// Bytes that a stream may have waiting within its connection: at least one frame goes in.
@@ -66,7 +69,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub struct Grpc {
     /// Where connections come in.
     pub entrance: Entrance,
-    /// What they may call.
+    /// Streams, which go past the router: it costs each its set-up, and each frame two layers.
+    pub subscriber: Subscriber,
+    /// What else they may call.
     pub routes: Routes,
     /// Who may.
     pub gate: Gate,
@@ -222,6 +227,10 @@ impl Asker {
         };
         let path = request.uri().path().to_owned();
         let answer = match self.admitted(request, &shown) {
+            Ok(request) if path.starts_with(STREAMS) => {
+                let subscriber = self.side.subscriber.clone();
+                subscriber.answer(request.map(Body::new)).await
+            }
             Ok(request) => {
                 let mut routes = self.side.routes.clone();
                 answered(routes.call(request.map(Body::new)).await)
