@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use http::header::AUTHORIZATION;
 use hyper::{
     Request, Response, body::Incoming, rt::Executor, server::conn::http2, service::service_fn,
@@ -29,7 +29,10 @@ use crate::{
     fault::Fault,
     gate::{Gate, proof::Shown},
     server::{
-        grpc::activity::{Activity, Answer, Call, answered},
+        grpc::{
+            activity::{Activity, Answer, Call, answered},
+            together::Together,
+        },
         incoming::{Arrival, Entrance, Opened},
         refusal,
         socket::Socket,
@@ -42,6 +45,7 @@ use crate::{
 };
 
 pub mod activity;
+pub mod together;
 
 /// Time between two HTTP/2 pings to a silent client.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -63,6 +67,8 @@ const RESETS_MAX: usize = 20;
 const FAULTS_MAX: usize = 256;
 /// What a client says first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Room for what a client says first: as a rule its first call is there, too.
+const FIRST_BYTES: usize = 1024;
 
 /// The gRPC side.
 #[derive(Debug)]
@@ -155,6 +161,7 @@ impl Grpc {
             from: address,
             certificate: socket.certificate(),
         };
+        let socket = Together::new(socket);
         let calls = activity.clone();
         // Boxed: a stream keeps the room of its answer's future for as long as it stays.
         let service =
@@ -284,23 +291,22 @@ async fn idle(activity: &Activity, after: Duration) {
     }
 }
 
-/// Reads what a client says first, and gives it back to whoever reads next.
+/// Reads what a client says first, with all that has come behind it, and gives it back to whoever
+/// reads next.
 async fn read_preface(socket: &mut Socket) -> io::Result<()> {
-    let mut said = [0; PREFACE.len()];
-    let mut len = 0;
-    while len < PREFACE.len() && PREFACE.starts_with(&said[..len]) {
-        match socket.read(&mut said[len..]).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            more => len += more,
+    let mut said = BytesMut::with_capacity(FIRST_BYTES);
+    while said.len() < PREFACE.len() && PREFACE.starts_with(&said) {
+        if socket.read_buf(&mut said).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    if said != PREFACE {
+    if !said.starts_with(PREFACE) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "the client does not speak HTTP/2",
         ));
     }
-    socket.rewind(Bytes::from_static(PREFACE));
+    socket.rewind(said.freeze());
     Ok(())
 }
 

@@ -56,6 +56,11 @@ impl Socket {
         self.before = before;
     }
 
+    /// What is given again, before all that comes.
+    pub fn before(&self) -> &[u8] {
+        &self.before
+    }
+
     /// `http`, or with TLS `https`.
     pub fn scheme(&self) -> &'static str {
         match self.io {
