@@ -26,7 +26,8 @@ pub const LIST_MAX: usize = 64;
 pub const URI_BYTES_MAX: usize = 2048;
 
 /// Identity of a story.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ArticleId(Uuid);
 
 impl ArticleId {
@@ -72,6 +73,20 @@ impl FromStr for ArticleId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         hyphenated(text).map(Self)
+    }
+}
+
+impl TryFrom<String> for ArticleId {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<ArticleId> for String {
+    fn from(id: ArticleId) -> Self {
+        id.to_string()
     }
 }
 

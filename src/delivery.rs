@@ -130,14 +130,19 @@ impl Entry {
 
     /// What is remembered of it where it is sent to whom does not want it.
     pub fn stray(&self) -> Stray {
-        let facets = self.facets();
-        Stray::new(self.cursor, facets.topics, facets.language)
+        Stray {
+            article: self.article_id(),
+            place: self.cursor,
+            is_notice: self.stored.record.action.is_notice(),
+        }
     }
 
     /// What recipients are judged by.
     pub fn revised(&self) -> Revised<'_> {
         Revised {
             facets: self.facets(),
+            article: self.article_id(),
+            seq: self.seq(),
             trail: self.stored.record.trail.as_ref(),
             read: &[],
         }

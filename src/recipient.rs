@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::scope::Scope,
-    article::{Action, Language},
+    article::{Action, ArticleId},
     cursor::{Cursor, Epoch, Epochs, Place},
     filter::{Facets, Filter},
     recipient::trail::Trail,
-    topic::Topic,
 };
 
 pub mod subscription;
@@ -22,11 +21,14 @@ pub mod trail;
 /// Most past intervals that are kept. With one more the two oldest become one that is wider than
 /// both: a notice too many then goes out rather than one too few.
 pub const PAST_MAX: usize = 64;
+/// Most stories of which it is kept that something followed; the oldest is forgotten first, and who may
+/// have it is then not sure.
+pub const FOLLOWED_MAX: usize = 256;
 
 /// What a recipient was sent, and is sent now. Filters are those that counted: cut to the grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
-    #[serde(default, skip_serializing_if = "Past::is_empty")]
+    #[serde(flatten)]
     past: Past,
     /// The filter of now.
     filter: Filter,
@@ -36,7 +38,14 @@ pub struct Coverage {
 
 /// What a recipient was sent under earlier filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Past(Vec<Interval>);
+pub struct Past {
+    #[serde(default, rename = "past", skip_serializing_if = "Vec::is_empty")]
+    intervals: Vec<Interval>,
+    /// What was surely sent though the filter of its time did not want it: of a story the newest text,
+    /// and the newest notice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    followed: Vec<Stray>,
+}
 
 /// A part of the log that was sent under one filter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -56,12 +65,16 @@ struct Interval {
 }
 
 /// A revision that was surely sent though the filter of its time did not want it: it corrected what may
-/// have been sent before.
-#[derive(Clone, Debug)]
+/// have been sent before, or had been parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stray {
-    place: Cursor,
-    /// What it is, and little else.
-    filter: Filter,
+    /// Of which story.
+    pub article: ArticleId,
+    /// Where it lies.
+    pub place: Cursor,
+    /// Whether it has no text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_notice: bool,
 }
 
 /// How a filter's time ended.
@@ -86,7 +99,7 @@ struct Part<'a> {
     end: u64,
 }
 
-/// Whether a recipient had an earlier revision of a story.
+/// Whether a recipient had an earlier revision of a story; where that is to be corrected, one with text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Had {
     /// It was sent none.
@@ -104,7 +117,7 @@ pub enum Follows {
     No,
     /// It does.
     Yes,
-    /// If the text of an earlier revision was surely sent, which only those tell, each by
+    /// If the text of an earlier revision was surely sent, which only their words tell: each by
     /// [`Past::sent`].
     IfHadText,
 }
@@ -112,6 +125,10 @@ pub enum Follows {
 /// A revision, as it is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Revised<'a> {
+    /// Of which story.
+    pub article: ArticleId,
+    /// Where it lies.
+    pub seq: u64,
     /// What filters look at.
     pub facets: Facets<'a>,
     /// What it knows of those before it; none if its record tells too little.
@@ -148,7 +165,7 @@ impl Coverage {
 
     /// How many filters there were: the number of the one of now, as far as they are kept.
     pub fn version(&self) -> usize {
-        self.past.0.len() + 1
+        self.past.intervals.len() + 1
     }
 
     /// Another filter, or the same from another place on, counts from now on.
@@ -168,7 +185,7 @@ impl Coverage {
 
     /// Takes away what a loss of the log has taken: sequences that name other revisions now.
     pub fn clip(&mut self, epochs: &Epochs) {
-        self.past.0.retain_mut(|interval| interval.clip(epochs));
+        self.past.clip(epochs);
         match epochs.place(self.after) {
             Place::Known(_) => {}
             Place::Lost(to) => self.after = to,
@@ -179,9 +196,12 @@ impl Coverage {
     /// What was sent before, under filters that are not that of now: only they make a revision
     /// follow that the filter of now does not want.
     pub fn strays(&self) -> Past {
-        let past = self.past.0.iter();
+        let past = self.past.intervals.iter();
         let others = past.filter(|interval| interval.filter != self.filter);
-        Past(others.cloned().collect())
+        Past {
+            intervals: others.cloned().collect(),
+            followed: self.past.followed.clone(),
+        }
     }
 
     /// Whether an earlier revision of a story was sent, if under the filter of now nothing was beyond
@@ -204,22 +224,9 @@ impl Coverage {
         self.past.sent(seq, matches).max(now)
     }
 
-    /// A revision was surely sent, whatever the filter wants.
-    pub fn follow(&mut self, stray: &Stray) {
-        let Stray { place, filter } = stray;
-        let interval = Interval {
-            after: place.seq.saturating_sub(1),
-            sent: place.seq,
-            end: place.seq,
-            epoch: place.epoch,
-            filter: filter.clone(),
-            is_wide: false,
-        };
-        let is_known =
-            |known: &Interval| known.is_sure_at(place.seq) && known.filter == interval.filter;
-        if !self.past.0.iter().any(is_known) {
-            self.past.add(interval);
-        }
+    /// As [`Past::follow`].
+    pub fn follow(&mut self, stray: &Stray) -> bool {
+        self.past.follow(stray)
     }
 
     /// Whether a recipient that has come to `at` was itself sent a revision, which lies at a sequence up
@@ -239,11 +246,17 @@ impl Coverage {
         let is_now = self.after.seq < seq && seq <= at && matches(&self.filter);
         let now = if is_now { Had::Yes } else { Had::No };
         let had = self.past.had(revised, unsent);
-        let followed = match (revised.facets.action, had) {
-            // Nothing holds a notice back.
-            (Action::Withhold | Action::Kill, Had::Maybe | Had::Yes) => Had::Yes,
-            (Action::Correct, Had::Maybe | Had::Yes) => Had::Maybe,
-            (_, _) => Had::No,
+        let followed = match revised.facets.action {
+            // Nothing holds a notice back. But it may have been passed before two intervals became one.
+            Action::Withhold | Action::Kill if had != Had::No => {
+                if self.past.had_apart(revised, unsent) == Had::No {
+                    Had::Maybe
+                } else {
+                    Had::Yes
+                }
+            }
+            Action::Correct => had,
+            _ => Had::No,
         };
         self.past.sent(seq, matches).max(now).max(followed)
     }
@@ -268,27 +281,10 @@ impl Coverage {
     }
 }
 
-impl Stray {
-    /// A revision at a place, which went to these topics in a language.
-    pub fn new(place: Cursor, topics: &[Topic], language: &Language) -> Self {
-        let filter = Filter {
-            topics: topics.iter().cloned().collect(),
-            languages: language.as_str().parse().into_iter().collect(),
-            ..Filter::default()
-        };
-        Self { place, filter }
-    }
-
-    /// Where it lies.
-    pub fn seq(&self) -> u64 {
-        self.place.seq
-    }
-}
-
 impl Past {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.intervals.is_empty() && self.followed.is_empty()
     }
 
     /// Whether a revision goes to a recipient whose filter of now does not want it: it corrects or
@@ -305,15 +301,27 @@ impl Past {
         let is_open = || granted.is_some_and(|scope| scope.opens(facets.topics, facets.language));
         match facets.action {
             Action::Publish | Action::Update => Follows::No,
-            _ if self.had(revised, unsent) == Had::No => Follows::No,
-            Action::Correct if !is_open() => Follows::IfHadText,
-            Action::Correct | Action::Withhold | Action::Kill => Follows::Yes,
+            Action::Correct if !is_open() => match self.had(revised, unsent) {
+                Had::No => Follows::No,
+                Had::Maybe => Follows::IfHadText,
+                Had::Yes => Follows::Yes,
+            },
+            Action::Correct | Action::Withhold | Action::Kill => {
+                if self.had(&revised.as_notice(), unsent) == Had::No {
+                    Follows::No
+                } else {
+                    Follows::Yes
+                }
+            }
         }
     }
 
     /// Whether the revision at a sequence, which matches these filters, was sent under one of them.
     pub fn sent(&self, seq: u64, matches: impl Fn(&Filter) -> bool) -> Had {
-        let sent = self.0.iter().map(|one| {
+        if self.followed.iter().any(|one| one.place.seq == seq) {
+            return Had::Yes;
+        }
+        let sent = self.intervals.iter().map(|one| {
             if !(one.after < seq && seq <= one.end && matches(&one.filter)) {
                 Had::No
             } else if one.is_sure_at(seq) {
@@ -328,8 +336,59 @@ impl Past {
     /// Whether an earlier revision of a story was sent. `unsent` are the sequences, in order, of what
     /// its turn came for and yet nobody took.
     pub fn had(&self, revised: &Revised<'_>, unsent: &[u64]) -> Had {
-        let judged = self.0.iter().map(|interval| interval.had(revised, unsent));
+        self.had_in(revised, unsent, |_| true)
+    }
+
+    /// The same, without what several intervals tell that have become one.
+    fn had_apart(&self, revised: &Revised<'_>, unsent: &[u64]) -> Had {
+        self.had_in(revised, unsent, |interval| !interval.is_wide)
+    }
+
+    fn had_in(
+        &self,
+        revised: &Revised<'_>,
+        unsent: &[u64],
+        counts: impl Fn(&Interval) -> bool,
+    ) -> Had {
+        let has_followed = self.followed.iter().any(|one| {
+            one.article == revised.article
+                && one.place.seq < revised.seq
+                && !(one.is_notice && revised.wants_text())
+                && unsent.binary_search(&one.place.seq).is_err()
+        });
+        if has_followed {
+            return Had::Yes;
+        }
+        let counted = self.intervals.iter().filter(|interval| counts(interval));
+        let judged = counted.map(|interval| interval.had(revised, unsent));
         judged.max().unwrap_or(Had::No)
+    }
+
+    /// A revision was surely sent, whatever the filter wants; returns whether that is new.
+    pub fn follow(&mut self, stray: &Stray) -> bool {
+        let of_kind =
+            |one: &&mut Stray| one.article == stray.article && one.is_notice == stray.is_notice;
+        match self.followed.iter_mut().find(of_kind) {
+            Some(known) if known.place.seq >= stray.place.seq => return false,
+            Some(known) => *known = *stray,
+            None => self.followed.push(*stray),
+        }
+        if self.followed.len() > FOLLOWED_MAX {
+            let places = self.followed.iter().enumerate();
+            if let Some((oldest, _)) = places.min_by_key(|(_, one)| one.place.seq) {
+                self.followed.remove(oldest);
+            }
+        }
+        true
+    }
+
+    /// Takes away what a loss of the log has taken.
+    pub fn clip(&mut self, epochs: &Epochs) {
+        self.intervals.retain_mut(|interval| interval.clip(epochs));
+        self.followed.retain(|one| match epochs.place(one.place) {
+            Place::Known(_) => true,
+            Place::Lost(_) | Place::Foreign => false,
+        });
     }
 
     fn add(&mut self, interval: Interval) {
@@ -337,14 +396,28 @@ impl Past {
             // Nothing was sent in it.
             return;
         }
-        match self.0.last_mut() {
+        match self.intervals.last_mut() {
             Some(last) if last.goes_on_in(&interval) => last.append(&interval),
-            Some(_) | None => self.0.push(interval),
+            Some(_) | None => self.intervals.push(interval),
         }
-        if self.0.len() > PAST_MAX {
-            let oldest = self.0.remove(0);
-            self.0[0].widen(oldest);
+        if self.intervals.len() > PAST_MAX {
+            let oldest = self.intervals.remove(0);
+            self.intervals[0].widen(oldest);
         }
+    }
+}
+
+impl Revised<'_> {
+    /// The same, where it does not count whether earlier revisions have text.
+    fn as_notice(&self) -> Self {
+        let mut notice = *self;
+        notice.facets.action = Action::Kill;
+        notice
+    }
+
+    /// Whether only earlier revisions with text count.
+    fn wants_text(&self) -> bool {
+        self.facets.action == Action::Correct
     }
 }
 
@@ -378,11 +451,14 @@ impl Part<'_> {
         first = first.max(self.after.saturating_add(1));
         // What words held back, only the text could tell.
         let sure = self.sent.filter(|_| self.filter.words.is_empty());
-        let is_read = |seq: u64| revised.read.binary_search(&seq).is_ok();
-        let is_sure = |seq: u64| !is_read(seq) && unsent.binary_search(&seq).is_err();
+        let counts = |seq: u64| {
+            let is_left_out = revised.wants_text() && trail.is_notice(seq);
+            !is_left_out && revised.read.binary_search(&seq).is_err()
+        };
+        let is_sure = |seq: u64| counts(seq) && unsent.binary_search(&seq).is_err();
         if sure.is_some_and(|sent| trail.has_between(first, sent, is_sure)) {
             Had::Yes
-        } else if trail.has_between(first, self.end, |seq| !is_read(seq))
+        } else if trail.has_between(first, self.end, counts)
             || trail.may_hide_between(first, self.end)
         {
             Had::Maybe

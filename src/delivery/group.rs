@@ -9,7 +9,7 @@ use std::{
 use crate::{
     access::scope::Scope,
     article::Action,
-    cursor::Cursor,
+    cursor::{Cursor, Epochs, Place},
     delivery::{
         Entry,
         chunk::{Chunk, mask},
@@ -47,6 +47,28 @@ pub struct Strays {
 }
 
 impl Wanted {
+    /// What is left of it in another life of the log, whose sequences may name other revisions; none if
+    /// that changes nothing.
+    pub fn clipped(&self, former: &Epochs, epochs: &Epochs) -> Option<Self> {
+        if self.begin == 0 && self.strays.is_none() {
+            return None;
+        }
+        let place = |seq: u64| epochs.place(former.cursor(seq));
+        let mut clipped = self.clone();
+        clipped.begin = match place(self.begin) {
+            Place::Known(seq) => seq,
+            Place::Lost(to) => to.seq,
+            Place::Foreign => 0,
+        };
+        if let Some(strays) = &mut clipped.strays {
+            strays.past.clip(epochs);
+            strays
+                .unsent
+                .retain(|seq| matches!(place(*seq), Place::Known(_)));
+        }
+        Some(clipped)
+    }
+
     /// Only what a filter wants.
     pub fn by(filter: Filter) -> Self {
         Self {
@@ -127,6 +149,11 @@ impl Group {
             answers: Mutex::default(),
             seats: Seats::default(),
         }
+    }
+
+    /// What they are sent.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
     }
 
     /// What they want.

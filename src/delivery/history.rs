@@ -222,7 +222,9 @@ impl History {
                 return self.made(last.seq, found, read_at);
             }
             // Empty may mean that the replica is behind: only the leader knows.
-            match self.log.next_record(start + 1).await? {
+            // Before what is retained only newest revisions are kept, which are of no page.
+            let from = (start + 1).max(self.log.retained_from());
+            match self.log.next_record(from).await? {
                 Some(next) if next.seq <= up_to.min(known) => sleep(BEHIND_PAUSE).await,
                 // This node has not read so far itself.
                 Some(_) | None if known <= start => sleep(BEHIND_PAUSE).await,

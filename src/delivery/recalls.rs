@@ -112,6 +112,9 @@ impl Recalls {
         let epochs = self.hub.log().epochs();
         let subscription = &kept.subscription;
         let mut coverage = subscription.coverage.clone();
+        for stray in self.hub.durables().strays_of_late(&kept.id) {
+            coverage.follow(&stray);
+        }
         coverage.clip(&epochs);
         let end = self.hub.durables().sent_at_most(kept).unwrap_or(u64::MAX);
         let had = self.hub.had(&coverage, end, recall, &[]).await?;
@@ -120,9 +123,6 @@ impl Recalls {
         let acknowledged = is_at(known(subscription.cursor, &epochs));
         let sent = is_at(known(subscription.sent, &epochs).max(here));
         if let Some(at) = acknowledged.or(sent) {
-            for stray in self.hub.durables().strays_of_late(&kept.id) {
-                coverage.follow(&stray);
-            }
             let was_sent = self.hub.was_sent(&coverage, at, recall, &[]);
             return Ok(match was_sent.await? {
                 Had::Yes if acknowledged.is_some() => State::Acknowledged,

@@ -221,10 +221,8 @@ impl Subscription {
                     claim.sends(self.at.seq);
                 }
                 if let Output::Deliveries(run) = output {
-                    if let Some(claim) = &self.claim
-                        && !run.strays.is_empty()
-                    {
-                        claim.follows(run.strays.iter().map(|entry| entry.stray()).collect());
+                    if !run.strays.is_empty() {
+                        self.follow(&run.strays);
                     }
                     let counts = self.hub.counts(self.protocol);
                     counts.deliveries.inc_by(run.count);
@@ -325,6 +323,33 @@ impl Subscription {
             }
             Found::Asks(entry) => self.ask(&entry, context),
         }
+    }
+
+    /// What a durable subscription's stream sent, and its filter does not want, is remembered, also by
+    /// the stream itself.
+    fn follow(&mut self, strays: &[Arc<Entry>]) {
+        let Some(claim) = &self.claim else {
+            // A webhook may refuse it.
+            return;
+        };
+        claim.follows(strays.iter().map(|entry| entry.stray()).collect());
+        let mut wanted = self.group.wanted().clone();
+        if let Some(known) = &mut wanted.strays {
+            for stray in strays {
+                known.past.follow(&stray.stray());
+            }
+        }
+        self.join(&wanted);
+    }
+
+    /// Leaves its group for that of what is wanted now.
+    fn join(&mut self, wanted: &Wanted) {
+        let group = self.hub.groups().of(wanted);
+        let former = std::mem::replace(&mut self.group, group);
+        former.seats().give_back(self.seat);
+        self.hub.groups().leave(&former);
+        self.seat = self.group.seats().take();
+        self.asking = None;
     }
 
     /// Reads whether a correction goes to the group.
@@ -470,25 +495,25 @@ impl Subscription {
         if let Some(gap) = self.gap.take() {
             return Some(gap);
         }
-        let log = self.hub.log();
+        let kept_after = self.hub.log().retained_from() - 1;
         // The sender lives as long as the log.
         if self.epochs_watch.has_changed().unwrap_or(false) {
+            let former = Arc::clone(&self.epochs);
             self.epochs = Arc::clone(&self.epochs_watch.borrow_and_update());
             (self.page_start, self.reading) = (None, None);
+            if let Some(wanted) = self.group.wanted().clipped(&former, &self.epochs) {
+                self.join(&wanted);
+            }
             let from = self.at;
             let (to, reason) = match self.epochs.place(from) {
                 CursorPlace::Known(_) => return None,
                 CursorPlace::Lost(to) => (to, GapReason::EpochLost),
-                CursorPlace::Foreign => (
-                    self.epochs.cursor(log.retained_from() - 1),
-                    GapReason::EpochForeign,
-                ),
+                CursorPlace::Foreign => (self.epochs.cursor(kept_after), GapReason::EpochForeign),
             };
             self.at = to;
             self.history_end = self.history_end.min(to.seq);
             return Some(Gap { from, to, reason });
         }
-        let kept_after = log.retained_from() - 1;
         if self.at.seq < kept_after {
             let (from, to) = (self.at, self.epochs.cursor(kept_after));
             self.at = to;

@@ -13,6 +13,8 @@ use crate::{
     topic::Topic,
 };
 
+mod followed;
+
 const TOPICS: [&str; 5] = ["ict", "ict.telecom", "economy", "economy.trade", "general"];
 /// Stories of the log that is made up.
 const STORIES: usize = 3;
@@ -36,6 +38,7 @@ struct Logged {
     topics: Vec<Topic>,
     urgencies: Urgencies,
     revision: Revision,
+    is_notice: bool,
     trail: Trail,
 }
 
@@ -49,6 +52,20 @@ impl Logged {
             revision: self.revision,
         }
     }
+
+    fn revised<'a>(&'a self, language: &'a Language, action: Action) -> Revised<'a> {
+        Revised {
+            article: article(self.story),
+            seq: self.seq,
+            facets: self.facets(language, action),
+            trail: Some(&self.trail),
+            read: &[],
+        }
+    }
+}
+
+fn article(story: usize) -> ArticleId {
+    ArticleId::new(uuid::Uuid::from_u128(u128::try_from(story).unwrap()))
 }
 
 fn languages() -> [Language; STORIES] {
@@ -65,6 +82,7 @@ fn log(steps: &[(usize, Vec<&'static str>, u32, u64)]) -> Vec<Logged> {
         let former = log.iter().rev().find(|one| one.story == *story).cloned();
         let own: BTreeSet<Topic> = own.iter().map(|topic| topic.parse().unwrap()).collect();
         let mut topics: Vec<Topic> = own.into_iter().collect();
+        let is_notice = urgency % 4 == 0;
         let urgency = Urgency::new(*urgency).unwrap();
         let logged = match former {
             None => {
@@ -76,6 +94,7 @@ fn log(steps: &[(usize, Vec<&'static str>, u32, u64)]) -> Vec<Logged> {
                     topics,
                     urgencies,
                     revision: Revision::FIRST,
+                    is_notice,
                 }
             }
             Some(former) => {
@@ -91,6 +110,7 @@ fn log(steps: &[(usize, Vec<&'static str>, u32, u64)]) -> Vec<Logged> {
                     trail: &former.trail,
                     topics: &former.topics,
                     urgencies: former.urgencies,
+                    is_notice: former.is_notice,
                 };
                 Logged {
                     story: *story,
@@ -99,6 +119,7 @@ fn log(steps: &[(usize, Vec<&'static str>, u32, u64)]) -> Vec<Logged> {
                     topics,
                     urgencies,
                     revision: former.revision.next(),
+                    is_notice,
                 }
             }
         };
@@ -166,9 +187,11 @@ fn covered(first: Filter, turns: &[(Filter, u64, u64, u64)]) -> (Coverage, Sent)
 }
 
 /// What a recipient that remembers all says of the story's earlier revisions.
-fn naive(sent: &Sent, log: &[Logged], newest: &Logged, language: &Language) -> Had {
+fn naive(sent: &Sent, log: &[Logged], newest: &Revised<'_>, is_text: bool) -> Had {
+    let language = newest.facets.language;
     let earlier = log.iter().take_while(|one| one.seq < newest.seq);
-    let earlier = earlier.filter(|one| one.story == newest.story);
+    let earlier = earlier.filter(|one| article(one.story) == newest.article);
+    let earlier = earlier.filter(|one| !(is_text && one.is_notice));
     let mut had = Had::No;
     for one in earlier {
         for (filter, after, surely, perhaps) in sent {
@@ -197,16 +220,12 @@ proptest! {
         let (coverage, sent) = covered(first, &turns);
         for newest in &log {
             let language = &languages[newest.story];
-            let revised = Revised {
-                facets: newest.facets(language, Action::Correct),
-                trail: Some(&newest.trail),
-                read: &[],
-            };
-            let expected = naive(&sent, &log, newest, language);
+            let revised = newest.revised(language, Action::Correct);
+            let expected = naive(&sent, &log, &revised, true);
             prop_assert_eq!(coverage.past().had(&revised, &[]), expected, "{:?}", newest);
             let (after, mut sent) = (coverage.after().seq, sent.clone());
             sent.push((coverage.filter().clone(), after, 0, after + beyond));
-            let expected = naive(&sent, &log, newest, language);
+            let expected = naive(&sent, &log, &revised, true);
             prop_assert_eq!(coverage.had(after + beyond, &revised, &[]), expected, "{:?}", newest);
         }
     }
@@ -225,26 +244,22 @@ proptest! {
         let end = coverage.after().seq;
         for newest in &log {
             let language = &languages[newest.story];
-            let earlier = log.iter().filter(|one| newest.trail.earlier().contains(&one.seq));
+            let earlier = log.iter().filter(|one| newest.trail.named().any(|seq| seq == one.seq));
             let read: Vec<&Logged> = earlier.filter(|one| one.seq % read_one_in == 0).collect();
-            let judged = read.iter().map(|one| {
+            let judged = read.iter().filter(|one| !one.is_notice).map(|one| {
                 let facets = one.facets(language, Action::Correct);
                 coverage.sent(one.seq, end, |filter| filter.matches_facets(&facets))
             });
             let seqs: Vec<u64> = read.iter().map(|one| one.seq).collect();
-            let revised = Revised {
-                facets: newest.facets(language, Action::Correct),
-                trail: Some(&newest.trail),
-                read: &seqs,
-            };
+            let revised = Revised { read: &seqs, ..newest.revised(language, Action::Correct) };
             let rest = coverage.had(end, &revised, &[]);
             let had = judged.max().unwrap_or(Had::No).max(rest);
             let without_words = |one: &(Filter, u64, u64, u64)| {
                 let filter = Filter { words: BTreeSet::new(), ..one.0.clone() };
                 (filter, one.1, one.2, one.3)
             };
-            let least = naive(&sent, &log, newest, language);
-            let most = naive(&sent.iter().map(without_words).collect(), &log, newest, language);
+            let least = naive(&sent, &log, &revised, true);
+            let most = naive(&sent.iter().map(without_words).collect(), &log, &revised, true);
             prop_assert!((least..=most).contains(&had), "{:?}: {:?}", newest, had);
             if read_one_in == 1 {
                 prop_assert_eq!(had, most, "{:?}", newest);
@@ -267,12 +282,11 @@ proptest! {
         for newest in &log {
             let language = &languages[newest.story];
             let revised = Revised {
-                facets: newest.facets(language, Action::Kill),
                 trail: has_trail.then_some(&newest.trail),
-                read: &[],
+                ..newest.revised(language, Action::Kill)
             };
             let (expected, had) = (
-                naive(&sent, &log, newest, language),
+                naive(&sent, &log, &revised, false),
                 coverage.past().had(&revised, &[]),
             );
             prop_assert!(expected == Had::No || had >= Had::Maybe, "{:?}", newest);
@@ -326,17 +340,8 @@ fn a_long_story_is_judged_by_what_is_named() {
             after: at(to),
         };
         coverage.turn(topic_filter("economy"), turn);
-        let facets = newest.facets(language, Action::Kill);
-        let trail = Some(&newest.trail);
-        let read = &[];
-        coverage.past().had(
-            &Revised {
-                facets,
-                trail,
-                read,
-            },
-            &[],
-        )
+        let revised = newest.revised(language, Action::Kill);
+        coverage.past().had(&revised, &[])
     };
     // Revision n lies at 10 n.
     assert_eq!(had(0, 10), Had::Yes, "the first is always named");
@@ -359,7 +364,7 @@ fn a_correction_beyond_the_grant_follows_only_what_was_sent() {
         ..Scope::default()
     };
     for (sent, action, expected) in [
-        (10, Action::Correct, Follows::IfHadText),
+        (10, Action::Correct, Follows::Yes),
         (9, Action::Correct, Follows::IfHadText),
         (9, Action::Withhold, Follows::Yes),
         (9, Action::Kill, Follows::Yes),
@@ -373,13 +378,7 @@ fn a_correction_beyond_the_grant_follows_only_what_was_sent() {
             after: at(sent),
         };
         coverage.turn(topic_filter("economy"), turn);
-        let facets = log[1].facets(language, action);
-        let trail = Some(&log[1].trail);
-        let revised = Revised {
-            facets,
-            trail,
-            read: &[],
-        };
+        let revised = log[1].revised(language, action);
         let follows = |granted| coverage.past().follows(&revised, Some(granted), &[]);
         assert_eq!(follows(&granted), expected, "{action:?} after {sent}");
         let is_recall = !matches!(action, Action::Update | Action::Publish);
@@ -406,7 +405,7 @@ fn a_loss_of_the_log_cuts_what_was_sent() {
         seq,
     };
     assert_eq!(coverage.after(), lost(20));
-    let Past(past) = coverage.past();
+    let past = &coverage.past().intervals;
     assert_eq!(
         (past[0].sent, past[0].end, past[0].epoch),
         (20, 20, epoch(1))
@@ -419,14 +418,18 @@ fn a_loss_of_the_log_cuts_what_was_sent() {
 #[test]
 fn numbers_without_meaning_are_no_trail() {
     let urgencies = Urgencies::default().with(Urgency::DEFAULT);
-    let read = |earlier: Vec<u64>, topics: Vec<u64>, urgency_steps: Vec<u64>| {
+    let read_with = |notices: Vec<u32>, earlier, topics, urgency_steps| {
         let steps = Steps {
             earlier,
+            notices,
             topics,
             urgencies: urgency_steps,
         };
         Trail::read(&steps, 10, 2, 1, urgencies)
     };
+    let read = |earlier, topics, urgency_steps| read_with(vec![], earlier, topics, urgency_steps);
+    assert!(read_with(vec![0], vec![], vec![1], vec![1]).is_some());
+    assert!(read_with(vec![1], vec![], vec![1], vec![1]).is_none());
     assert!(read(vec![], vec![1], vec![1]).is_some());
     assert!(read(vec![], vec![], vec![]).is_none(), "an earlier release");
     assert!(read(vec![10], vec![1], vec![1]).is_none());
@@ -450,11 +453,7 @@ fn what_nobody_took_is_not_sure() {
         after: at(25),
     };
     coverage.turn(topic_filter("economy"), turn);
-    let revised = Revised {
-        facets: log[2].facets(language, Action::Correct),
-        trail: Some(&log[2].trail),
-        read: &[],
-    };
+    let revised = log[2].revised(language, Action::Correct);
     for (unsent, expected) in [
         (&[][..], Had::Yes),
         (&[10], Had::Yes),
@@ -476,11 +475,7 @@ fn what_nobody_took_is_not_sure() {
 fn what_was_itself_sent() {
     let log = log(&[(0, vec!["economy"], 5, 10), (0, vec!["ict"], 5, 10)]);
     let language = &languages()[0];
-    let recall = |action| Revised {
-        facets: log[1].facets(language, action),
-        trail: Some(&log[1].trail),
-        read: &[],
-    };
+    let recall = |action| log[1].revised(language, action);
     let turned = |filter: &str, sent| {
         let mut coverage = Coverage::new(topic_filter(filter), at(0));
         let turn = Turn {
@@ -497,7 +492,7 @@ fn what_was_itself_sent() {
         ("ict", 20, &correct, &[20][..], Had::No),
         ("ict", 19, &correct, &[], Had::Maybe),
         ("economy", 20, &correct, &[], Had::Yes),
-        ("economy", 15, &correct, &[], Had::Maybe),
+        ("economy", 15, &correct, &[], Had::Yes),
         ("economy", 9, &correct, &[], Had::Maybe),
         ("economy", 9, &kill, &[], Had::Yes),
         ("general", 20, &kill, &[], Had::No),
@@ -509,14 +504,17 @@ fn what_was_itself_sent() {
     }
     let matches = |filter: &Filter| filter.matches_facets(&correct.facets);
     let mut coverage = turned("economy", 9);
-    let stray = Stray::new(at(20), &log[1].topics, language);
-    coverage.follow(&stray);
-    coverage.follow(&stray);
+    let stray = Stray {
+        article: article(0),
+        place: at(20),
+        is_notice: false,
+    };
+    assert!(coverage.follow(&stray));
+    assert!(!coverage.follow(&stray));
     assert_eq!(
         coverage.was_sent((20, 40), &correct, matches, &[]),
         Had::Yes
     );
-    assert_eq!(coverage.past().0.len(), 2);
     // Up to where it has come, what its filter of now wants.
     let coverage = Coverage::new(topic_filter("ict"), at(0));
     assert_eq!(
@@ -539,7 +537,7 @@ fn what_goes_on_is_one_interval() {
         coverage.turn(Filter::nothing(), turn);
         coverage.turn(topic_filter("ict"), turn);
     }
-    let Past(past) = coverage.past();
+    let past = &coverage.past().intervals;
     assert_eq!(past.len(), 1);
     assert_eq!(
         (past[0].after, past[0].sent),

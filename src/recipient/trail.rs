@@ -15,6 +15,8 @@ const URGENCY_BITS: u32 = 10;
 pub struct Trail {
     /// Sequences of earlier revisions, newest first.
     earlier: Vec<u64>,
+    /// Those of them that have no text: withholdings.
+    notices: Vec<u64>,
     /// Whether they are all there are.
     is_whole: bool,
     /// For each topic of the revision, in order, the revision that it came with.
@@ -28,6 +30,8 @@ pub struct Trail {
 pub struct Steps {
     /// From each named revision but the newest to the one after it, newest first.
     pub earlier: Vec<u64>,
+    /// Which of the named revisions have no text: 0 = the newest.
+    pub notices: Vec<u32>,
     /// For each topic: 0 = it came with this revision; else one more than the distance from the
     /// revision that it came with to the one before this.
     pub topics: Vec<u64>,
@@ -46,6 +50,8 @@ pub struct Former<'a> {
     pub topics: &'a [Topic],
     /// All urgencies so far.
     pub urgencies: Urgencies,
+    /// Whether it has no text.
+    pub is_notice: bool,
 }
 
 impl Trail {
@@ -53,6 +59,7 @@ impl Trail {
     pub fn first(topic_count: usize, urgencies: Urgencies) -> Self {
         Self {
             earlier: Vec::new(),
+            notices: Vec::new(),
             is_whole: true,
             topics_since: vec![0; topic_count],
             urgencies_since: vec![0; members(urgencies).count()],
@@ -76,7 +83,11 @@ impl Trail {
         };
         let mut earlier = vec![former.seq];
         earlier.extend(former.trail.earlier.iter().take(EARLIER_MAX - 1));
+        let newest = former.is_notice.then_some(former.seq);
+        let notices = former.trail.notices.iter().copied();
+        let notices = notices.filter(|seq| earlier.last().is_some_and(|oldest| seq >= oldest));
         Self {
+            notices: newest.into_iter().chain(notices).collect(),
             is_whole: former.trail.is_whole && earlier.len() == former.trail.earlier.len() + 1,
             earlier,
             topics_since: topics.iter().map(topic_since).collect(),
@@ -89,9 +100,16 @@ impl Trail {
         self.earlier.first().copied().unwrap_or(0)
     }
 
-    /// Sequences of earlier revisions, newest first, as far as they are named.
-    pub fn earlier(&self) -> &[u64] {
-        &self.earlier
+    /// Sequences of earlier revisions, as far as they are named; some come twice.
+    pub fn named(&self) -> impl Iterator<Item = u64> {
+        let since = self.topics_since.iter().chain(&self.urgencies_since);
+        let named = self.earlier.iter().chain(since).copied();
+        named.filter(|seq| *seq != 0)
+    }
+
+    /// Whether the earlier revision at a sequence is known to have no text.
+    pub(super) fn is_notice(&self, seq: u64) -> bool {
+        self.notices.contains(&seq)
     }
 
     /// The numbers to store.
@@ -104,8 +122,13 @@ impl Trail {
             0 => 0,
             since => prior - since + 1,
         };
+        let place = |notice: &u64| {
+            let place = self.earlier.iter().position(|seq| seq == notice);
+            place.and_then(|place| u32::try_from(place).ok())
+        };
         Steps {
             earlier: distances.collect(),
+            notices: self.notices.iter().filter_map(place).collect(),
             topics: self.topics_since.iter().map(step).collect(),
             urgencies: self.urgencies_since.iter().map(step).collect(),
         }
@@ -137,10 +160,14 @@ impl Trail {
         let topics_since: Option<Vec<u64>> = steps.topics.iter().map(since).collect();
         let urgencies_since: Option<Vec<u64>> = steps.urgencies.iter().map(since).collect();
         let (topics_since, urgencies_since) = (topics_since?, urgencies_since?);
+        let notice = |place: &u32| earlier.get(usize::try_from(*place).ok()?).copied();
+        let notices: Option<Vec<u64>> = steps.notices.iter().map(notice).collect();
+        let notices = notices?;
         let is_whole = usize::try_from(revision).ok()? == earlier.len() + 1;
         (topics_since.len() == topic_count && urgencies_since.len() == members(urgencies).count())
             .then_some(Self {
                 earlier,
+                notices,
                 is_whole,
                 topics_since,
                 urgencies_since,
@@ -164,9 +191,8 @@ impl Trail {
 
     /// Whether an earlier revision that is named, and counts, lies between two sequences, both inclusive.
     pub(super) fn has_between(&self, first: u64, last: u64, counts: impl Fn(u64) -> bool) -> bool {
-        let since = self.topics_since.iter().chain(&self.urgencies_since);
-        let mut named = self.earlier.iter().chain(since);
-        named.any(|seq| *seq != 0 && (first..=last).contains(seq) && counts(*seq))
+        let mut named = self.named();
+        named.any(|seq| (first..=last).contains(&seq) && counts(seq))
     }
 
     /// Whether one that is not named may lie there.

@@ -155,6 +155,7 @@ impl Record {
             topic_steps: steps.topics,
             urgency_steps: steps.urgencies,
             draft_seq: self.draft_seq,
+            notice_places: steps.notices,
         };
         record.encode_to_vec().into()
     }
@@ -170,6 +171,7 @@ impl Record {
             earlier: record.earlier_steps,
             topics: record.topic_steps,
             urgencies: record.urgency_steps,
+            notices: record.notice_places,
         };
         let (prior, topic_count) = (record.prior_revision_seq, record.topics.len());
         let trail = Trail::read(&steps, prior, record.revision, topic_count, urgencies_ever);

@@ -58,6 +58,7 @@ mod publishing;
 mod raw_log;
 mod reading;
 mod recalls;
+mod recalls_lost;
 mod recalls_parked;
 mod recalls_past;
 mod recalls_text;

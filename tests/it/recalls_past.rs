@@ -19,7 +19,7 @@ use crate::{
     webhooks::{CALLS, Hooks, receiver::Receiver, taken, types, wanting},
 };
 
-async fn reset_to_now(node: &Node, name: &str) {
+pub async fn reset_to_now(node: &Node, name: &str) {
     let reset = ResetSubscriptionRequest {
         name: name.to_owned(),
         to: Some(To::Now(())),
@@ -29,7 +29,7 @@ async fn reset_to_now(node: &Node, name: &str) {
     recipients.reset_subscription(reset).await.unwrap();
 }
 
-async fn left(node: &Node, name: &str) {
+pub async fn left(node: &Node, name: &str) {
     eventually("its stream has ended", async || {
         shown(node, name).await.connected_to.is_empty()
     })

@@ -288,9 +288,9 @@ impl Durables {
             let cursor = to_move.cursor.unwrap_or(subscription.cursor);
             let here = self.sent_here(id).map(|seq| epochs.cursor(seq));
             let sent = to_move.sent.or(here).unwrap_or(cursor);
-            let has_moved = subscription.advance(cursor, sent, &epochs);
+            let mut has_moved = subscription.advance(cursor, sent, &epochs);
             for stray in to_move.strays.iter().chain(&self.strays_of_late(id)) {
-                subscription.coverage.follow(stray);
+                has_moved |= subscription.coverage.follow(stray);
             }
             let (now, place) = (self.now(), subscription.cursor);
             let is_left = to_move.is_over && !subscription.node.is_empty();

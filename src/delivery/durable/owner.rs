@@ -13,7 +13,7 @@ use futures_util::task::AtomicWaker;
 use crate::{
     delivery::durable::DurableError,
     recipient::{
-        PAST_MAX, Stray,
+        FOLLOWED_MAX, Stray,
         subscription::{SubscriptionId, Token},
     },
 };
@@ -81,7 +81,7 @@ impl Owner {
         let mut strays = self.strays.lock().expect("no panic under this lock");
         strays.extend(new);
         // More are not kept.
-        let surplus = strays.len().saturating_sub(PAST_MAX);
+        let surplus = strays.len().saturating_sub(FOLLOWED_MAX);
         strays.drain(..surplus);
     }
 

@@ -1,6 +1,6 @@
 //! What recipients were sent of a story, where only its earlier revisions tell.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 
@@ -57,7 +57,7 @@ impl Hub {
         Ok(self.each_judged(entry, judge, had).await? == Had::Yes)
     }
 
-    /// As [`Coverage::had`]; of a correction, whether the text of an earlier revision was sent.
+    /// As [`Coverage::had`], by the words of earlier revisions.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -70,7 +70,7 @@ impl Hub {
     ) -> Result<Had, Arc<ReadError>> {
         let revised = entry.revised();
         let had = coverage.had(end, &revised, unsent);
-        if had == Had::No || revised.facets.action != Action::Correct {
+        if had != Had::Maybe || revised.facets.action != Action::Correct {
             return Ok(had);
         }
         let judge = |seq: u64, earlier: Option<&Entry>| {
@@ -123,7 +123,7 @@ impl Hub {
         }
     }
 
-    /// Judges each earlier revision that has text by itself, and by the trail those that are kept no
+    /// Judges each earlier revision that has text by its words, and by the trail those that are kept no
     /// more. `judge` is asked first, without the entry, whether that can tell anything.
     async fn each_judged(
         &self,
@@ -133,12 +133,9 @@ impl Hub {
     ) -> Result<Had, Arc<ReadError>> {
         let (mut most, mut read) = (Had::No, Vec::new());
         let revised = entry.revised();
-        for seq in revised
-            .trail
-            .map_or(&[][..], Trail::earlier)
-            .iter()
-            .copied()
-        {
+        let named: BTreeSet<u64> = revised.trail.into_iter().flat_map(Trail::named).collect();
+        // The newest tells as a rule.
+        for seq in named.into_iter().rev() {
             if judge(seq, None) == Had::No {
                 continue;
             }
@@ -165,6 +162,10 @@ impl Hub {
     async fn shared_entry_at(&self, seq: u64) -> Result<Option<Arc<Entry>>, Arc<ReadError>> {
         if let Some(entry) = self.entry_in_ring(seq) {
             return Ok(Some(entry));
+        }
+        if seq < self.log().retained_from() {
+            // Pages begin there; before it only newest revisions are kept.
+            return Ok(self.entry_at(seq).await?);
         }
         let mut start = History::page_start(seq.saturating_sub(1));
         loop {

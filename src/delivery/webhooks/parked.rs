@@ -36,13 +36,17 @@ enum Fate {
 }
 
 impl Worker {
-    /// Sends, in order and once each, what is parked and asked for.
-    pub(super) async fn send_parked(&mut self, webhook: &Webhook) -> Result<(), Halt> {
+    /// Sends, in order and once each, what is parked and asked for; returns whether it has come to its
+    /// end, or its partner may read nothing now.
+    pub(super) async fn send_parked(&mut self, webhook: &Webhook) -> Result<bool, Halt> {
         // The owner's wish, as it is now.
         self.change_parked(|_| {}).await?;
         let asked = self.parked.value.0.iter().filter(|one| one.is_asked);
         let asked: Vec<Parked> = asked.cloned().collect();
         for parked in asked {
+            if self.scope(webhook).is_none() {
+                return Ok(false);
+            }
             let cursor = parked.cursor;
             match self.fate(webhook, &parked).await {
                 Ok(Fate::Send(entry, missed)) => {
@@ -64,14 +68,23 @@ impl Worker {
                 }
             }
         }
-        Ok(())
+        // Of one with what it missed, the rest may have been left.
+        Ok(!self.parked.value.0.iter().any(|one| one.is_asked))
     }
 
     /// Sends what was parked; returns whether it was taken.
     async fn send_one(&mut self, webhook: &Webhook, entry: &Entry) -> Result<bool, Halt> {
         let cursor = entry.cursor;
+        if self.scope(webhook).is_none() {
+            // Asked for as before, until it may be sent.
+            return Ok(false);
+        }
         let Some(message) = self.parked_message(webhook, cursor).await else {
-            self.keep(cursor, UNREADABLE, 0).await?;
+            if self.webhooks.0.parts.hub.is_killed(entry) {
+                self.change_parked(|list| drop(list.leave(cursor))).await?;
+            } else {
+                self.keep(cursor, UNREADABLE, 0).await?;
+            }
             return Ok(false);
         };
         let Some((said, reason)) = self.send(webhook, &message).await? else {

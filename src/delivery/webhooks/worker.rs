@@ -200,7 +200,7 @@ impl Worker {
 
     /// What is to be sent of now; none = nothing: its partner may read nothing, or it is a
     /// subscription whose key is none any more.
-    fn scope(&self, webhook: &Webhook) -> Option<Arc<Scope>> {
+    pub(super) fn scope(&self, webhook: &Webhook) -> Option<Arc<Scope>> {
         let gate = &self.webhooks.0.parts.gate;
         let lease = webhook.websub().and_then(|websub| websub.lease.as_ref());
         let key = lease.and_then(|lease| lease.key);
@@ -251,8 +251,8 @@ impl Worker {
             self.progress.value.failing = None;
             self.progress.value.parked_in_row = 0;
         }
-        if followed[2] != wishes[2] {
-            self.send_parked(webhook).await?;
+        if followed[2] != wishes[2] && !self.send_parked(webhook).await? {
+            wishes[2] = followed[2];
         }
         self.progress.value.followed = wishes;
         self.save().await
@@ -278,7 +278,10 @@ impl Worker {
                 Output::Deliveries(run) => {
                     let news = News::Revision(hub.log().cursor(run.last_seq));
                     let stray = run.strays.first().map(|entry| entry.stray());
-                    self.deliver(webhook, scope, news, stray).await?
+                    let is_stray = stray.is_some();
+                    let next = self.deliver(webhook, scope, news, stray).await?;
+                    // What follows it is judged by whether it was taken.
+                    if is_stray { Next::Look } else { next }
                 }
                 Output::CaughtUp(cursor) | Output::Heartbeat(cursor) => {
                     self.pass(cursor).await?;

@@ -74,6 +74,7 @@ impl Head {
             trail: self.trail.as_ref()?,
             topics: &self.topics,
             urgencies: self.urgencies_ever,
+            is_notice: self.action.is_notice(),
         };
         Some(Trail::after(former, topics, urgencies))
     }

@@ -1,0 +1,85 @@
+//! Recipients whose log has lost its newest part: sequences name other revisions then.
+
+use barid::wire::proto::v1::{Action, Delivery, subscribe_response::Frame};
+
+use crate::{
+    access::story,
+    durable::{Bot, named},
+    harness::{Node, action, article_of, filter},
+    nats::{Nats, find_folder, put_back},
+    recalls::publish,
+    recalls_past::{left, reset_to_now},
+};
+
+async fn open(node: &Node, name: &str, topic: &str) -> Bot {
+    Bot::open(node, named(name, filter(&[topic])))
+        .await
+        .unwrap()
+}
+
+fn shown(delivery: &Delivery) -> (String, Action) {
+    (article_of(delivery).uri, action(delivery))
+}
+
+/// A stream that stays open misses no news because it was set to a place that is lost, and is sent no
+/// correction of what it never had because of what it had there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_stream_forgets_what_is_lost() {
+    let mut nats = Nats::start().await;
+    let node = Node::start_with(&["--nats-url", &nats.url()]);
+    publish(&node, Action::Publish, "test:kept").await;
+    let mut bots = [
+        open(&node, "had", "ict").await,
+        open(&node, "set", "ict").await,
+    ];
+    for bot in &mut bots {
+        let kept = bot.reader.delivery().await;
+        bot.reader.caught_up().await;
+        bot.acknowledge(&node, &kept.cursor).await.unwrap();
+    }
+    let part = find_folder(&nats.store(), "BARID");
+    let copy = nats.copy(&part);
+    let [mut had, set] = bots;
+    for uri in ["test:lost-1", "test:lost-2", "test:lost-3"] {
+        publish(&node, Action::Publish, uri).await;
+        let lost = had.reader.delivery().await;
+        had.acknowledge(&node, &lost.cursor).await.unwrap();
+    }
+    drop((had, set));
+    left(&node, "set").await;
+    reset_to_now(&node, "set").await;
+    let (mut had, mut set) = (
+        open(&node, "had", "economy").await,
+        open(&node, "set", "ict").await,
+    );
+    for bot in [&mut had, &mut set] {
+        bot.reader.caught_up().await;
+    }
+
+    nats.kill();
+    put_back(copy.path(), &part);
+    nats.start_again();
+    for bot in [&mut had, &mut set] {
+        match bot.reader.next().await.unwrap() {
+            Frame::Gap(_) => {}
+            other => panic!("not a gap: {other:?}"),
+        }
+    }
+    let news = ["test:new-1", "test:new-2", "test:new-3"];
+    for uri in news {
+        publish(&node, Action::Publish, uri).await;
+    }
+    publish(&node, Action::Correct, news[0]).await;
+    for uri in news {
+        let next = set.reader.delivery().await;
+        assert_eq!(shown(&next), (uri.to_owned(), Action::Publish));
+    }
+    let next = set.reader.delivery().await;
+    assert_eq!(shown(&next), (news[0].to_owned(), Action::Correct));
+    node.publisher()
+        .publish(story("test:last", &["economy"]))
+        .await
+        .unwrap();
+    let next = had.reader.delivery().await;
+    assert_eq!(shown(&next), ("test:last".to_owned(), Action::Publish));
+}
