@@ -16,6 +16,7 @@ pub mod floor;
 pub mod load;
 pub mod node;
 pub mod publish;
+pub mod replay;
 pub mod route;
 pub mod start;
 pub mod subscriptions;
@@ -33,6 +34,12 @@ pub enum BenchCommand {
     /// Routing: articles a second that one core routes
     #[command(after_help = "Examples:\n  barid bench route\n  barid bench route --body-bytes 8192")]
     Route(route::RouteArgs),
+    /// Replay: how fast one subscriber gets history, beside one ordered consumer of NATS
+    #[command(
+        after_help = "Examples:\n  barid bench replay\n  barid bench replay --records 20000 \
+                            --rounds 3"
+    )]
+    Replay(replay::ReplayArgs),
     /// Starting: from exec to ready, with an empty log and with a full one
     #[command(after_help = "Examples:\n  barid bench start\n  barid bench start --records 100000")]
     Start(start::StartArgs),
@@ -71,6 +78,7 @@ pub async fn run(command: BenchCommand) -> anyhow::Result<()> {
     match command {
         BenchCommand::Publish(args) => publish::run(args).await,
         BenchCommand::Route(args) => route::run(&args),
+        BenchCommand::Replay(args) => replay::run(args).await,
         BenchCommand::Start(args) => start::run(args).await,
         BenchCommand::Fanout(args) => fanout::run(*args).await,
         BenchCommand::Subscriptions(args) => subscriptions::run(args).await,

@@ -8,9 +8,13 @@ use async_nats::{
     Client, HeaderMap,
     client::Request,
     header::{NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE},
-    jetstream::{self, publish::PublishAck, response::Response, stream::Republish},
+    jetstream::{
+        self, consumer::pull::OrderedConfig, publish::PublishAck, response::Response,
+        stream::Republish,
+    },
 };
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 
 use crate::{
     access::author::key_name,
@@ -111,6 +115,25 @@ impl Floor {
             group_count += waiting;
         }
         Ok(f64::from(group_count) / began.elapsed().as_secs_f64())
+    }
+
+    /// Reads so many history records by one ordered consumer; how long that took.
+    ///
+    /// # Errors
+    /// NATS refuses.
+    pub async fn read(&self, count: u32) -> anyhow::Result<Duration> {
+        let stream = jetstream::new(self.client.clone());
+        let stream = stream.get_stream(subject::STREAM).await?;
+        let config = OrderedConfig {
+            filter_subject: subject::ARTICLES.to_owned(),
+            ..OrderedConfig::default()
+        };
+        let began = node::now();
+        let mut records = stream.create_consumer(config).await?.messages().await?;
+        for _ in 0..count {
+            records.next().await.context("the consumer ended")??;
+        }
+        Ok(began.elapsed())
     }
 
     /// Commits this many groups, at most [`GROUPS_MAX`], as one batch.

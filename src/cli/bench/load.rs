@@ -1,8 +1,9 @@
 //! Load on a node through its public protocol.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use tokio::task::JoinSet;
 use tonic::{
     Request, Status,
@@ -15,7 +16,9 @@ use uuid::Uuid;
 use crate::{
     cli::bench::{
         Latencies,
-        node::{self, Node},
+        floor::{Floor, GROUPS_MAX},
+        node::{self, Node, NodeArgs},
+        progress,
     },
     wire::proto::v1::{
         Article, PublishRequest, SubscribeRequest,
@@ -181,4 +184,23 @@ impl Interceptor for Shows {
         }
         Ok(request)
     }
+}
+
+/// Fills a node's log with articles, as fast as NATS takes them.
+///
+/// # Errors
+/// What the node or NATS says.
+pub async fn fill(data: &Path, args: &NodeArgs, article: Bytes, count: u32) -> anyhow::Result<()> {
+    let node = Node::start(data, args).await?;
+    let floor = Floor::log(node::nats(data).await?, article);
+    let bar = progress(count.into()).with_message("filling the log");
+    let mut left = count;
+    while left > 0 {
+        let step = left.min(GROUPS_MAX);
+        floor.commit_groups(step).await?;
+        left -= step;
+        bar.inc(step.into());
+    }
+    bar.finish_and_clear();
+    node.stop().await
 }

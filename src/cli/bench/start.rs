@@ -5,11 +5,9 @@ use std::time::Duration;
 use prost::Message as _;
 
 use crate::cli::bench::{
-    Figure,
-    floor::{Floor, GROUPS_MAX},
-    load,
+    Figure, load,
     node::{self, Node, NodeArgs},
-    print, progress,
+    print,
 };
 
 /// What to measure.
@@ -41,7 +39,8 @@ pub async fn run(args: StartArgs) -> anyhow::Result<()> {
         empty.push(millis(node.start));
         node.stop().await?;
     }
-    fill(&args, folder.path()).await?;
+    let article = load::article(args.body_bytes).encode_to_vec().into();
+    load::fill(folder.path(), &args.node, article, args.records).await?;
     let mut full = Vec::new();
     for _ in 0..args.rounds {
         let node = Node::start(folder.path(), &args.node).await?;
@@ -57,21 +56,4 @@ pub async fn run(args: StartArgs) -> anyhow::Result<()> {
         ),
     ];
     print(args.node.output, &figures)
-}
-
-/// Fills the log itself, as fast as NATS takes it.
-async fn fill(args: &StartArgs, data: &std::path::Path) -> anyhow::Result<()> {
-    let node = Node::start(data, &args.node).await?;
-    let article = load::article(args.body_bytes).encode_to_vec().into();
-    let floor = Floor::log(node::nats(data).await?, article);
-    let bar = progress(args.records.into()).with_message("filling the log");
-    let mut left = args.records;
-    while left > 0 {
-        let step = left.min(GROUPS_MAX);
-        floor.commit_groups(step).await?;
-        left -= step;
-        bar.inc(step.into());
-    }
-    bar.finish_and_clear();
-    node.stop().await
 }
