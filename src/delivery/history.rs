@@ -152,6 +152,15 @@ impl History {
         Lookup::Reading(reading)
     }
 
+    /// The page after a sequence on its way, for a reader that will soon be there and drives it on
+    /// meanwhile; none if it is here.
+    pub fn ahead(self: &Arc<Self>, after: u64) -> Option<Reading> {
+        match self.page(after) {
+            Lookup::Page(_) => None,
+            Lookup::Reading(reading) => Some(reading),
+        }
+    }
+
     /// Whether a page failed only because the log lost something while it was read.
     pub fn is_passing(&self, error: &ReadError) -> bool {
         matches!(error, ReadError::Behind)

@@ -140,6 +140,9 @@ pub struct Subscription {
     gap: Option<Gap>,
     /// Where the page of history begins that it reads, while it is behind the ring.
     page_start: Option<u64>,
+    /// Where the page begins that is read ahead; 0 = none is.
+    ahead: u64,
+    reading_ahead: Option<Reading>,
     reading: Option<Reading>,
     /// The correction of which it is being read whether it goes to the group.
     asking: Option<(Cursor, Asking)>,
@@ -194,6 +197,8 @@ impl Subscription {
             is_caught_up: false,
             gap,
             page_start: None,
+            ahead: 0,
+            reading_ahead: None,
             reading: None,
             asking: None,
             heartbeat_at: now + HEARTBEAT,
@@ -301,7 +306,7 @@ impl Subscription {
         };
         match self.hub.read(&ask) {
             Read::Found(found) => {
-                self.page_start = None;
+                self.leave_history();
                 self.take(found, context)
             }
             Read::End(seq) => self.end(seq, context),
@@ -373,9 +378,15 @@ impl Subscription {
         }
     }
 
+    /// No page is read any more.
+    fn leave_history(&mut self) {
+        (self.page_start, self.reading, self.reading_ahead) = (None, None, None);
+        self.ahead = 0;
+    }
+
     /// The ring was read to its end.
     fn end(&mut self, seq: u64, context: &Context<'_>) -> Step {
-        self.page_start = None;
+        self.leave_history();
         if seq > self.at.seq {
             self.at = self.epochs.cursor(seq);
         }
@@ -429,6 +440,16 @@ impl Subscription {
             return Step::Again;
         }
         self.page_start = Some(start);
+        if self.ahead != page.end && page.end > start && page.end < self.hub.ring_first() {
+            self.ahead = page.end;
+            self.reading_ahead = self.hub.history().ahead(page.end);
+        }
+        if let Some(reading) = &mut self.reading_ahead
+            && Pin::new(reading).poll(context).is_ready()
+        {
+            // Whether it failed is seen by whoever comes to it.
+            self.reading_ahead = None;
+        }
         let ask = Ask {
             after: self.at.seq,
             up_to: if self.is_caught_up {
@@ -500,7 +521,7 @@ impl Subscription {
         if self.epochs_watch.has_changed().unwrap_or(false) {
             let former = Arc::clone(&self.epochs);
             self.epochs = Arc::clone(&self.epochs_watch.borrow_and_update());
-            (self.page_start, self.reading) = (None, None);
+            self.leave_history();
             if let Some(wanted) = self.group.wanted().clipped(&former, &self.epochs) {
                 self.join(&wanted);
             }
@@ -517,7 +538,7 @@ impl Subscription {
         if self.at.seq < kept_after {
             let (from, to) = (self.at, self.epochs.cursor(kept_after));
             self.at = to;
-            (self.page_start, self.reading) = (None, None);
+            self.leave_history();
             return Some(Gap {
                 from,
                 to,

@@ -18,10 +18,12 @@ use crate::{
 /// Pages that may be read at once; others wait, first come first served.
 pub const PAGES_MAX: usize = 16;
 /// Most records of a page.
-pub const PAGE_LEN_MAX: usize = 256;
+///
+/// Perf: what a page costs beside its records is a consumer, made and deleted.
+pub const PAGE_LEN_MAX: usize = 1024;
 /// Sequences whose records surely fit a page, with one to spare that tells that all were there: a
 /// group has three messages at least.
-pub const PAGE_SEQS: u64 = 3 * 255;
+pub const PAGE_SEQS: u64 = 3 * 1023;
 /// Bytes at which the server ends a page.
 const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long the server may take to hand out a page.
