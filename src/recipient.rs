@@ -10,11 +10,15 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::scope::Scope,
     article::{Action, ArticleId},
-    cursor::{Cursor, Epoch, Epochs, Place},
+    cursor::{Cursor, Epochs, Place},
     filter::{Facets, Filter},
-    recipient::trail::Trail,
+    recipient::{
+        interval::{Interval, Part},
+        trail::Trail,
+    },
 };
 
+mod interval;
 pub mod subscription;
 pub mod trail;
 
@@ -24,6 +28,8 @@ pub const PAST_MAX: usize = 64;
 /// Most stories of which it is kept that something followed; the oldest is forgotten first, and who may
 /// have it is then not sure.
 pub const FOLLOWED_MAX: usize = 256;
+/// Most parts of the log that are kept as left out; with one more two become one, with all between.
+const LEFT_OUT_MAX: usize = 16;
 
 /// What a recipient was sent, and is sent now. Filters are those that counted: cut to the grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +40,10 @@ pub struct Coverage {
     filter: Filter,
     /// After which place it counts.
     after: Cursor,
+    /// Parts of the log that were gone before the recipient came to them: after which sequence, and up
+    /// to which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<(u64, u64)>,
 }
 
 /// What a recipient was sent under earlier filters.
@@ -45,23 +55,9 @@ pub struct Past {
     /// and the newest notice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     followed: Vec<Stray>,
-}
-
-/// A part of the log that was sent under one filter.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Interval {
-    /// After this sequence.
-    after: u64,
-    /// Up to here everything that matched was surely sent.
-    sent: u64,
-    /// Beyond here nothing was.
-    end: u64,
-    /// The life of the log that `end` is of.
-    epoch: Epoch,
-    filter: Filter,
-    /// Whether it was made of several: nothing in it was surely sent.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    is_wide: bool,
+    /// Up to this sequence some of that may be forgotten.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    forgotten: u64,
 }
 
 /// A revision that was surely sent though the filter of its time did not want it: it corrected what may
@@ -86,17 +82,6 @@ pub struct Turn {
     pub end: Cursor,
     /// After which place the next filter counts.
     pub after: Cursor,
-}
-
-/// A part of the log, and what was sent of it.
-#[derive(Clone, Copy, Debug)]
-struct Part<'a> {
-    filter: &'a Filter,
-    after: u64,
-    /// Up to here everything that matched was surely sent; none = nothing is sure.
-    sent: Option<u64>,
-    /// Beyond here nothing was.
-    end: u64,
 }
 
 /// Whether a recipient had an earlier revision of a story; where that is to be corrected, one with text.
@@ -145,6 +130,7 @@ impl Coverage {
             past: Past::default(),
             filter,
             after,
+            left_out: Vec::new(),
         }
     }
 
@@ -189,7 +175,10 @@ impl Coverage {
         match epochs.place(self.after) {
             Place::Known(_) => {}
             Place::Lost(to) => self.after = to,
-            Place::Foreign => self.after = epochs.cursor(0),
+            Place::Foreign => {
+                self.after = epochs.cursor(0);
+                self.left_out.clear();
+            }
         }
     }
 
@@ -201,6 +190,7 @@ impl Coverage {
         Past {
             intervals: others.cloned().collect(),
             followed: self.past.followed.clone(),
+            forgotten: self.past.forgotten,
         }
     }
 
@@ -224,6 +214,20 @@ impl Coverage {
         self.past.sent(seq, matches).max(now)
     }
 
+    /// What lay between two sequences was gone before the recipient came to it.
+    pub fn leave_out(&mut self, after: u64, to: u64) {
+        if to <= after || self.left_out.contains(&(after, to)) {
+            return;
+        }
+        self.left_out.push((after, to));
+        self.left_out.sort_unstable();
+        if self.left_out.len() > LEFT_OUT_MAX {
+            let (after, to) = self.left_out.remove(0);
+            let next = &mut self.left_out[0];
+            *next = (after, next.1.max(to));
+        }
+    }
+
     /// As [`Past::follow`].
     pub fn follow(&mut self, stray: &Stray) -> bool {
         self.past.follow(stray)
@@ -240,7 +244,8 @@ impl Coverage {
         matches: impl Fn(&Filter) -> bool,
         unsent: &[u64],
     ) -> Had {
-        if unsent.binary_search(&seq).is_ok() {
+        let is_left_out = (self.left_out.iter()).any(|(after, to)| *after < seq && seq <= *to);
+        if is_left_out || unsent.binary_search(&seq).is_ok() {
             return Had::No;
         }
         let is_now = self.after.seq < seq && seq <= at && matches(&self.filter);
@@ -301,6 +306,8 @@ impl Past {
         let is_open = || granted.is_some_and(|scope| scope.opens(facets.topics, facets.language));
         match facets.action {
             Action::Publish | Action::Update => Follows::No,
+            // It was handed over already, and comes again until it is acknowledged.
+            Action::Correct if self.has_followed(revised.seq, unsent) => Follows::Yes,
             Action::Correct if !is_open() => match self.had(revised, unsent) {
                 Had::No => Follows::No,
                 Had::Maybe => Follows::IfHadText,
@@ -318,7 +325,7 @@ impl Past {
 
     /// Whether the revision at a sequence, which matches these filters, was sent under one of them.
     pub fn sent(&self, seq: u64, matches: impl Fn(&Filter) -> bool) -> Had {
-        if self.followed.iter().any(|one| one.place.seq == seq) {
+        if self.has_followed(seq, &[]) {
             return Had::Yes;
         }
         let sent = self.intervals.iter().map(|one| {
@@ -342,6 +349,17 @@ impl Past {
     /// The same, without what several intervals tell that have become one.
     fn had_apart(&self, revised: &Revised<'_>, unsent: &[u64]) -> Had {
         self.had_in(revised, unsent, |interval| !interval.is_wide)
+    }
+
+    fn has_followed(&self, seq: u64, unsent: &[u64]) -> bool {
+        let is_there = self.followed.iter().any(|one| one.place.seq == seq);
+        is_there && unsent.binary_search(&seq).is_err()
+    }
+
+    /// Whether something may be forgotten that followed before a revision.
+    pub fn may_have_forgotten(&self, revised: &Revised<'_>) -> bool {
+        let mut named = revised.trail.into_iter().flat_map(Trail::named);
+        named.any(|seq| seq <= self.forgotten)
     }
 
     fn had_in(
@@ -368,18 +386,27 @@ impl Past {
     pub fn follow(&mut self, stray: &Stray) -> bool {
         let of_kind =
             |one: &&mut Stray| one.article == stray.article && one.is_notice == stray.is_notice;
+        // Of two lives of the log the later one is told of later.
+        let is_known = |known: &Stray| {
+            known.place.epoch == stray.place.epoch && known.place.seq >= stray.place.seq
+        };
         match self.followed.iter_mut().find(of_kind) {
-            Some(known) if known.place.seq >= stray.place.seq => return false,
+            Some(known) if is_known(known) => return false,
             Some(known) => *known = *stray,
             None => self.followed.push(*stray),
         }
-        if self.followed.len() > FOLLOWED_MAX {
-            let places = self.followed.iter().enumerate();
-            if let Some((oldest, _)) = places.min_by_key(|(_, one)| one.place.seq) {
-                self.followed.remove(oldest);
-            }
+        if self.followed.len() <= FOLLOWED_MAX {
+            return true;
         }
-        true
+        let places = self.followed.iter().enumerate();
+        let oldest = places.min_by_key(|(_, one)| one.place.seq);
+        let Some(oldest) = oldest.map(|(place, _)| place) else {
+            return true;
+        };
+        let forgotten = self.followed.remove(oldest);
+        let is_new = forgotten != *stray || forgotten.place.seq > self.forgotten;
+        self.forgotten = self.forgotten.max(forgotten.place.seq);
+        is_new
     }
 
     /// Takes away what a loss of the log has taken.
@@ -407,6 +434,10 @@ impl Past {
     }
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Revised<'_> {
     /// The same, where it does not count whether earlier revisions have text.
     fn as_notice(&self) -> Self {
@@ -418,127 +449,6 @@ impl Revised<'_> {
     /// Whether only earlier revisions with text count.
     fn wants_text(&self) -> bool {
         self.facets.action == Action::Correct
-    }
-}
-
-impl Part<'_> {
-    /// Whether an earlier revision was sent in it.
-    fn had(&self, revised: &Revised<'_>, unsent: &[u64]) -> Had {
-        let facets = &revised.facets;
-        if !(self.filter).matches_facets(facets) {
-            // Topics and urgencies only grow and the language stays: what does not match now never
-            // did.
-            return Had::No;
-        }
-        let Some(trail) = revised.trail else {
-            return Had::Maybe;
-        };
-        let topics = &self.filter.topics;
-        let is_wanted = |place: usize| {
-            let topic = facets.topics.get(place);
-            topics.is_empty()
-                || topic.is_some_and(|topic| topics.iter().any(|wanted| wanted.covers(topic)))
-        };
-        let Some(mut first) = trail.topic_since(is_wanted) else {
-            return Had::No;
-        };
-        if let Some(least) = self.filter.urgency {
-            let Some(since) = trail.urgency_since(facets.urgencies, least.get()) else {
-                return Had::No;
-            };
-            first = first.max(since);
-        }
-        first = first.max(self.after.saturating_add(1));
-        // What words held back, only the text could tell.
-        let sure = self.sent.filter(|_| self.filter.words.is_empty());
-        let counts = |seq: u64| {
-            let is_left_out = revised.wants_text() && trail.is_notice(seq);
-            !is_left_out && revised.read.binary_search(&seq).is_err()
-        };
-        let is_sure = |seq: u64| counts(seq) && unsent.binary_search(&seq).is_err();
-        if sure.is_some_and(|sent| trail.has_between(first, sent, is_sure)) {
-            Had::Yes
-        } else if trail.has_between(first, self.end, counts)
-            || trail.may_hide_between(first, self.end)
-        {
-            Had::Maybe
-        } else {
-            Had::No
-        }
-    }
-}
-
-impl Interval {
-    /// Whether an earlier revision was sent in it.
-    fn had(&self, revised: &Revised<'_>, unsent: &[u64]) -> Had {
-        let part = Part {
-            filter: &self.filter,
-            after: self.after,
-            sent: (!self.is_wide).then_some(self.sent),
-            end: self.end,
-        };
-        part.had(revised, unsent)
-    }
-
-    /// Whether what matches was surely sent at a sequence.
-    fn is_sure_at(&self, seq: u64) -> bool {
-        !self.is_wide && self.after < seq && seq <= self.sent
-    }
-
-    /// Whether the next one says nothing else of what lies between their beginnings, so that one of both
-    /// says the same.
-    fn goes_on_in(&self, next: &Self) -> bool {
-        let is_near = (self.after..=self.sent).contains(&next.after);
-        is_near && self.filter == next.filter && !self.is_wide && !next.is_wide
-    }
-
-    /// Goes on up to where the next one ends.
-    fn append(&mut self, next: &Self) {
-        self.sent = self.sent.max(next.sent);
-        if next.end >= self.end {
-            (self.end, self.epoch) = (next.end, next.epoch);
-        }
-    }
-
-    /// Makes it cover another, too.
-    fn widen(&mut self, other: Self) {
-        self.after = self.after.min(other.after);
-        self.end = self.end.max(other.end);
-        self.sent = self.after;
-        self.is_wide = true;
-        let filter = &mut self.filter;
-        // None is everything.
-        if filter.topics.is_empty() || other.filter.topics.is_empty() {
-            filter.topics.clear();
-        } else {
-            filter.topics.extend(other.filter.topics);
-        }
-        if filter.languages.is_empty() || other.filter.languages.is_empty() {
-            filter.languages.clear();
-        } else {
-            filter.languages.extend(other.filter.languages);
-        }
-        let urgencies = filter.urgency.zip(other.filter.urgency);
-        filter.urgency = urgencies.map(|(one, other)| one.max(other));
-        filter.words.clear();
-    }
-
-    /// Returns whether anything is left.
-    fn clip(&mut self, epochs: &Epochs) -> bool {
-        let end = Cursor {
-            epoch: self.epoch,
-            seq: self.end,
-        };
-        match epochs.place(end) {
-            Place::Known(_) => {}
-            Place::Lost(to) => {
-                self.end = to.seq;
-                self.sent = self.sent.min(to.seq);
-                self.epoch = to.epoch;
-            }
-            Place::Foreign => return false,
-        }
-        self.end > self.after
     }
 }
 

@@ -454,9 +454,24 @@ impl Progress {
     }
 
     /// What its filter does not want was taken.
-    pub fn follow(&mut self, stray: &Stray) {
+    pub fn follow(&mut self, stray: &Stray, epochs: &Epochs) {
+        self.clip(epochs);
         if let Some(coverage) = &mut self.coverage {
             coverage.follow(stray);
+        }
+    }
+
+    /// Takes away what a loss of the log has taken of what it was sent.
+    pub fn clip(&mut self, epochs: &Epochs) {
+        if let Some(coverage) = &mut self.coverage {
+            coverage.clip(epochs);
+        }
+    }
+
+    /// What lies up to a sequence is gone, and what it has not come to is left out.
+    pub fn leave_out(&mut self, up_to: u64, epochs: &Epochs) {
+        if let (Some(coverage), Some(at)) = (&mut self.coverage, known(self.at, epochs)) {
+            coverage.leave_out(at, up_to);
         }
     }
 

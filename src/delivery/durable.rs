@@ -252,6 +252,7 @@ impl Durables {
     /// nowhere beyond `end`.
     fn tell(&self, id: &SubscriptionId, subscription: &mut Subscription, end: u64) {
         let epochs = self.0.log.epochs();
+        subscription.coverage.clip(&epochs);
         for stray in self.strays_of_late(id) {
             subscription.coverage.follow(&stray);
         }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     article::{Language, Revision, Urgencies, Urgency},
+    cursor::Epoch,
     topic::Topic,
 };
 
@@ -422,6 +423,7 @@ fn numbers_without_meaning_are_no_trail() {
         let steps = Steps {
             earlier,
             notices,
+            knows_notices: true,
             topics,
             urgencies: urgency_steps,
         };

@@ -17,6 +17,8 @@ pub struct Trail {
     earlier: Vec<u64>,
     /// Those of them that have no text: withholdings.
     notices: Vec<u64>,
+    /// Whether those are all of them: earlier releases wrote none.
+    knows_notices: bool,
     /// Whether they are all there are.
     is_whole: bool,
     /// For each topic of the revision, in order, the revision that it came with.
@@ -32,6 +34,8 @@ pub struct Steps {
     pub earlier: Vec<u64>,
     /// Which of the named revisions have no text: 0 = the newest.
     pub notices: Vec<u32>,
+    /// Whether those are all of them.
+    pub knows_notices: bool,
     /// For each topic: 0 = it came with this revision; else one more than the distance from the
     /// revision that it came with to the one before this.
     pub topics: Vec<u64>,
@@ -60,6 +64,7 @@ impl Trail {
         Self {
             earlier: Vec::new(),
             notices: Vec::new(),
+            knows_notices: true,
             is_whole: true,
             topics_since: vec![0; topic_count],
             urgencies_since: vec![0; members(urgencies).count()],
@@ -88,6 +93,7 @@ impl Trail {
         let notices = notices.filter(|seq| earlier.last().is_some_and(|oldest| seq >= oldest));
         Self {
             notices: newest.into_iter().chain(notices).collect(),
+            knows_notices: former.trail.knows_notices,
             is_whole: former.trail.is_whole && earlier.len() == former.trail.earlier.len() + 1,
             earlier,
             topics_since: topics.iter().map(topic_since).collect(),
@@ -107,7 +113,12 @@ impl Trail {
         named.filter(|seq| *seq != 0)
     }
 
-    /// Whether the earlier revision at a sequence is known to have no text.
+    /// Whether the earlier revision at a sequence is known to have text.
+    pub(super) fn has_text(&self, seq: u64) -> bool {
+        self.knows_notices && self.earlier.contains(&seq) && !self.is_notice(seq)
+    }
+
+    /// Whether the earlier revision at a sequence is known to have none.
     pub(super) fn is_notice(&self, seq: u64) -> bool {
         self.notices.contains(&seq)
     }
@@ -129,6 +140,7 @@ impl Trail {
         Steps {
             earlier: distances.collect(),
             notices: self.notices.iter().filter_map(place).collect(),
+            knows_notices: self.knows_notices,
             topics: self.topics_since.iter().map(step).collect(),
             urgencies: self.urgencies_since.iter().map(step).collect(),
         }
@@ -168,6 +180,7 @@ impl Trail {
             .then_some(Self {
                 earlier,
                 notices,
+                knows_notices: steps.knows_notices,
                 is_whole,
                 topics_since,
                 urgencies_since,

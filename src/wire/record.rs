@@ -156,6 +156,7 @@ impl Record {
             urgency_steps: steps.urgencies,
             draft_seq: self.draft_seq,
             notice_places: steps.notices,
+            notices_known: steps.knows_notices,
         };
         record.encode_to_vec().into()
     }
@@ -172,6 +173,7 @@ impl Record {
             topics: record.topic_steps,
             urgencies: record.urgency_steps,
             notices: record.notice_places,
+            knows_notices: record.notices_known,
         };
         let (prior, topic_count) = (record.prior_revision_seq, record.topics.len());
         let trail = Trail::read(&steps, prior, record.revision, topic_count, urgencies_ever);

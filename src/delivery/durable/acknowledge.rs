@@ -289,6 +289,7 @@ impl Durables {
             let here = self.sent_here(id).map(|seq| epochs.cursor(seq));
             let sent = to_move.sent.or(here).unwrap_or(cursor);
             let mut has_moved = subscription.advance(cursor, sent, &epochs);
+            subscription.coverage.clip(&epochs);
             for stray in to_move.strays.iter().chain(&self.strays_of_late(id)) {
                 has_moved |= subscription.coverage.follow(stray);
             }

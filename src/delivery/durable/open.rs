@@ -98,7 +98,7 @@ impl Hub {
         if *kept.subscription.coverage.filter() != filter {
             kept = self.refilter(kept, filter, claimed.has_former).await?;
         }
-        let subscription = kept.subscription;
+        let mut subscription = kept.subscription;
         let begin = match claimed.begin {
             Some(begin) => begin,
             None => {
@@ -110,6 +110,8 @@ impl Hub {
             }
         };
         claim.sends(begin.at.seq);
+        // The log may have lost something meanwhile.
+        subscription.coverage.clip(&begin.epochs);
         let granted = way.permit.scope();
         let wanted = Wanted::of(&subscription.coverage, begin.at.seq, granted, Vec::new());
         Ok(Subscription::new(
@@ -151,7 +153,7 @@ impl Hub {
                     durables.tell(id, subscription, history_end);
                     let has_former = subscription.may_stream(opening.now);
                     subscription.take_over(opening.clone());
-                    subscription.coverage.clip(&epochs);
+                    subscription.leave_out(self.log().retained_from() - 1, &epochs);
                     (kept, None, has_former)
                 }
             };

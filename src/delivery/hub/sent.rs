@@ -57,7 +57,7 @@ impl Hub {
         Ok(self.each_judged(entry, judge, had).await? == Had::Yes)
     }
 
-    /// As [`Coverage::had`], by the words of earlier revisions.
+    /// As [`Coverage::had`], by the words of earlier revisions; or whether it was itself sent.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -69,9 +69,13 @@ impl Hub {
         unsent: &[u64],
     ) -> Result<Had, Arc<ReadError>> {
         let revised = entry.revised();
+        let itself = coverage
+            .past()
+            .sent(entry.seq(), |filter| entry.matches(filter));
+        let itself = itself.min(Had::Maybe);
         let had = coverage.had(end, &revised, unsent);
         if had != Had::Maybe || revised.facets.action != Action::Correct {
-            return Ok(had);
+            return Ok(had.max(itself));
         }
         let judge = |seq: u64, earlier: Option<&Entry>| {
             let sent = coverage.sent(seq, end, |filter| is_match(earlier, filter));
@@ -82,7 +86,11 @@ impl Hub {
             }
         };
         let had = |revised: &Revised<'_>| coverage.had(end, revised, unsent);
-        self.each_judged(entry, judge, had).await
+        let judged = self.each_judged(entry, judge, had).await?.max(itself);
+        if judged == Had::No && coverage.past().may_have_forgotten(&revised) {
+            return Ok(Had::Maybe);
+        }
+        Ok(judged)
     }
 
     /// As [`Coverage::was_sent`] of a recipient that has come to a sequence.

@@ -99,7 +99,7 @@ impl Worker {
         let progress = &mut self.progress.value;
         progress.taken(message.covers, now, &epochs);
         if let Some(stray) = &message.stray {
-            progress.follow(stray);
+            progress.follow(stray, &epochs);
         }
         let cursor = message.cursor;
         if self.parked.value.is_untaken(cursor) {

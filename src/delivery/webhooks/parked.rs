@@ -99,7 +99,8 @@ impl Worker {
         self.progress.value.last_taken = Some(self.webhooks.now());
         if !matches!(self.had_itself(entry, &[]).await, Ok(Had::Yes)) {
             // Its filter's time does not tell.
-            self.progress.value.follow(&entry.stray());
+            let epochs = self.webhooks.log().epochs();
+            self.progress.value.follow(&entry.stray(), &epochs);
         }
         // Not taken for unsent any more before it is kept as sent.
         self.save().await?;
@@ -113,11 +114,16 @@ impl Worker {
         &mut self,
         webhook: &Webhook,
         entry: &Entry,
-        missed: &[Arc<Entry>],
+        missed_all: &[Arc<Entry>],
     ) -> Result<(), Halt> {
         // First: a crash in between only leaves them parked.
-        for missed in missed {
+        for missed in missed_all {
             let Some(message) = self.parked_message(webhook, missed.cursor).await else {
+                // Nothing of it stays asked for.
+                for missed in missed_all {
+                    let cursor = missed.cursor;
+                    self.change_parked(|list| drop(list.leave(cursor))).await?;
+                }
                 return self.keep(entry.cursor, UNREADABLE, 0).await;
             };
             let parked = Parked {
@@ -130,7 +136,7 @@ impl Worker {
             self.change_parked(|list| list.put(parked.clone())).await?;
         }
         let is_taken = self.send_one(webhook, entry).await?;
-        for missed in missed {
+        for missed in missed_all {
             if is_taken {
                 self.send_one(webhook, missed).await?;
             } else {

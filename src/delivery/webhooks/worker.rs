@@ -240,6 +240,8 @@ impl Worker {
         if followed == wishes {
             return Ok(());
         }
+        // Since it began the log may have lost something.
+        self.progress.value.clip(&self.webhooks.log().epochs());
         if followed[0] != wishes[0]
             && let Some(after) = webhook.replay.after
         {
@@ -251,8 +253,13 @@ impl Worker {
             self.progress.value.failing = None;
             self.progress.value.parked_in_row = 0;
         }
-        if followed[2] != wishes[2] && !self.send_parked(webhook).await? {
-            wishes[2] = followed[2];
+        while followed[2] != wishes[2] && !self.send_parked(webhook).await? {
+            if self.scope(webhook).is_none() {
+                wishes[2] = followed[2];
+            } else {
+                // Its partner was suspended for a moment only.
+                self.changed(Some(PAUSE)).await?;
+            }
         }
         self.progress.value.followed = wishes;
         self.save().await
@@ -332,6 +339,8 @@ impl Worker {
             Err(error) => return Ok(Err(error)),
         };
         let epochs = hub.log().epochs();
+        let up_to = hub.log().retained_from() - 1;
+        self.progress.value.leave_out(up_to, &epochs);
         if self.progress.value.turn(&filter, &epochs) {
             self.save().await?;
         }
@@ -340,8 +349,9 @@ impl Worker {
             Ok(begin) => begin,
             Err(error) => return Ok(Err(error)),
         };
-        let coverage = self.progress.value.coverage.as_ref();
-        let wanted = match coverage {
+        // The log may have lost something meanwhile.
+        self.progress.value.clip(&begin.epochs);
+        let wanted = match &self.progress.value.coverage {
             Some(coverage) => {
                 let unsent = self.parked.value.untaken(&epochs);
                 Wanted::of(coverage, begin.at.seq, scope, unsent)

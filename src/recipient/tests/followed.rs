@@ -25,6 +25,16 @@ fn what_followed_is_known() {
     assert_eq!(had(&past, 2, Action::Correct, &[]), Had::No);
     assert_eq!(had(&past, 2, Action::Kill, &[]), Had::Yes);
     assert!(past.follow(&stray(10, false)));
+    // Beyond the grant it comes again, and then what follows it.
+    let follows = |of: usize, unsent: &[u64]| {
+        let revised = log[of].revised(&languages[0], Action::Correct);
+        past.follows(&revised, None, unsent)
+    };
+    assert_eq!(
+        (follows(0, &[]), follows(0, &[10])),
+        (Follows::Yes, Follows::No)
+    );
+    assert_eq!(follows(2, &[]), Follows::Yes);
     assert_eq!(had(&past, 2, Action::Correct, &[]), Had::Yes);
     assert_eq!(had(&past, 2, Action::Correct, &[10]), Had::No);
     assert_eq!(had(&past, 1, Action::Correct, &[]), Had::No);
@@ -38,6 +48,8 @@ fn what_followed_is_known() {
         });
     }
     assert_eq!(past.followed.len(), FOLLOWED_MAX);
+    assert!(past.may_have_forgotten(&log[2].revised(&languages[0], Action::Correct)));
+    assert!(!past.follow(&stray(5, false)), "nothing new is kept");
     assert_eq!(had(&past, 2, Action::Correct, &[]), Had::No);
 }
 
@@ -65,4 +77,52 @@ fn what_became_one_is_not_sure() {
     let matches = |filter: &Filter| filter.matches_facets(&kill.facets);
     let was_sent = coverage.was_sent((20, 100_000), &kill, matches, &[]);
     assert_eq!(was_sent, Had::Maybe);
+}
+
+/// What was gone before the recipient came to it was not sent, whatever it wants.
+#[test]
+fn what_was_left_out_was_not_sent() {
+    let log = log(&[(0, vec!["ict"], 5, 10), (0, vec!["ict"], 5, 10)]);
+    let language = &languages()[0];
+    let kill = log[1].revised(language, Action::Kill);
+    let matches = |filter: &Filter| filter.matches_facets(&kill.facets);
+    let mut coverage = Coverage::new(topic_filter("ict"), at(0));
+    let was_sent = |coverage: &Coverage| coverage.was_sent((20, 40), &kill, matches, &[]);
+    assert_eq!(was_sent(&coverage), Had::Yes);
+    coverage.leave_out(20, 30);
+    assert_eq!(was_sent(&coverage), Had::Yes);
+    coverage.leave_out(15, 20);
+    assert_eq!(was_sent(&coverage), Had::No);
+    for round in 1..=2 * u64::try_from(LEFT_OUT_MAX).unwrap() {
+        coverage.leave_out(100 * round, 100 * round + 1);
+    }
+    assert_eq!(coverage.left_out.len(), LEFT_OUT_MAX);
+    assert_eq!(was_sent(&coverage), Had::No);
+}
+
+/// Which of the earlier revisions have text is sure only where the record names it.
+#[test]
+fn what_may_be_a_notice_is_not_sure() {
+    let log = log(&[(0, vec!["ict"], 5, 10), (0, vec!["ict"], 5, 10)]);
+    let language = &languages()[0];
+    let mut coverage = Coverage::new(topic_filter("ict"), at(0));
+    let turn = Turn {
+        sent: 15,
+        end: at(15),
+        after: at(15),
+    };
+    coverage.turn(topic_filter("economy"), turn);
+    let steps = Steps {
+        knows_notices: false,
+        ..log[1].trail.steps()
+    };
+    let urgencies = log[1].urgencies;
+    let older = Trail::read(&steps, 10, 2, 1, urgencies).unwrap();
+    for (trail, expected) in [(&log[1].trail, Had::Yes), (&older, Had::Maybe)] {
+        let revised = Revised {
+            trail: Some(trail),
+            ..log[1].revised(language, Action::Correct)
+        };
+        assert_eq!(coverage.past().had(&revised, &[]), expected);
+    }
 }

@@ -31,6 +31,7 @@ fn steps() -> Steps {
         topics: vec![0, 1],
         urgencies: vec![1, 8],
         notices: vec![1],
+        knows_notices: true,
     }
 }
 
@@ -103,7 +104,7 @@ fn an_article_record_is_these_bytes() {
         "92010107",                       // 18 earlier_steps
         "9a01020001",                     // 19 topic_steps
         "a201020108",                     // 20 urgency_steps
-        "a801ab02b2010101",               // 21 draft_seq
+        "a801ab02b2010101b80101",         // 21 draft_seq
     ]
     .concat();
     let record = full();
