@@ -1,13 +1,13 @@
 //! Recipients whose log has lost its newest part: sequences name other revisions then.
 
-use barid::wire::proto::v1::{Action, Delivery, subscribe_response::Frame};
+use barid::wire::proto::v1::{Action, Delivery, RecallState, subscribe_response::Frame};
 
 use crate::{
     access::story,
     durable::{Bot, named},
-    harness::{Node, action, article_of, filter},
+    harness::{Node, action, after, article_of, eventually, filter, noted, seq},
     nats::{Nats, find_folder, put_back},
-    recalls::publish,
+    recalls::{publish, states},
     recalls_past::{left, reset_to_now},
 };
 
@@ -82,4 +82,38 @@ async fn an_open_stream_forgets_what_is_lost() {
         .unwrap();
     let next = had.reader.delivery().await;
     assert_eq!(shown(&next), ("test:last".to_owned(), Action::Publish));
+}
+
+/// A kill that retention took before its recipient came to it was not sent, and stays outstanding.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_that_is_gone_stays_outstanding() {
+    let node = Node::start_with(&["--retain", "1s"]);
+    let mut bot = open(&node, "bot", "ict").await;
+    bot.reader.caught_up().await;
+    publish(&node, Action::Publish, "test:had").await;
+    let had = bot.reader.delivery().await;
+    bot.acknowledge(&node, &had.cursor).await.unwrap();
+    drop(bot);
+    left(&node, "bot").await;
+    let kill = node.publish(Action::Kill, noted("test:had", "a reason"));
+    let kill = kill.await.unwrap().cursor;
+    eventually("the kill is gone", async || {
+        let mut reader = node.subscribe(after(&had.cursor)).await.unwrap();
+        match reader.next().await.unwrap() {
+            Frame::Gap(gap) => seq(&gap.to) >= seq(&kill),
+            _ => false,
+        }
+    })
+    .await;
+    let mut bot = open(&node, "bot", "ict").await;
+    publish(&node, Action::Publish, "test:after").await;
+    let last = loop {
+        if let Frame::Delivery(delivery) = bot.reader.next().await.unwrap() {
+            break delivery;
+        }
+    };
+    assert_eq!(shown(&last), ("test:after".to_owned(), Action::Publish));
+    bot.acknowledge(&node, &last.cursor).await.unwrap();
+    let found = states(&node, "test:had").await;
+    assert_eq!(found["bot"], RecallState::Outstanding);
 }
