@@ -46,7 +46,7 @@ pub struct Coverage {
     left_out: Vec<(u64, u64)>,
 }
 
-/// What a recipient was sent under earlier filters.
+/// What a recipient was sent under earlier filters, and beside its filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Past {
     #[serde(default, rename = "past", skip_serializing_if = "Vec::is_empty")]

@@ -121,13 +121,7 @@ async fn words_tell_what_is_overtaken() {
         words: vec!["talks".to_owned()],
         ..filter(&["ict"])
     };
-    let webhook = Webhook {
-        partner: "gazette".to_owned(),
-        url: endpoint.url.clone(),
-        ..wanting(wanted)
-    };
-    let made = at.hooks().create(webhook).await.unwrap();
-    let id = made.webhook.unwrap().id;
+    let id = at.add_wanting(&endpoint.url, wanted).await;
     let publish = async |action: Action, uri: &str, headline: &str| {
         let mut message = titled(uri, "ict", headline);
         message.action = action.into();

@@ -3,8 +3,8 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use barid::wire::proto::v1::{
-    Action, Partner, RecallState, ResetSubscriptionRequest, Role, SubscribeRequest, Webhook,
-    recipient_service_client::RecipientServiceClient, reset_subscription_request::To,
+    Action, Filter, Partner, RecallState, ResetSubscriptionRequest, Role, SubscribeRequest,
+    Webhook, recipient_service_client::RecipientServiceClient, reset_subscription_request::To,
     start::From as StartFrom,
 };
 
@@ -226,10 +226,14 @@ impl Narrowed {
     }
 
     pub async fn add(&self, url: &str) -> String {
+        self.add_wanting(url, filter(&["ict", "economy"])).await
+    }
+
+    pub async fn add_wanting(&self, url: &str, wanted: Filter) -> String {
         let webhook = Webhook {
             partner: "gazette".to_owned(),
             url: url.to_owned(),
-            ..wanting(filter(&["ict", "economy"]))
+            ..wanting(wanted)
         };
         let made = self.hooks().create(webhook).await.unwrap();
         made.webhook.unwrap().id

@@ -1,8 +1,7 @@
 //! Corrections beyond the grant, where only the texts of earlier revisions tell whom they follow.
 
 use barid::wire::proto::v1::{
-    Action, Filter, PublishRequest, RecallState, SubscribeRequest, Webhook,
-    start::From as StartFrom,
+    Action, Filter, PublishRequest, RecallState, SubscribeRequest, start::From as StartFrom,
 };
 
 use crate::{
@@ -11,7 +10,6 @@ use crate::{
     harness::{Node, action, article_of, eventually, filter, from},
     recalls::{Endpoint, health},
     recalls_past::Narrowed,
-    webhooks::wanting,
 };
 
 /// A webhook and a durable subscription of the same filter.
@@ -25,16 +23,10 @@ struct Both<'a> {
 
 impl<'a> Both<'a> {
     async fn start(at: &'a Narrowed, endpoint: &Endpoint, wanted: &Filter) -> Self {
-        let webhook = Webhook {
-            partner: "gazette".to_owned(),
-            url: endpoint.url.clone(),
-            ..wanting(wanted.clone())
-        };
-        let made = at.hooks().create(webhook).await.unwrap();
         Self {
             at,
             bot: Self::open(at, wanted).await,
-            hook: made.webhook.unwrap().id,
+            hook: at.add_wanting(&endpoint.url, wanted.clone()).await,
             taken: 0,
         }
     }

@@ -114,16 +114,13 @@ impl Worker {
         &mut self,
         webhook: &Webhook,
         entry: &Entry,
-        missed_all: &[Arc<Entry>],
+        missed: &[Arc<Entry>],
     ) -> Result<(), Halt> {
         // First: a crash in between only leaves them parked.
-        for missed in missed_all {
-            let Some(message) = self.parked_message(webhook, missed.cursor).await else {
+        for one in missed {
+            let Some(message) = self.parked_message(webhook, one.cursor).await else {
                 // Nothing of it stays asked for.
-                for missed in missed_all {
-                    let cursor = missed.cursor;
-                    self.change_parked(|list| drop(list.leave(cursor))).await?;
-                }
+                self.leave(missed).await?;
                 return self.keep(entry.cursor, UNREADABLE, 0).await;
             };
             let parked = Parked {
@@ -135,16 +132,19 @@ impl Worker {
             };
             self.change_parked(|list| list.put(parked.clone())).await?;
         }
-        let is_taken = self.send_one(webhook, entry).await?;
-        for missed in missed_all {
-            if is_taken {
-                self.send_one(webhook, missed).await?;
-            } else {
-                let cursor = missed.cursor;
-                self.change_parked(|list| drop(list.leave(cursor))).await?;
-            }
+        if !self.send_one(webhook, entry).await? {
+            return self.leave(missed).await;
+        }
+        for one in missed {
+            self.send_one(webhook, one).await?;
         }
         Ok(())
+    }
+
+    /// They leave the list unsent.
+    async fn leave(&mut self, missed: &[Arc<Entry>]) -> Result<(), Halt> {
+        self.change_parked(|list| missed.iter().for_each(|one| drop(list.leave(one.cursor))))
+            .await
     }
 
     async fn parked_message(&self, webhook: &Webhook, cursor: Cursor) -> Option<Message> {
