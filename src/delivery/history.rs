@@ -25,7 +25,7 @@ use crate::{
     wire::{
         log::{
             Log, ReadError,
-            page::{PAGE_LEN_MAX, PAGE_SEQS},
+            page::{PAGE_LEN_MAX, PAGE_SEQS, PAGES_MAX, Walk},
         },
         record::Stored,
     },
@@ -37,6 +37,11 @@ const PAGES_BYTES_MAX: usize = 32 * 1024 * 1024;
 const PAGES_LEN_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 /// For how long a page is kept: less than a kill is remembered after its erasure.
 const PAGE_LIFE: Duration = Duration::from_secs(60);
+/// Walks that are kept for whoever reads on where they are; the least recently used goes first, and
+/// another begins there if need be.
+const WALKS_MAX: NonZeroUsize = NonZeroUsize::new(PAGES_MAX).expect("not zero");
+/// For how long a walk is kept: less than the server keeps its consumer.
+const WALK_LIFE: Duration = Duration::from_secs(5);
 /// Pause before a replica that is behind is asked again.
 const BEHIND_PAUSE: Duration = Duration::from_millis(50);
 
@@ -54,6 +59,8 @@ struct Cache {
     pages: LruCache<u64, Arc<Page>>,
     bytes: usize,
     reading: HashMap<u64, Reading>,
+    /// By where they are, and since when.
+    walks: LruCache<u64, (Instant, Walk)>,
     /// How often the log has lost something: what was read before that may be gone.
     losses: u64,
 }
@@ -111,6 +118,7 @@ impl History {
             pages: LruCache::new(PAGES_LEN_MAX),
             bytes: 0,
             reading: HashMap::new(),
+            walks: LruCache::new(WALKS_MAX),
             losses: 0,
         };
         Self {
@@ -143,9 +151,15 @@ impl History {
             return Lookup::Reading(reading.clone());
         }
         let (history, losses) = (Arc::clone(self), cache.losses);
+        let walk = cache.walks.pop(&start).map(|(_, walk)| walk);
         let reading = async move {
-            let page = history.read(start).await;
-            history.keep(start, losses, page)
+            let mut walk = walk.unwrap_or_else(|| history.log.walk(start));
+            let page = history.read(start, &mut walk).await;
+            let (page, former) = history.keep(start, losses, page, walk);
+            if let Some(former) = former {
+                former.end().await;
+            }
+            page
         };
         let reading = reading.boxed().shared();
         cache.reading.insert(start, reading.clone());
@@ -172,10 +186,11 @@ impl History {
         cache.losses += 1;
         cache.pages.clear();
         cache.reading.clear();
+        cache.walks.clear();
         cache.bytes = 0;
     }
 
-    /// Forgets pages that are too old, and readings that nobody waits for any more.
+    /// Forgets pages and walks that are too old, and readings that nobody waits for any more.
     pub fn sweep(&self) {
         let mut cache = self.cache.lock().expect("no panic under this lock");
         let is_old = |page: &Page| page.read_at.elapsed() >= PAGE_LIFE;
@@ -185,24 +200,34 @@ impl History {
             .map(|(start, _)| *start)
             .collect();
         old.into_iter().for_each(|start| cache.forget(start));
+        // The server forgets their consumers by itself.
+        while (cache.walks.peek_lru()).is_some_and(|(_, (since, _))| since.elapsed() >= WALK_LIFE) {
+            cache.walks.pop_lru();
+        }
         cache
             .reading
             .retain(|_, reading| reading.strong_count().is_some_and(|count| count > 1));
     }
 
+    /// Keeps a page, and the walk for the next one; the walk that has to go for that, if any, is the
+    /// caller's to end.
     fn keep(
         &self,
         start: u64,
         losses: u64,
         page: Result<Page, ReadError>,
-    ) -> Result<Arc<Page>, Arc<ReadError>> {
+        walk: Walk,
+    ) -> (Result<Arc<Page>, Arc<ReadError>>, Option<Walk>) {
         let mut cache = self.cache.lock().expect("no panic under this lock");
         if cache.losses != losses {
             // Read across a loss: whoever waits looks for it anew.
-            return Err(Arc::new(ReadError::Behind));
+            return (Err(Arc::new(ReadError::Behind)), Some(walk));
         }
         cache.reading.remove(&start);
-        let page = Arc::new(page.map_err(Arc::new)?);
+        let page = match page {
+            Ok(page) => Arc::new(page),
+            Err(error) => return (Err(Arc::new(error)), Some(walk)),
+        };
         cache.bytes += page.bytes;
         if let Some((_, old)) = cache.pages.push(start, Arc::clone(&page)) {
             cache.bytes -= old.bytes;
@@ -212,18 +237,17 @@ impl History {
         {
             cache.bytes -= old.bytes;
         }
-        Ok(page)
+        let former = cache.walks.push(page.end, (Instant::now(), walk));
+        (Ok(page), former.map(|(_, (_, walk))| walk))
     }
 
-    async fn read(&self, start: u64) -> Result<Page, ReadError> {
+    async fn read(&self, start: u64, walk: &mut Walk) -> Result<Page, ReadError> {
         let read_at = Instant::now();
         let up_to = start - start % PAGE_SEQS + PAGE_SEQS;
         loop {
             // Before the log is asked: what this node has read is in it.
             let known = self.log.read_up_to();
-            let mut found = self.log.page_up_to(start, up_to).await?;
-            let is_whole = found.last().is_some_and(|last| last.seq > up_to);
-            found.retain(|stored| stored.seq <= up_to);
+            let (found, is_whole) = walk.up_to(up_to).await?;
             if is_whole {
                 return self.made(up_to, found, read_at);
             }

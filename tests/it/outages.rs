@@ -4,10 +4,11 @@ use std::{collections::HashMap, net::TcpListener, process::Output, time::Duratio
 
 use async_nats::jetstream;
 use barid::wire::proto::v1::{
-    Action, GetArticleRequest, ListArticlesRequest, ListTopicsRequest, PublishRequest,
+    Action, Article, GetArticleRequest, ListArticlesRequest, ListTopicsRequest, PublishRequest,
     PublishResponse, PublishStreamRequest, SubscribeRequest,
     desk_service_client::DeskServiceClient, publisher_service_client::PublisherServiceClient,
 };
+use futures_util::TryStreamExt as _;
 use rustix::process::{Signal, kill_process, test_kill_process};
 use tokio::{
     sync::{mpsc, watch},
@@ -391,4 +392,44 @@ async fn refuses_what_is_in_use() {
 
     let published = node.publish(Action::Publish, article("test:a", "on"));
     published.await.unwrap();
+}
+
+/// A reader of history reads on, without a gap or a repeat, when NATS has forgotten the consumer by
+/// which that is read.
+#[tokio::test]
+async fn nats_forgets_a_reader() {
+    // The ring holds some sixty of these, and a page four.
+    const STORIES: usize = 100;
+    const BEFORE: usize = 10;
+    let node = Node::start();
+    let mut cursors = Vec::new();
+    for number in 0..STORIES {
+        let large = Article {
+            body: "x".repeat(500_000),
+            ..article(&format!("test:{number}"), "large")
+        };
+        let response = node.publish(Action::Publish, large).await;
+        cursors.push(response.unwrap().cursor);
+    }
+    let mut reader = node.subscribe(everything()).await.unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < BEFORE {
+        seen.push(reader.delivery().await.cursor);
+    }
+
+    let nats = jetstream::new(node.nats_owner().await);
+    let stream = nats.get_stream("BARID").await.unwrap();
+    let consumers: Vec<String> = stream.consumer_names().try_collect().await.unwrap();
+    assert!(
+        consumers.len() >= 2,
+        "the node's own and the reader's: {consumers:?}"
+    );
+    for consumer in consumers {
+        stream.delete_consumer(&consumer).await.unwrap();
+    }
+
+    while seen.len() < STORIES {
+        seen.push(reader.delivery().await.cursor);
+    }
+    assert_eq!(seen, cursors);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use futures_util::StreamExt as _;
 use prometheus::IntGauge;
 
@@ -18,8 +18,6 @@ use crate::{
 /// Pages that may be read at once; others wait, first come first served.
 pub const PAGES_MAX: usize = 16;
 /// Most records of a page.
-///
-/// Perf: what a page costs beside its records is a consumer, made and deleted.
 pub const PAGE_LEN_MAX: usize = 1024;
 /// Sequences whose records surely fit a page, with one to spare that tells that all were there: a
 /// group has three messages at least.
@@ -28,8 +26,8 @@ pub const PAGE_SEQS: u64 = 3 * 1023;
 const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long the server may take to hand out a page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
-/// After how long without use the server forgets a page's consumer.
-const CONSUMER_LIFE: Duration = Duration::from_secs(5);
+/// After how long without use the server forgets a walk's consumer.
+const CONSUMER_LIFE: Duration = Duration::from_secs(10);
 
 impl Log {
     /// The records after a sequence, in order and without a hole: at most [`PAGE_LEN_MAX`], from
@@ -39,23 +37,7 @@ impl Log {
     /// # Errors
     /// [`ReadError`].
     pub async fn page(&self, after: u64) -> Result<Vec<Stored>, ReadError> {
-        let first = (after + 1).max(self.retained_from());
-        let subject = subject::ARTICLES.to_owned();
-        self.page_of(subject, first, PAGE_LEN_MAX).await
-    }
-
-    /// The records after a sequence, likewise, and as many as there may be up to another, which is
-    /// at most [`PAGE_SEQS`] on; perhaps some beyond it.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn page_up_to(&self, after: u64, up_to: u64) -> Result<Vec<Stored>, ReadError> {
-        let first = (after + 1).max(self.retained_from());
-        let len = up_to.saturating_sub(first) / 3 + 2;
-        let len = usize::try_from(len)
-            .unwrap_or(PAGE_LEN_MAX)
-            .min(PAGE_LEN_MAX);
-        self.page_of(subject::ARTICLES.to_owned(), first, len).await
+        self.walk(after).only_page().await
     }
 
     /// The records of one article from a sequence on, likewise, however old.
@@ -63,83 +45,189 @@ impl Log {
     /// # Errors
     /// [`ReadError`].
     pub async fn revisions(&self, id: ArticleId, first: u64) -> Result<Vec<Stored>, ReadError> {
-        self.page_of(subject::article(id), first, PAGE_LEN_MAX)
-            .await
+        let after = first.saturating_sub(1);
+        let walk = Walk::new(self.clone(), subject::article(id), after);
+        walk.only_page().await
     }
 
-    async fn page_of(
-        &self,
-        subject: String,
-        first: u64,
-        len_max: usize,
-    ) -> Result<Vec<Stored>, ReadError> {
-        let metrics = self.metrics();
+    /// A walk through the records after a sequence, from `retained_from` on at the earliest.
+    pub fn walk(&self, after: u64) -> Walk {
+        let after = after.max(self.retained_from() - 1);
+        Walk::new(self.clone(), subject::ARTICLES.to_owned(), after)
+    }
+}
+
+/// A walk through records, page by page.
+///
+/// Perf: the server counts all that a new consumer has before it, subject by subject: 9 ms of it in
+/// a log of 50,000 articles, where a page of 900 takes 5. So a walk keeps its own.
+#[derive(Debug)]
+pub struct Walk {
+    log: Log,
+    subject: String,
+    /// The sequence up to which it has handed out all.
+    at: u64,
+    /// None until it is asked for something, and after a failure.
+    reader: Option<Reader>,
+    /// What was read and not handed out yet.
+    beyond: Vec<Stored>,
+}
+
+/// A consumer of the server's, and how many messages it has sent.
+#[derive(Debug)]
+struct Reader {
+    consumer: Consumer<pull::Config>,
+    number: u64,
+}
+
+impl Walk {
+    fn new(log: Log, subject: String, after: u64) -> Self {
+        Self {
+            log,
+            subject,
+            at: after,
+            reader: None,
+            beyond: Vec::new(),
+        }
+    }
+
+    /// The next records up to a sequence which is at most [`PAGE_SEQS`] on, and whether these are
+    /// all up to there. None only if there is none, or if the replica that was asked is behind.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the walk is where it was.
+    pub async fn up_to(&mut self, up_to: u64) -> Result<(Vec<Stored>, bool), ReadError> {
+        if self.read_up_to() <= up_to {
+            let len = usize::try_from(up_to.saturating_sub(self.at) / 3 + 2);
+            let len = len.unwrap_or(PAGE_LEN_MAX).min(PAGE_LEN_MAX);
+            self.read(len.saturating_sub(self.beyond.len()).max(1))
+                .await?;
+        }
+        let is_whole = self.read_up_to() > up_to;
+        let count = self.beyond.partition_point(|stored| stored.seq <= up_to);
+        let rest = self.beyond.split_off(count);
+        let mut found = std::mem::replace(&mut self.beyond, rest);
+        self.at = match found.last() {
+            _ if is_whole => up_to,
+            Some(last) => last.seq,
+            None => self.at,
+        };
+        // Before what is retained only newest revisions are kept, which are of no page.
+        let from = self.log.retained_from();
+        found.retain(|stored| stored.seq >= from);
+        Ok((found, is_whole))
+    }
+
+    /// Gives its consumer back.
+    pub async fn end(self) {
+        let Some(reader) = self.reader else {
+            return;
+        };
+        let name = &reader.consumer.cached_info().name;
+        let stream = &self.log.0.connection.reader;
+        if let Err(error) = stream.delete_consumer(name).await {
+            // The server forgets it by itself.
+            tracing::debug!(%error, "a walk's consumer stays for a while");
+        }
+    }
+
+    /// Its first page, if that is all that is wanted.
+    async fn only_page(mut self) -> Result<Vec<Stored>, ReadError> {
+        let read = self.read(PAGE_LEN_MAX).await;
+        let page = std::mem::take(&mut self.beyond);
+        self.end().await;
+        read.map(|()| page)
+    }
+
+    /// The sequence of the last record read.
+    fn read_up_to(&self) -> u64 {
+        self.beyond.last().map_or(self.at, |last| last.seq)
+    }
+
+    /// Reads on.
+    async fn read(&mut self, len: usize) -> Result<(), ReadError> {
+        let metrics = self.log.metrics();
         let waiting = Counted::up(&metrics.catch_ups_waiting);
-        let permit = self.0.pages.acquire().await;
+        let permit = self.log.0.pages.acquire().await;
         let _permit = permit.expect("this semaphore is never closed");
         drop(waiting);
         let _running = Counted::up(&metrics.catch_ups_running);
+        let before = self.read_up_to();
+        // Taken: what is dropped in mid-read must not be gone on with.
+        if let Some(mut reader) = self.reader.take()
+            && let Ok(is_sound) = reader.read(len, &mut self.beyond).await
+            && self.read_up_to() > before
+        {
+            self.reader = is_sound.then_some(reader);
+            return Ok(());
+        }
+        // None yet, or none that the server still knows, or none that has more.
+        let mut reader = self.reader(self.read_up_to() + 1).await?;
+        let is_sound = reader.read(len, &mut self.beyond).await?;
+        self.reader = is_sound.then_some(reader);
+        Ok(())
+    }
+
+    async fn reader(&self, first: u64) -> Result<Reader, ReadError> {
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence {
                 start_sequence: first,
             },
             ack_policy: AckPolicy::None,
-            filter_subject: subject,
+            filter_subject: self.subject.clone(),
             inactive_threshold: CONSUMER_LIFE,
             memory_storage: true,
             num_replicas: 1,
             ..pull::Config::default()
         };
-        let stream = &self.0.connection.reader;
+        let stream = &self.log.0.connection.reader;
         let consumer = stream.create_consumer(config).await.map_err(unavailable)?;
-        let page = self.fetch(&consumer, len_max).await;
-        let name = &consumer.cached_info().name;
-        if let Err(error) = stream.delete_consumer(name).await {
-            // The server forgets it by itself.
-            tracing::debug!(%error, "a page's consumer stays for a while");
-        }
-        page
+        Ok(Reader {
+            consumer,
+            number: 0,
+        })
     }
+}
 
-    async fn fetch(
-        &self,
-        consumer: &async_nats::jetstream::consumer::Consumer<pull::Config>,
-        len_max: usize,
-    ) -> Result<Vec<Stored>, ReadError> {
-        let mut messages = consumer
+impl Reader {
+    /// Adds the next records, and tells whether it can go on: what is lost on the way does not come
+    /// again.
+    async fn read(&mut self, len: usize, records: &mut Vec<Stored>) -> Result<bool, ReadError> {
+        let mut messages = self
+            .consumer
             .fetch()
-            .max_messages(len_max)
+            .max_messages(len)
             .max_bytes(PAGE_BYTES_MAX)
             .expires(PAGE_TIMEOUT)
             .messages()
             .await
             .map_err(unavailable)?;
-        let mut page = Vec::with_capacity(len_max);
-        let mut number = 0;
+        records.reserve(len);
+        let before = records.len();
         while let Some(message) = messages.next().await {
             let message = match message {
                 Ok(message) => message,
                 // A page that is full of bytes ends with an error (409 "Message Size Exceeds
                 // MaxBytes"), as any failure may come late: what came before it is whole.
-                Err(_) if !page.is_empty() => break,
+                Err(_) if records.len() > before => break,
                 Err(error) => return Err(ReadError::from_boxed(error)),
             };
             let info = message.info().map_err(ReadError::from_boxed)?;
-            number += 1;
-            if info.consumer_sequence != number {
+            self.number += 1;
+            if info.consumer_sequence != self.number {
                 // One was lost on the way: what came before it is whole.
-                break;
+                return Ok(false);
             }
             let (seq, time_ns) = (info.stream_sequence, info.published.unix_timestamp_nanos());
             let record = Record::decode(message.message.payload)
                 .map_err(|source| ReadError::Corrupt { seq, source })?;
-            page.push(Stored {
+            records.push(Stored {
                 seq,
                 time_ns,
                 record,
             });
         }
-        Ok(page)
+        Ok(true)
     }
 }
 
