@@ -307,14 +307,15 @@ impl Past {
         match facets.action {
             Action::Publish | Action::Update => Follows::No,
             // It was handed over already, and comes again until it is acknowledged.
-            Action::Correct if self.has_followed(revised.seq, unsent) => Follows::Yes,
+            _ if self.sent_itself(revised, unsent) == Had::Yes => Follows::Yes,
             Action::Correct if !is_open() => match self.had(revised, unsent) {
                 Had::No => Follows::No,
                 Had::Maybe => Follows::IfHadText,
                 Had::Yes => Follows::Yes,
             },
             Action::Correct | Action::Withhold | Action::Kill => {
-                if self.had(&revised.as_notice(), unsent) == Had::No {
+                let had = self.had(&revised.as_notice(), unsent);
+                if had.max(self.sent_itself(revised, unsent)) == Had::No {
                     Follows::No
                 } else {
                     Follows::Yes
@@ -323,9 +324,17 @@ impl Past {
         }
     }
 
+    /// Whether a recall was itself sent under an earlier filter; words hold none back.
+    fn sent_itself(&self, recall: &Revised<'_>, unsent: &[u64]) -> Had {
+        if unsent.binary_search(&recall.seq).is_ok() {
+            return Had::No;
+        }
+        self.sent(recall.seq, |filter| filter.matches_facets(&recall.facets))
+    }
+
     /// Whether the revision at a sequence, which matches these filters, was sent under one of them.
     pub fn sent(&self, seq: u64, matches: impl Fn(&Filter) -> bool) -> Had {
-        if self.has_followed(seq, &[]) {
+        if self.followed.iter().any(|one| one.place.seq == seq) {
             return Had::Yes;
         }
         let sent = self.intervals.iter().map(|one| {
@@ -349,11 +358,6 @@ impl Past {
     /// The same, without what several intervals tell that have become one.
     fn had_apart(&self, revised: &Revised<'_>, unsent: &[u64]) -> Had {
         self.had_in(revised, unsent, |interval| !interval.is_wide)
-    }
-
-    fn has_followed(&self, seq: u64, unsent: &[u64]) -> bool {
-        let is_there = self.followed.iter().any(|one| one.place.seq == seq);
-        is_there && unsent.binary_search(&seq).is_err()
     }
 
     /// Whether something may be forgotten that followed before a revision.

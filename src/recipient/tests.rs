@@ -389,6 +389,41 @@ fn a_correction_beyond_the_grant_follows_only_what_was_sent() {
     }
 }
 
+/// A recall that was handed over under an earlier filter comes again until it is taken, also to whom
+/// nothing else was sent of its story.
+#[test]
+fn a_recall_that_was_handed_over_comes_again() {
+    let log = log(&[(0, vec!["ict"], 5, 10)]);
+    let language = &languages()[0];
+    let elsewhere = Scope {
+        topics: ["economy".parse().unwrap()].into(),
+        ..Scope::default()
+    };
+    let unsent = [log[0].seq];
+    for (sent, action, granted, unsent, expected) in [
+        (10, Action::Correct, &elsewhere, &[][..], Follows::Yes),
+        (10, Action::Kill, &elsewhere, &[], Follows::Yes),
+        // It was perhaps handed over: a notice too many is better than one too few.
+        (9, Action::Kill, &elsewhere, &[], Follows::Yes),
+        (9, Action::Correct, &elsewhere, &[], Follows::No),
+        (9, Action::Correct, &Scope::default(), &[], Follows::Yes),
+        // Another list knows of it.
+        (10, Action::Correct, &elsewhere, &unsent, Follows::No),
+        (10, Action::Update, &elsewhere, &[], Follows::No),
+    ] {
+        let mut coverage = Coverage::new(topic_filter("ict"), at(0));
+        let turn = Turn {
+            sent,
+            end: at(10),
+            after: at(5),
+        };
+        coverage.turn(topic_filter("economy"), turn);
+        let revised = log[0].revised(language, action);
+        let follows = coverage.past().follows(&revised, Some(granted), unsent);
+        assert_eq!(follows, expected, "{action:?} after {sent}");
+    }
+}
+
 /// What the log has lost was sent to nobody; sequences of another log say nothing.
 #[test]
 fn a_loss_of_the_log_cuts_what_was_sent() {

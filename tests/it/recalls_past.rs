@@ -461,3 +461,48 @@ async fn what_followed_is_remembered() {
     at.pass(&id).await;
     assert_eq!(endpoint.count.load(Ordering::SeqCst), before + 1);
 }
+
+/// A correction that was handed over, and not acknowledged, comes again under another filter, though
+/// nothing else of its story was sent; until then nobody says that it was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handed_over_comes_again() {
+    let node = Node::start();
+    let open = async |topic: &str| {
+        let mut bot = Bot::open(&node, named("bot", filter(&[topic])))
+            .await
+            .unwrap();
+        bot.reader.caught_up().await;
+        bot
+    };
+    let elsewhere = open("economy").await;
+    publish(&node, Action::Publish, "test:story").await;
+    drop(elsewhere);
+    left(&node, "bot").await;
+    let mut bot = Bot::open(&node, named("bot", filter(&["economy"])))
+        .await
+        .unwrap();
+    let passed = bot.reader.caught_up().await;
+    bot.acknowledge(&node, &passed).await.unwrap();
+    drop(bot);
+    left(&node, "bot").await;
+
+    let mut bot = open("ict").await;
+    publish(&node, Action::Correct, "test:story").await;
+    let handed = bot.reader.delivery().await;
+    drop(bot);
+    left(&node, "bot").await;
+    let mut bot = Bot::open(&node, named("bot", filter(&["economy"])))
+        .await
+        .unwrap();
+    let again = bot.reader.delivery().await;
+    assert_eq!(
+        (&again.cursor, action(&again)),
+        (&handed.cursor, Action::Correct)
+    );
+    assert_eq!(states(&node, "test:story").await["bot"], RecallState::Sent);
+    bot.acknowledge(&node, &again.cursor).await.unwrap();
+    eventually("it is acknowledged", async || {
+        states(&node, "test:story").await["bot"] == RecallState::Acknowledged
+    })
+    .await;
+}
