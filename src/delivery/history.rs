@@ -40,6 +40,9 @@ const PAGE_LIFE: Duration = Duration::from_secs(60);
 /// Walks that are kept for whoever reads on where they are; the least recently used goes first, and
 /// another begins there if need be.
 const WALKS_MAX: NonZeroUsize = NonZeroUsize::new(PAGES_MAX).expect("not zero");
+/// With more walks than that, pages are read only as they are needed: two ahead for each of them would
+/// not fit those that are kept.
+const AHEAD_WALKS_MAX: usize = 4;
 /// For how long a walk is kept: less than the server keeps its consumer.
 const WALK_LIFE: Duration = Duration::from_secs(5);
 /// Pause before a replica that is behind is asked again.
@@ -166,13 +169,14 @@ impl History {
         Lookup::Reading(reading)
     }
 
-    /// The page after a sequence on its way, for a reader that will soon be there and drives it on
-    /// meanwhile; none if it is here.
-    pub fn ahead(self: &Arc<Self>, after: u64) -> Option<Reading> {
-        match self.page(after) {
-            Lookup::Page(_) => None,
-            Lookup::Reading(reading) => Some(reading),
-        }
+    /// The page after a sequence, for a reader that will soon be there and drives it on meanwhile; none
+    /// where it might push out what others are reading.
+    pub fn ahead(self: &Arc<Self>, after: u64) -> Option<Lookup> {
+        let walk_count = {
+            let cache = self.cache.lock().expect("no panic under this lock");
+            cache.walks.len()
+        };
+        (walk_count <= AHEAD_WALKS_MAX).then(|| self.page(after))
     }
 
     /// Whether a page failed only because the log lost something while it was read.

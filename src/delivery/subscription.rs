@@ -33,6 +33,7 @@ use crate::{
     gate::permit::Permit,
     recipient::subscription::Token,
     telemetry::Protocol,
+    wire::log::page::PAGE_SEQS,
 };
 
 /// Silence after which a subscriber is told that nothing has matched.
@@ -140,7 +141,7 @@ pub struct Subscription {
     gap: Option<Gap>,
     /// Where the page of history begins that it reads, while it is behind the ring.
     page_start: Option<u64>,
-    /// Where the page begins that is read ahead; 0 = none is.
+    /// Up to which sequence pages are read ahead.
     ahead: u64,
     reading_ahead: Option<Reading>,
     reading: Option<Reading>,
@@ -440,16 +441,7 @@ impl Subscription {
             return Step::Again;
         }
         self.page_start = Some(start);
-        if self.ahead != page.end && page.end > start && page.end < self.hub.ring_first() {
-            self.ahead = page.end;
-            self.reading_ahead = self.hub.history().ahead(page.end);
-        }
-        if let Some(reading) = &mut self.reading_ahead
-            && Pin::new(reading).poll(context).is_ready()
-        {
-            // Whether it failed is seen by whoever comes to it.
-            self.reading_ahead = None;
-        }
+        self.read_ahead(page.end, context);
         let ask = Ask {
             after: self.at.seq,
             up_to: if self.is_caught_up {
@@ -463,6 +455,36 @@ impl Subscription {
         self.hub.log().metrics().log_reads.inc();
         let found = page.find(&ask, self.hub.log());
         self.take(found, context)
+    }
+
+    /// Has pages read that come after one that is being sent.
+    ///
+    /// Perf: a page that is full of bytes ends early, and the rest of it is soon sent: one page ahead
+    /// would leave NATS idle for half of the time.
+    fn read_ahead(&mut self, page_end: u64, context: &mut Context<'_>) {
+        if self.ahead < page_end {
+            (self.ahead, self.reading_ahead) = (page_end, None);
+        }
+        let up_to = (page_end + PAGE_SEQS).min(self.hub.ring_first());
+        while self.ahead < up_to {
+            let reading = self.reading_ahead.take().map(Lookup::Reading);
+            let Some(lookup) = reading.or_else(|| self.hub.history().ahead(self.ahead)) else {
+                return;
+            };
+            let end = match lookup {
+                Lookup::Page(page) => page.end,
+                Lookup::Reading(mut reading) => match Pin::new(&mut reading).poll(context) {
+                    Poll::Ready(Ok(page)) => page.end,
+                    // Why it failed is seen by whoever comes to it.
+                    Poll::Ready(Err(_)) => up_to,
+                    Poll::Pending => {
+                        self.reading_ahead = Some(reading);
+                        return;
+                    }
+                },
+            };
+            self.ahead = if end > self.ahead { end } else { up_to };
+        }
     }
 
     /// Waits for whoever was asked to wake us, or for the next moment at which something is due.
