@@ -303,6 +303,11 @@ impl Gate {
         book.partners.values().cloned().collect()
     }
 
+    /// Whether there is such a partner.
+    pub fn knows(&self, name: &PartnerName) -> bool {
+        self.book().partners.contains_key(name)
+    }
+
     /// What a partner's subscribers may read now; none = nothing, as of one that is suspended. Nobody's
     /// is everything, where no keys are asked for.
     pub fn subscribing(&self, partner: Option<&PartnerName>) -> Option<Arc<Scope>> {

@@ -474,6 +474,13 @@ async fn partners_and_grants() {
         ..Webhook::default()
     });
     assert_eq!(refusal(&foreign.await.unwrap_err()).1, "NOT_GRANTED");
+    let of_nobody = all.create(Webhook {
+        partner: "nobody".to_owned(),
+        url: receiver.url("x"),
+        ..Webhook::default()
+    });
+    let missing = (Code::NotFound, "PARTNER_UNKNOWN".to_owned());
+    assert_eq!(refusal(&of_nobody.await.unwrap_err()), missing);
     let nothing = own.create(Webhook {
         url: receiver.url("x"),
         ..wanting(filter(&["economy"]))

@@ -512,11 +512,21 @@ impl Webhooks {
             .outbound
             .check(&given.target)
             .map_err(|error| Fault::field("TARGET_REFUSED", "webhook.url", format!("{error}")))?;
-        let scope = parts.gate.subscribing(partner).ok_or_else(|| {
-            let name = partner.map_or("nobody", PartnerName::as_str);
-            let message = format!("{name} may read nothing now, so there is nothing to send");
-            Fault::new(Kind::Forbidden, "NOT_GRANTED", message)
-        })?;
+        let scope = parts
+            .gate
+            .subscribing(partner)
+            .ok_or_else(|| match partner {
+                Some(name) if !parts.gate.knows(name) => {
+                    let message = format!("there is no partner {name}");
+                    Fault::new(Kind::Missing, "PARTNER_UNKNOWN", message)
+                }
+                _ => {
+                    let name = partner.map_or("nobody", PartnerName::as_str);
+                    let message =
+                        format!("{name} may read nothing now, so there is nothing to send");
+                    Fault::new(Kind::Forbidden, "NOT_GRANTED", message)
+                }
+            })?;
         let filter = parts.hub.known(given.filter.clone()).await;
         let filter = filter.map_err(|error| error.fault())?;
         let cut = granted(&filter, &scope, Beyond::Cut);
