@@ -29,7 +29,7 @@ use crate::{
     topic::Topic,
     wire::{
         convert,
-        log::ReadError,
+        log::{ReadError, page::Walk},
         proto::v1::{
             CompareRoutingRequest, CompareRoutingResponse, ExplainRoutingRequest,
             ExplainRoutingResponse, RoutingComparison, RoutingDifference, TopicChange,
@@ -288,7 +288,7 @@ impl Hub {
                 after,
             }),
             _room: room,
-            at: first.max(log.retained_from()) - 1,
+            walk: log.walk(first.saturating_sub(1)),
             end,
             page: VecDeque::new(),
             judged: VecDeque::new(),
@@ -318,8 +318,7 @@ struct Comparison {
     hub: Hub,
     judge: Arc<Judge>,
     _room: OwnedSemaphorePermit,
-    /// The last place that was looked at.
-    at: u64,
+    walk: Walk,
     /// Where the log ended when the walk began.
     end: u64,
     /// What was read and not judged yet.
@@ -401,14 +400,9 @@ impl Comparison {
 
     /// Reads the next page; false where there is none.
     async fn read_on(&mut self) -> Result<bool, ReadError> {
-        if self.at >= self.end {
-            return Ok(false);
-        }
-        let page = self.hub.page(self.at, self.end).await?;
-        self.at = page.last().map_or(self.end, |entry| entry.seq());
-        let upto = page.into_iter().filter(|entry| entry.seq() <= self.end);
-        self.page.extend(upto);
-        Ok(true)
+        let page = self.hub.page(&mut self.walk, self.end).await?;
+        self.page.extend(page);
+        Ok(!self.page.is_empty())
     }
 
     /// Counts a revision; the difference, if there is one.

@@ -15,7 +15,12 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt as _, Shared};
 use lru::LruCache;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     delivery::{
@@ -55,6 +60,8 @@ pub struct History {
     /// The next chunk's id; the ring takes from here, too.
     next_id: AtomicU64,
     cache: Mutex<Cache>,
+    /// Tells [`History::run`] that pages are to be read.
+    to_read: Notify,
 }
 
 #[derive(Debug)]
@@ -62,13 +69,15 @@ struct Cache {
     pages: LruCache<u64, Arc<Page>>,
     bytes: usize,
     reading: HashMap<u64, Reading>,
+    /// Those of them that nobody has begun.
+    new: Vec<Reading>,
     /// By where they are, and since when.
     walks: LruCache<u64, (Instant, Walk)>,
     /// How often the log has lost something: what was read before that may be gone.
     losses: u64,
 }
 
-/// A page on its way; whoever waits for it drives it on.
+/// A page on its way.
 pub type Reading = Shared<BoxFuture<'static, Result<Arc<Page>, Arc<ReadError>>>>;
 
 /// A page, or its future.
@@ -121,6 +130,7 @@ impl History {
             pages: LruCache::new(PAGES_LEN_MAX),
             bytes: 0,
             reading: HashMap::new(),
+            new: Vec::new(),
             walks: LruCache::new(WALKS_MAX),
             losses: 0,
         };
@@ -128,6 +138,33 @@ impl History {
             log,
             next_id: AtomicU64::new(0),
             cache: Mutex::new(cache),
+            to_read: Notify::new(),
+        }
+    }
+
+    /// Reads the pages that are asked for, each to its end, until `stop`.
+    ///
+    /// Not left to those who wait for them: one that stands still in the midst of a page would keep its
+    /// place in the log's pool.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut pages = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                // Whoever still waits for a page drives it on.
+                () = stop.cancelled() => return,
+                // A permit that is dropped with another's end is looked at below all the same.
+                () = self.to_read.notified() => {}
+                Some(_) = pages.join_next() => {}
+            }
+            let new = {
+                let mut cache = self.cache.lock().expect("no panic under this lock");
+                std::mem::take(&mut cache.new)
+            };
+            for reading in new {
+                // How it ends is told to whoever waits for it.
+                pages.spawn(reading.map(drop));
+            }
         }
     }
 
@@ -166,11 +203,14 @@ impl History {
         };
         let reading = reading.boxed().shared();
         cache.reading.insert(start, reading.clone());
+        cache.new.push(reading.clone());
+        drop(cache);
+        self.to_read.notify_one();
         Lookup::Reading(reading)
     }
 
-    /// The page after a sequence, for a reader that will soon be there and drives it on meanwhile; none
-    /// where it might push out what others are reading.
+    /// The page after a sequence, for a reader that will soon be there; none where it might push out
+    /// what others are reading.
     pub fn ahead(self: &Arc<Self>, after: u64) -> Option<Lookup> {
         let walk_count = {
             let cache = self.cache.lock().expect("no panic under this lock");
@@ -194,7 +234,7 @@ impl History {
         cache.bytes = 0;
     }
 
-    /// Forgets pages and walks that are too old, and readings that nobody waits for any more.
+    /// Forgets pages and walks that are too old.
     pub fn sweep(&self) {
         let mut cache = self.cache.lock().expect("no panic under this lock");
         let is_old = |page: &Page| page.read_at.elapsed() >= PAGE_LIFE;
@@ -208,9 +248,6 @@ impl History {
         while (cache.walks.peek_lru()).is_some_and(|(_, (since, _))| since.elapsed() >= WALK_LIFE) {
             cache.walks.pop_lru();
         }
-        cache
-            .reading
-            .retain(|_, reading| reading.strong_count().is_some_and(|count| count > 1));
     }
 
     /// Keeps a page, and the walk for the next one; the walk that has to go for that, if any, is the

@@ -34,7 +34,9 @@ use crate::{
     telemetry::{Counts, Protocol, trace},
     wire::{
         log::{
-            Log, ReadError, patiently,
+            Log, ReadError,
+            page::{PAGE_SEQS, Walk},
+            patiently,
             tail::{Found as TailFound, Tail},
         },
         record::{Stored, time_of},
@@ -359,23 +361,28 @@ impl Hub {
         newest.min(self.0.shown.load(Ordering::Acquire)) > after
     }
 
-    /// The entries of the log after a sequence, for a reader that is behind the ring, which begins
-    /// after `ring_after`. Empty means that there are none up to there.
+    /// The next entries of a walk through the log, up to a sequence. Empty means that there are no
+    /// more up to there.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn page(&self, after: u64, ring_after: u64) -> Result<Vec<Arc<Entry>>, ReadError> {
-        loop {
-            let page = self.0.log.page(after).await?;
+    pub async fn page(&self, walk: &mut Walk, end: u64) -> Result<Vec<Arc<Entry>>, ReadError> {
+        while walk.at() < end {
+            let (page, is_whole) = walk.up_to(end.min(walk.at() + PAGE_SEQS)).await?;
             if !page.is_empty() {
                 return page.into_iter().map(|stored| self.entry(stored)).collect();
             }
+            if is_whole {
+                continue;
+            }
             // Empty may mean that the replica is behind: only the leader knows.
-            match self.0.log.next_record(after + 1).await? {
-                Some(next) if next.seq <= ring_after => sleep(BEHIND_PAUSE).await,
-                Some(_) | None => return Ok(Vec::new()),
+            let from = (walk.at() + 1).max(self.0.log.retained_from());
+            match self.0.log.next_record(from).await? {
+                Some(next) if next.seq <= end => sleep(BEHIND_PAUSE).await,
+                Some(_) | None => break,
             }
         }
+        Ok(Vec::new())
     }
 
     /// The entry of a record by its sequence: from the ring, or from the leader; none if it was
@@ -468,16 +475,15 @@ impl Hub {
             .max(self.0.log.retained_from())
             .min(before);
         let mut entries = Vec::new();
-        let mut at = first.saturating_sub(1);
+        let mut walk = self.0.log.walk(first.saturating_sub(1));
         loop {
-            let page = self.page(at, before - 1).await?;
-            let Some(last) = page.last() else { break };
-            at = last.seq();
-            entries.extend(page.into_iter().take_while(|entry| entry.seq() < before));
-            if at >= before - 1 {
+            let page = self.page(&mut walk, before.saturating_sub(1)).await?;
+            if page.is_empty() {
                 break;
             }
+            entries.extend(page);
         }
+        walk.end().await;
         entries.reverse();
         Ok((entries, first))
     }

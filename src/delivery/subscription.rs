@@ -33,13 +33,15 @@ use crate::{
     gate::permit::Permit,
     recipient::subscription::Token,
     telemetry::Protocol,
-    wire::log::page::PAGE_SEQS,
 };
 
 /// Silence after which a subscriber is told that nothing has matched.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Steps that one poll takes at most before others get a turn.
 const STEPS_MAX: usize = 64;
+
+/// Pages of history that are read before their reader comes to them.
+const AHEAD_MAX: usize = 2;
 
 /// What a subscriber gets next.
 #[derive(Debug)]
@@ -141,9 +143,8 @@ pub struct Subscription {
     gap: Option<Gap>,
     /// Where the page of history begins that it reads, while it is behind the ring.
     page_start: Option<u64>,
-    /// Up to which sequence pages are read ahead.
+    /// Where the page ends after which so many pages were there already as are read ahead.
     ahead: u64,
-    reading_ahead: Option<Reading>,
     reading: Option<Reading>,
     /// The correction of which it is being read whether it goes to the group.
     asking: Option<(Cursor, Asking)>,
@@ -199,7 +200,6 @@ impl Subscription {
             gap,
             page_start: None,
             ahead: 0,
-            reading_ahead: None,
             reading: None,
             asking: None,
             heartbeat_at: now + HEARTBEAT,
@@ -381,7 +381,7 @@ impl Subscription {
 
     /// No page is read any more.
     fn leave_history(&mut self) {
-        (self.page_start, self.reading, self.reading_ahead) = (None, None, None);
+        (self.page_start, self.reading) = (None, None);
         self.ahead = 0;
     }
 
@@ -441,7 +441,7 @@ impl Subscription {
             return Step::Again;
         }
         self.page_start = Some(start);
-        self.read_ahead(page.end, context);
+        self.read_ahead(page.end);
         let ask = Ask {
             after: self.at.seq,
             up_to: if self.is_caught_up {
@@ -461,30 +461,22 @@ impl Subscription {
     ///
     /// Perf: a page that is full of bytes ends early, and the rest of it is soon sent: one page ahead
     /// would leave NATS idle for half of the time.
-    fn read_ahead(&mut self, page_end: u64, context: &mut Context<'_>) {
-        if self.ahead < page_end {
-            (self.ahead, self.reading_ahead) = (page_end, None);
+    fn read_ahead(&mut self, page_end: u64) {
+        if self.ahead == page_end {
+            return;
         }
-        let up_to = (page_end + PAGE_SEQS).min(self.hub.ring_first());
-        while self.ahead < up_to {
-            let reading = self.reading_ahead.take().map(Lookup::Reading);
-            let Some(lookup) = reading.or_else(|| self.hub.history().ahead(self.ahead)) else {
-                return;
-            };
-            let end = match lookup {
-                Lookup::Page(page) => page.end,
-                Lookup::Reading(mut reading) => match Pin::new(&mut reading).poll(context) {
-                    Poll::Ready(Ok(page)) => page.end,
-                    // Why it failed is seen by whoever comes to it.
-                    Poll::Ready(Err(_)) => up_to,
-                    Poll::Pending => {
-                        self.reading_ahead = Some(reading);
-                        return;
-                    }
-                },
-            };
-            self.ahead = if end > self.ahead { end } else { up_to };
+        let mut end = page_end;
+        for _ in 0..AHEAD_MAX {
+            if end >= self.hub.ring_first() {
+                break;
+            }
+            match self.hub.history().ahead(end) {
+                Some(Lookup::Page(page)) if page.end > end => end = page.end,
+                // On its way; or whoever comes to it sees why there is none.
+                _ => return,
+            }
         }
+        self.ahead = page_end;
     }
 
     /// Waits for whoever was asked to wake us, or for the next moment at which something is due.

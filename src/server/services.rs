@@ -22,8 +22,8 @@ impl Node {
         });
         let (hub, end) = (self.hub.clone(), stop.clone());
         services.spawn(async move {
-            hub.run_rounds(clock, end).await;
-            Ok("rounds")
+            tokio::join!(hub.run_rounds(clock, end.clone()), hub.history().run(end));
+            Ok("rounds and history")
         });
         // With the streams, and not after them: who is called has to be let go before NATS is.
         let (webhooks, end) = (self.webhooks.clone(), self.end_streams.clone());

@@ -15,8 +15,12 @@ use barid::wire::proto::v1::{
 use tokio::sync::watch;
 use tonic::Code;
 
-use crate::harness::{
-    Node, after, article, article_of, everything, fields, filter, from, noted, refusal, seq,
+use crate::{
+    harness::{
+        Node, after, article, article_of, eventually, everything, fields, filter, from, noted,
+        refusal, seq,
+    },
+    web::metric_of,
 };
 
 /// A story with everything that a filter looks at.
@@ -627,4 +631,31 @@ async fn reads_on_behind_the_ring() {
     cursors.extend(later);
     assert_eq!(seen, cursors);
     assert_eq!(caught_up, 1);
+}
+
+/// Whoever reads nothing for a while, in the midst of history, keeps no place among those for whom pages
+/// are read: with a few like that nobody else would read any.
+#[tokio::test]
+async fn whoever_stands_still_keeps_no_place() {
+    const STORIES: usize = 40;
+    let node = Node::start_with(&["--ring-bytes", "4MiB"]);
+    let mut cursors = Vec::new();
+    for number in 0..STORIES {
+        let large = Article {
+            body: "x".repeat(500_000),
+            ..article(&format!("test:{number}"), "large")
+        };
+        let response = node.publish(Action::Publish, large).await;
+        cursors.push(response.unwrap().cursor);
+    }
+    let mut reader = node.subscribe(everything()).await.unwrap();
+    assert_eq!(reader.delivery().await.cursor, cursors[0]);
+    eventually("no page is being read", async || {
+        let running = metric_of(&node, "barid_catch_up_pages", "running").await;
+        running + metric_of(&node, "barid_catch_up_pages", "waiting").await == 0.0
+    })
+    .await;
+    for cursor in &cursors[1..] {
+        assert_eq!(reader.delivery().await.cursor, *cursor);
+    }
 }

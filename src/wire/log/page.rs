@@ -30,24 +30,18 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 const CONSUMER_LIFE: Duration = Duration::from_secs(10);
 
 impl Log {
-    /// The records after a sequence, in order and without a hole: at most [`PAGE_LEN_MAX`], from
-    /// `retained_from` on at the earliest. Empty only if there is none, or if the replica that was
-    /// asked is behind.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn page(&self, after: u64) -> Result<Vec<Stored>, ReadError> {
-        self.walk(after).only_page().await
-    }
-
-    /// The records of one article from a sequence on, likewise, however old.
+    /// The records of one article from a sequence on, in order and without a hole, at most
+    /// [`PAGE_LEN_MAX`]. Empty only if there is none, or if the replica that was asked is behind.
     ///
     /// # Errors
     /// [`ReadError`].
     pub async fn revisions(&self, id: ArticleId, first: u64) -> Result<Vec<Stored>, ReadError> {
         let after = first.saturating_sub(1);
-        let walk = Walk::new(self.clone(), subject::article(id), after);
-        walk.only_page().await
+        let mut walk = Walk::new(self.clone(), subject::article(id), after);
+        let read = walk.read(PAGE_LEN_MAX).await;
+        let page = std::mem::take(&mut walk.beyond);
+        walk.end().await;
+        read.map(|()| page)
     }
 
     /// A walk through the records after a sequence, from `retained_from` on at the earliest.
@@ -91,8 +85,14 @@ impl Walk {
         }
     }
 
-    /// The next records up to a sequence which is at most [`PAGE_SEQS`] on, and whether these are
-    /// all up to there. None only if there is none, or if the replica that was asked is behind.
+    /// The sequence up to which it has handed out all.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The next records up to a sequence which is at most [`PAGE_SEQS`] on, in order and without a
+    /// hole, and whether these are all up to there. None only if there is none, or if the replica that
+    /// was asked is behind.
     ///
     /// # Errors
     /// [`ReadError`]; the walk is where it was.
@@ -129,14 +129,6 @@ impl Walk {
             // The server forgets it by itself.
             tracing::debug!(%error, "a walk's consumer stays for a while");
         }
-    }
-
-    /// Its first page, if that is all that is wanted.
-    async fn only_page(mut self) -> Result<Vec<Stored>, ReadError> {
-        let read = self.read(PAGE_LEN_MAX).await;
-        let page = std::mem::take(&mut self.beyond);
-        self.end().await;
-        read.map(|()| page)
     }
 
     /// The sequence of the last record read.
