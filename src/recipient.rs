@@ -13,11 +13,13 @@ use crate::{
     cursor::{Cursor, Epochs, Place},
     filter::{Facets, Filter},
     recipient::{
+        gone::Gone,
         interval::{Interval, Part},
         trail::Trail,
     },
 };
 
+mod gone;
 mod interval;
 pub mod subscription;
 pub mod trail;
@@ -28,8 +30,6 @@ pub const PAST_MAX: usize = 64;
 /// Most stories of which it is kept that something followed; the oldest is forgotten first, and who may
 /// have it is then not sure.
 pub const FOLLOWED_MAX: usize = 256;
-/// Most parts of the log that are kept as left out; with one more two become one, with all between.
-const LEFT_OUT_MAX: usize = 16;
 
 /// What a recipient was sent, and is sent now. Filters are those that counted: cut to the grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,10 +40,9 @@ pub struct Coverage {
     filter: Filter,
     /// After which place it counts.
     after: Cursor,
-    /// Parts of the log that were gone before the recipient came to them: after which sequence, and up
-    /// to which.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    left_out: Vec<(u64, u64)>,
+    /// What of that was gone.
+    #[serde(default, skip_serializing_if = "Gone::is_empty")]
+    gone: Gone,
 }
 
 /// What a recipient was sent under earlier filters, and beside its filter.
@@ -130,7 +129,7 @@ impl Coverage {
             past: Past::default(),
             filter,
             after,
-            left_out: Vec::new(),
+            gone: Gone::default(),
         }
     }
 
@@ -163,6 +162,7 @@ impl Coverage {
             end: turn.end.seq.max(turn.sent),
             epoch: turn.end.epoch,
             filter: former,
+            gone: std::mem::take(&mut self.gone),
             is_wide: false,
         };
         self.after = turn.after;
@@ -172,13 +172,11 @@ impl Coverage {
     /// Takes away what a loss of the log has taken: sequences that name other revisions now.
     pub fn clip(&mut self, epochs: &Epochs) {
         self.past.clip(epochs);
+        self.gone.clip(epochs);
         match epochs.place(self.after) {
             Place::Known(_) => {}
             Place::Lost(to) => self.after = to,
-            Place::Foreign => {
-                self.after = epochs.cursor(0);
-                self.left_out.clear();
-            }
+            Place::Foreign => self.after = epochs.cursor(0),
         }
     }
 
@@ -202,6 +200,7 @@ impl Coverage {
             after: self.after.seq,
             sent: None,
             end,
+            gone: &self.gone,
         };
         let past = self.past.had(revised, unsent);
         past.max(now.had(revised, unsent))
@@ -209,23 +208,26 @@ impl Coverage {
 
     /// As [`Past::sent`], if under the filter of now nothing was beyond a sequence.
     pub fn sent(&self, seq: u64, end: u64, matches: impl Fn(&Filter) -> bool) -> Had {
-        let is_now = self.after.seq < seq && seq <= end && matches(&self.filter);
-        let now = if is_now { Had::Maybe } else { Had::No };
+        let now = self.sent_now(seq, end, &matches).min(Had::Maybe);
         self.past.sent(seq, matches).max(now)
     }
 
-    /// What lay between two sequences was gone before the recipient came to it.
-    pub fn leave_out(&mut self, after: u64, to: u64) {
-        if to <= after || self.left_out.contains(&(after, to)) {
-            return;
+    /// Whether what lies at a sequence, and matches these filters, was sent under the filter of now by a
+    /// recipient that has come to `at`.
+    fn sent_now(&self, seq: u64, at: u64, matches: impl Fn(&Filter) -> bool) -> Had {
+        if seq <= self.after.seq || at < seq || self.gone.holds(seq) || !matches(&self.filter) {
+            Had::No
+        } else if self.gone.may_hold(seq) {
+            Had::Maybe
+        } else {
+            Had::Yes
         }
-        self.left_out.push((after, to));
-        self.left_out.sort_unstable();
-        if self.left_out.len() > LEFT_OUT_MAX {
-            let (after, to) = self.left_out.remove(0);
-            let next = &mut self.left_out[0];
-            *next = (after, next.1.max(to));
-        }
+    }
+
+    /// What lies between two places was gone before the recipient came to it; up to `perhaps` an
+    /// earlier stream may have sent it all the same. Returns whether that is new.
+    pub fn leave_out(&mut self, after: u64, perhaps: u64, to: Cursor) -> bool {
+        self.gone.add(after, perhaps, to)
     }
 
     /// As [`Past::follow`].
@@ -244,14 +246,14 @@ impl Coverage {
         matches: impl Fn(&Filter) -> bool,
         unsent: &[u64],
     ) -> Had {
-        let is_left_out = (self.left_out.iter()).any(|(after, to)| *after < seq && seq <= *to);
-        if is_left_out || unsent.binary_search(&seq).is_ok() {
+        if unsent.binary_search(&seq).is_ok() {
             return Had::No;
         }
-        let is_now = self.after.seq < seq && seq <= at && matches(&self.filter);
-        let now = if is_now { Had::Yes } else { Had::No };
+        let now = self.sent_now(seq, at, &matches);
         let had = self.past.had(revised, unsent);
         let followed = match revised.facets.action {
+            // It was gone when its turn came.
+            _ if self.may_be_gone(seq) => Had::No,
             // Nothing holds a notice back. But it may have been passed before two intervals became one.
             Action::Withhold | Action::Kill if had != Had::No => {
                 if self.past.had_apart(revised, unsent) == Had::No {
@@ -264,6 +266,11 @@ impl Coverage {
             _ => Had::No,
         };
         self.past.sent(seq, matches).max(now).max(followed)
+    }
+
+    fn may_be_gone(&self, seq: u64) -> bool {
+        let past = self.past.intervals.iter().map(|interval| &interval.gone);
+        past.chain([&self.gone]).any(|gone| gone.may_hold(seq))
     }
 
     /// Whether a recall, to which the recipient has not come yet, will be sent to it, who may read so
@@ -337,15 +344,8 @@ impl Past {
         if self.followed.iter().any(|one| one.place.seq == seq) {
             return Had::Yes;
         }
-        let sent = self.intervals.iter().map(|one| {
-            if !(one.after < seq && seq <= one.end && matches(&one.filter)) {
-                Had::No
-            } else if one.is_sure_at(seq) {
-                Had::Yes
-            } else {
-                Had::Maybe
-            }
-        });
+        let matching = self.intervals.iter().filter(|one| matches(&one.filter));
+        let sent = matching.map(|one| one.sent(seq));
         sent.max().unwrap_or(Had::No)
     }
 

@@ -468,10 +468,12 @@ impl Progress {
         }
     }
 
-    /// What lies up to a sequence is gone, and what it has not come to is left out.
-    pub fn leave_out(&mut self, up_to: u64, epochs: &Epochs) {
-        if let (Some(coverage), Some(at)) = (&mut self.coverage, known(self.at, epochs)) {
-            coverage.leave_out(at, up_to);
+    /// What lies between a sequence and a place is gone, and was not sent by now.
+    pub fn leave_out(&mut self, after: u64, to: Cursor, epochs: &Epochs) {
+        let perhaps = known(self.end(epochs), epochs).unwrap_or(0);
+        self.clip(epochs);
+        if let Some(coverage) = &mut self.coverage {
+            coverage.leave_out(after, perhaps, to);
         }
     }
 

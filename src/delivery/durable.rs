@@ -23,14 +23,11 @@ use crate::{
     delivery::durable::{
         acknowledge::Moves,
         kept::Kept,
-        owner::{End, Owner},
+        owner::{End, Met, Owner},
     },
     fault::{Fault, Kind},
     gate::seconds,
-    recipient::{
-        Stray,
-        subscription::{Opening, Subscription, SubscriptionId, Token, known},
-    },
+    recipient::subscription::{Opening, Subscription, SubscriptionId, Token, known},
     wire::log::{
         Log, ReadError,
         subscriptions::{KeptSubscription, SubscriptionChange},
@@ -253,9 +250,7 @@ impl Durables {
     fn tell(&self, id: &SubscriptionId, subscription: &mut Subscription, end: u64) {
         let epochs = self.0.log.epochs();
         subscription.coverage.clip(&epochs);
-        for stray in self.strays_of_late(id) {
-            subscription.coverage.follow(&stray);
-        }
+        self.met_of_late(id).tell(&mut subscription.coverage);
         match self.sent_of_late(id) {
             Some(sent) => {
                 subscription.advance(subscription.cursor, sent, &epochs);
@@ -268,13 +263,13 @@ impl Durables {
         }
     }
 
-    /// What a stream of this node was sent of a subscription, that is to be remembered; also one that has
+    /// What a stream of this node has met that is to be remembered with a subscription; also one that has
     /// just ended and that nobody has written yet.
-    pub fn strays_of_late(&self, id: &SubscriptionId) -> Vec<Stray> {
+    pub fn met_of_late(&self, id: &SubscriptionId) -> Met {
         let book = self.book();
         match book.owners.get(id) {
-            Some(owner) => owner.strays(),
-            None => book.moves.strays(id),
+            Some(owner) => owner.met(),
+            None => book.moves.met(id),
         }
     }
 
@@ -338,13 +333,13 @@ impl Durables {
     pub fn leave(&self, owner: &Arc<Owner>) {
         let mut book = self.book();
         let is_its = |known: &Arc<Owner>| Arc::ptr_eq(known, owner);
-        if !book.owners.get(owner.id()).is_some_and(is_its) {
-            // Taken over: nothing of it is to be written.
-            return;
-        }
-        book.owners.remove(owner.id());
         let sent = self.0.log.cursor(owner.sent());
-        book.moves.end(owner, sent);
+        if book.owners.get(owner.id()).is_some_and(is_its) {
+            book.owners.remove(owner.id());
+            book.moves.end(owner, sent);
+        } else {
+            book.moves.lose(owner, sent);
+        }
         drop(book);
         self.0.to_write.notify_one();
     }
@@ -428,9 +423,15 @@ impl Durables {
         if book.kept.insert(kept).is_none() {
             self.0.log.metrics().recipients.subscriptions.inc();
         }
+        if let Some(former) = &former {
+            // Its end is told, too, which a client that reads nothing delays.
+            let sent = self.0.log.cursor(former.sent());
+            book.moves.lose(former, sent);
+        }
         drop(book);
         if let Some(former) = former {
             former.end(end);
+            self.0.to_write.notify_one();
         }
     }
 

@@ -112,9 +112,10 @@ impl Recalls {
         let epochs = self.hub.log().epochs();
         let subscription = &kept.subscription;
         let mut coverage = subscription.coverage.clone();
-        for stray in self.hub.durables().strays_of_late(&kept.id) {
-            coverage.follow(&stray);
-        }
+        self.hub
+            .durables()
+            .met_of_late(&kept.id)
+            .tell(&mut coverage);
         coverage.clip(&epochs);
         let end = self.hub.durables().sent_at_most(kept).unwrap_or(u64::MAX);
         let had = self.hub.had(&coverage, end, recall, &[]).await?;

@@ -31,7 +31,7 @@ use crate::{
         start::SubscribeError,
     },
     gate::permit::Permit,
-    recipient::subscription::Token,
+    recipient::subscription::{Token, known},
     telemetry::Protocol,
 };
 
@@ -69,6 +69,17 @@ pub struct Gap {
     pub to: Cursor,
     /// Why.
     pub reason: GapReason,
+}
+
+impl Gap {
+    /// After which sequence the log keeps nothing of it any more; none if what is missing never was.
+    pub fn gone_after(&self, epochs: &Epochs) -> Option<u64> {
+        match self.reason {
+            GapReason::Retention => Some(known(self.from, epochs).unwrap_or(0)),
+            GapReason::EpochForeign => Some(0),
+            GapReason::EpochLost => None,
+        }
+    }
 }
 
 /// Why revisions may be missing.
@@ -268,6 +279,11 @@ impl Subscription {
                 }
             }
             if let Some(gap) = self.next_gap() {
+                if let Some(claim) = &self.claim
+                    && let Some(after) = gap.gone_after(&self.epochs)
+                {
+                    claim.leaves_out(after, gap.to);
+                }
                 return Poll::Ready(Output::Gap(gap));
             }
             if !self.hub.log().is_fresh() {

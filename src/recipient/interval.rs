@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cursor::{Cursor, Epoch, Epochs, Place},
     filter::Filter,
-    recipient::{Had, Revised},
+    recipient::{Had, Revised, gone::Gone},
 };
 
 /// A part of the log that was sent under one filter.
@@ -21,6 +21,9 @@ pub(super) struct Interval {
     /// The life of the log that `end` is of.
     pub(super) epoch: Epoch,
     pub(super) filter: Filter,
+    /// What of it was gone.
+    #[serde(default, skip_serializing_if = "Gone::is_empty")]
+    pub(super) gone: Gone,
     /// Whether it was made of several: nothing in it was surely sent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_wide: bool,
@@ -35,6 +38,8 @@ pub(super) struct Part<'a> {
     pub(super) sent: Option<u64>,
     /// Beyond here nothing was.
     pub(super) end: u64,
+    /// What of it was gone.
+    pub(super) gone: &'a Gone,
 }
 
 impl Part<'_> {
@@ -69,11 +74,14 @@ impl Part<'_> {
         let sure = self.sent.filter(|_| self.filter.words.is_empty());
         let counts = |seq: u64| {
             let is_left_out = revised.wants_text() && trail.is_notice(seq);
-            !is_left_out && revised.read.binary_search(&seq).is_err()
+            !is_left_out && !self.gone.holds(seq) && revised.read.binary_search(&seq).is_err()
         };
         let is_sure = |seq: u64| {
             let is_known = !revised.wants_text() || trail.has_text(seq);
-            is_known && counts(seq) && unsent.binary_search(&seq).is_err()
+            is_known
+                && counts(seq)
+                && !self.gone.may_hold(seq)
+                && unsent.binary_search(&seq).is_err()
         };
         if sure.is_some_and(|sent| trail.has_between(first, sent, is_sure)) {
             Had::Yes
@@ -95,13 +103,20 @@ impl Interval {
             after: self.after,
             sent: (!self.is_wide).then_some(self.sent),
             end: self.end,
+            gone: &self.gone,
         };
         part.had(revised, unsent)
     }
 
-    /// Whether what matches was surely sent at a sequence.
-    pub(super) fn is_sure_at(&self, seq: u64) -> bool {
-        !self.is_wide && self.after < seq && seq <= self.sent
+    /// Whether what matches was sent at a sequence.
+    pub(super) fn sent(&self, seq: u64) -> Had {
+        if seq <= self.after || self.end < seq || self.gone.holds(seq) {
+            Had::No
+        } else if self.is_wide || self.sent < seq || self.gone.may_hold(seq) {
+            Had::Maybe
+        } else {
+            Had::Yes
+        }
     }
 
     /// Whether the next one says nothing else of what lies between their beginnings, so that one of both
@@ -113,6 +128,7 @@ impl Interval {
 
     /// Goes on up to where the next one ends.
     pub(super) fn append(&mut self, next: &Self) {
+        self.gone.extend_after(&next.gone, self.sent);
         self.sent = self.sent.max(next.sent);
         if next.end >= self.end {
             (self.end, self.epoch) = (next.end, next.epoch);
@@ -125,6 +141,7 @@ impl Interval {
         self.end = self.end.max(other.end);
         self.sent = self.after;
         self.is_wide = true;
+        self.gone = Gone::default();
         let filter = &mut self.filter;
         // None is everything.
         if filter.topics.is_empty() || other.filter.topics.is_empty() {
@@ -157,6 +174,7 @@ impl Interval {
             }
             Place::Foreign => return false,
         }
+        self.gone.clip(epochs);
         self.end > self.after
     }
 }

@@ -189,14 +189,6 @@ impl Subscription {
         self.used = opening.now;
     }
 
-    /// What lies up to a sequence is gone, and what its subscriber has not acknowledged of that is left
-    /// out.
-    pub fn leave_out(&mut self, up_to: u64, epochs: &Epochs) {
-        if let Some(at) = known(self.cursor, epochs) {
-            self.coverage.leave_out(at, up_to);
-        }
-    }
-
     /// How far that of its streams which is taken over has come is not known, but not beyond a place.
     pub fn lose_sight(&mut self, end: Cursor, epochs: &Epochs) {
         if self

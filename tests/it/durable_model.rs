@@ -489,12 +489,13 @@ impl Schedule<'_> {
         )
     }
 
-    /// Whether a recall beyond the filter may come: an earlier revision was for an earlier session.
+    /// Whether a recall beyond the filter may come: it was itself for an earlier session, or an earlier
+    /// revision was.
     fn may_follow(&self, logged: &Logged, before: &[Session]) -> bool {
         let earlier = self
             .log
             .iter()
-            .filter(|one| one.story == logged.story && one.seq < logged.seq);
+            .filter(|one| one.story == logged.story && one.seq <= logged.seq);
         Self::is_recall(logged)
             && earlier.into_iter().any(|one| {
                 let for_it =
@@ -503,13 +504,13 @@ impl Schedule<'_> {
             })
     }
 
-    /// Whether it must: an earlier revision came in an earlier session, and, if this carries text
-    /// beyond the grant, was acknowledged.
+    /// Whether it must: it came itself in an earlier session, or an earlier revision did, and, if this
+    /// carries text beyond the grant, was acknowledged.
     fn must_follow(&self, logged: &Logged, session: &Session, before: &[Session]) -> bool {
         let mut earlier = self
             .log
             .iter()
-            .filter(|one| one.story == logged.story && one.seq < logged.seq);
+            .filter(|one| one.story == logged.story && one.seq <= logged.seq);
         let is_beyond = logged.action == Action::Correct && !session.may_read(&logged.topics);
         Self::is_recall(logged)
             && earlier.any(|one| {

@@ -106,8 +106,8 @@ async fn answer(mut socket: TcpStream, status: u16, count: &AtomicUsize) {
     if status == HOLDS {
         let _gone = socket.read_buf(&mut request).await;
     } else if status != HANGS_UP {
-        // Whoever is to be parked is so soon.
-        let again = if status == 422 {
+        // Whoever is to be parked is so soon, and whoever is away is tried soon.
+        let again = if status == 422 || status == 503 {
             "retry-after: 1\r\n"
         } else {
             ""
@@ -119,10 +119,11 @@ async fn answer(mut socket: TcpStream, status: u16, count: &AtomicUsize) {
     }
 }
 
-pub async fn publish(node: &Node, action: Action, uri: &str) {
+/// Publishes of ICT; returns the cursor.
+pub async fn publish(node: &Node, action: Action, uri: &str) -> String {
     let mut article = noted(uri, "a reason");
     article.topics = vec!["ict".to_owned()];
-    node.publish(action, article).await.unwrap();
+    node.publish(action, article).await.unwrap().cursor
 }
 
 /// What each recipient has of a story's recall, by name.

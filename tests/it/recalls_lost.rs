@@ -1,14 +1,19 @@
 //! Recipients whose log has lost its newest part: sequences name other revisions then.
 
-use barid::wire::proto::v1::{Action, Delivery, RecallState, subscribe_response::Frame};
+use std::sync::atomic::Ordering;
+
+use barid::wire::proto::v1::{
+    Action, Delivery, RecallState, SubscribeRequest, subscribe_response::Frame,
+};
 
 use crate::{
     access::story,
     durable::{Bot, named},
-    harness::{Node, action, after, article_of, eventually, filter, noted, seq},
+    harness::{Node, action, after, article_of, eventually, filter, seq},
     nats::{Nats, find_folder, put_back},
-    recalls::{publish, states},
+    recalls::{Endpoint, add, health, publish, states},
     recalls_past::{left, reset_to_now},
+    webhooks::{CALLS, Hooks},
 };
 
 async fn open(node: &Node, name: &str, topic: &str) -> Bot {
@@ -19,6 +24,27 @@ async fn open(node: &Node, name: &str, topic: &str) -> Bot {
 
 fn shown(delivery: &Delivery) -> (String, Action) {
     (article_of(delivery).uri, action(delivery))
+}
+
+/// Waits until retention has taken what lies between two cursors.
+async fn gone(node: &Node, from: &str, to: &str) {
+    eventually("it is gone", async || {
+        let mut reader = node.subscribe(after(from)).await.unwrap();
+        match reader.next().await.unwrap() {
+            Frame::Gap(gap) => seq(&gap.to) >= seq(to),
+            _ => false,
+        }
+    })
+    .await;
+}
+
+/// What is delivered next, after a gap or where history ends.
+async fn next_delivery(bot: &mut Bot) -> Delivery {
+    loop {
+        if let Frame::Delivery(delivery) = bot.reader.next().await.unwrap() {
+            return delivery;
+        }
+    }
 }
 
 /// A stream that stays open misses no news because it was set to a place that is lost, and is sent no
@@ -95,25 +121,60 @@ async fn a_kill_that_is_gone_stays_outstanding() {
     bot.acknowledge(&node, &had.cursor).await.unwrap();
     drop(bot);
     left(&node, "bot").await;
-    let kill = node.publish(Action::Kill, noted("test:had", "a reason"));
-    let kill = kill.await.unwrap().cursor;
-    eventually("the kill is gone", async || {
-        let mut reader = node.subscribe(after(&had.cursor)).await.unwrap();
-        match reader.next().await.unwrap() {
-            Frame::Gap(gap) => seq(&gap.to) >= seq(&kill),
-            _ => false,
-        }
-    })
-    .await;
+    let kill = publish(&node, Action::Kill, "test:had").await;
+    gone(&node, &had.cursor, &kill).await;
     let mut bot = open(&node, "bot", "ict").await;
     publish(&node, Action::Publish, "test:after").await;
-    let last = loop {
-        if let Frame::Delivery(delivery) = bot.reader.next().await.unwrap() {
-            break delivery;
-        }
-    };
+    let last = next_delivery(&mut bot).await;
     assert_eq!(shown(&last), ("test:after".to_owned(), Action::Publish));
     bot.acknowledge(&node, &last.cursor).await.unwrap();
     let found = states(&node, "test:had").await;
     assert_eq!(found["bot"], RecallState::Outstanding);
+}
+
+/// What retention took while a webhook was away, and what lies before the beginning of a subscription,
+/// was sent to nobody: its kill is not acknowledged by what comes after.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_in_mid_stream_was_not_sent() {
+    let node = Node::start_with(&["--retain", "1s", CALLS[0], CALLS[1]]);
+    let hooks = Hooks::open(&node);
+    let endpoint = Endpoint::start().await;
+    let id = add(&hooks, &endpoint.url).await;
+    let first = publish(&node, Action::Publish, "test:had").await;
+    eventually("the webhook has it", async || {
+        health(&hooks, &id).await.taken == 1
+    })
+    .await;
+    endpoint.answers(503);
+    publish(&node, Action::Publish, "test:away").await;
+    eventually("the webhook is away", async || {
+        endpoint.count.load(Ordering::SeqCst) >= 2
+    })
+    .await;
+    let kill = publish(&node, Action::Kill, "test:had").await;
+    gone(&node, &first, &kill).await;
+
+    endpoint.answers(200);
+    let begin = SubscribeRequest {
+        subscription: "new".to_owned(),
+        filter: Some(filter(&["ict"])),
+        ..after(&first)
+    };
+    let mut new = Bot::open(&node, begin).await.unwrap();
+    match new.reader.next().await.unwrap() {
+        Frame::Gap(gap) => assert!(seq(&gap.to) >= seq(&kill)),
+        other => panic!("not a gap: {other:?}"),
+    }
+    publish(&node, Action::Publish, "test:after").await;
+    let last = next_delivery(&mut new).await;
+    assert_eq!(shown(&last), ("test:after".to_owned(), Action::Publish));
+    new.acknowledge(&node, &last.cursor).await.unwrap();
+    eventually("the webhook is past it", async || {
+        let cursor = health(&hooks, &id).await.cursor;
+        seq(&cursor) >= seq(&last.cursor)
+    })
+    .await;
+    let found = states(&node, "test:had").await;
+    assert_eq!(found["new"], RecallState::NeverHad);
+    assert_eq!(found[&id], RecallState::Outstanding);
 }

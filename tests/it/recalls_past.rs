@@ -1,20 +1,23 @@
 //! Recalls over changes of what a recipient is sent: whom they reach, and what is said of it.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use barid::wire::proto::v1::{
     Action, Filter, Partner, RecallState, ResetSubscriptionRequest, Role, SubscribeRequest,
     Webhook, recipient_service_client::RecipientServiceClient, reset_subscription_request::To,
-    start::From as StartFrom,
+    start::From as StartFrom, subscribe_response::Frame,
 };
-
+use futures_util::{StreamExt as _, stream};
 use tokio::time::sleep;
 
 use crate::{
     access::{Caller, gazette, story},
     command_line::run,
     durable::{Bot, named, shown},
-    harness::{Node, action, article_of, eventually, everything, filter, noted},
+    harness::{Node, action, article, article_of, eventually, everything, filter, noted},
     recalls::{Endpoint, HOLDS, add, health, publish, states, states_for},
     webhooks::{CALLS, Hooks, receiver::Receiver, taken, types, wanting},
 };
@@ -505,4 +508,59 @@ async fn what_was_handed_over_comes_again() {
         states(&node, "test:story").await["bot"] == RecallState::Acknowledged
     })
     .await;
+}
+
+/// What a stream still sends after another has taken over its subscription is known, though that one
+/// ended before it came so far.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_words_of_a_former_stream_are_known() {
+    const BOTS: usize = 8;
+    const PUBLISHERS: usize = 8;
+    // More of them than a stream takes that nobody reads.
+    const BEHIND: usize = 40;
+    let node = Node::start();
+    let name = |number: usize| format!("bot-{number}");
+    let wish = |number| named(&name(number), filter(&["ict"]));
+    let mut bots = Vec::new();
+    for number in 0..BOTS {
+        let mut bot = Bot::open(&node, wish(number)).await.unwrap();
+        bot.reader.caught_up().await;
+        bots.push(bot);
+    }
+    let is_over = AtomicBool::new(false);
+    let publishing = stream::iter(0..PUBLISHERS).for_each_concurrent(None, async |publisher| {
+        let mut number = 0;
+        while !is_over.load(Ordering::SeqCst) {
+            number += 1;
+            let mut long = article(&format!("test:{publisher}-{number}"), "long");
+            (long.body, long.topics) = ("x".repeat(10_000), vec!["ict".to_owned()]);
+            node.publish(Action::Publish, long).await.unwrap();
+        }
+    });
+    let taking_over = async {
+        let last = bots.into_iter().enumerate().map(async |(number, mut bot)| {
+            let mut last = bot.reader.delivery().await;
+            for _ in 0..BEHIND {
+                last = bot.reader.delivery().await;
+            }
+            drop(Bot::open(&node, wish(number)).await.unwrap());
+            while let Ok(frame) = bot.reader.next().await {
+                if let Frame::Delivery(delivery) = frame {
+                    last = delivery;
+                }
+            }
+            (name(number), article_of(&last).uri)
+        });
+        let last: Vec<(String, String)> = stream::iter(last).buffered(BOTS).collect().await;
+        is_over.store(true, Ordering::SeqCst);
+        last
+    };
+    let ((), last) = tokio::join!(publishing, taking_over);
+    for (name, uri) in last {
+        publish(&node, Action::Kill, &uri).await;
+        eventually("it is known who had it", async || {
+            states(&node, &uri).await[&name] == RecallState::Outstanding
+        })
+        .await;
+    }
 }

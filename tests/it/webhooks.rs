@@ -479,8 +479,8 @@ async fn partners_and_grants() {
         url: receiver.url("x"),
         ..Webhook::default()
     });
-    let missing = (Code::NotFound, "PARTNER_UNKNOWN".to_owned());
-    assert_eq!(refusal(&of_nobody.await.unwrap_err()), missing);
+    let unknown = (Code::NotFound, "PARTNER_UNKNOWN".to_owned());
+    assert_eq!(refusal(&of_nobody.await.unwrap_err()), unknown);
     let nothing = own.create(Webhook {
         url: receiver.url("x"),
         ..wanting(filter(&["economy"]))

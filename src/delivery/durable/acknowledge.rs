@@ -11,11 +11,11 @@ use tokio::{
 
 use crate::{
     cursor::{Cursor, Place},
-    delivery::durable::{DurableError, Durables, PAUSE, USED_EVERY, is_unused, owner::Owner},
-    recipient::{
-        Stray,
-        subscription::{Subscription as Kept, SubscriptionId, Token, is_ahead},
+    delivery::durable::{
+        DurableError, Durables, PAUSE, USED_EVERY, is_unused,
+        owner::{Met, Owner},
     },
+    recipient::subscription::{Subscription as Kept, SubscriptionId, Token, is_ahead},
     wire::log::{ReadError, batch::BATCH_LEN_MAX, subscriptions::KeptSubscription},
 };
 
@@ -46,11 +46,18 @@ struct Move {
     cursor: Option<Cursor>,
     /// Up to where its stream has sent, if that is known.
     sent: Option<Cursor>,
-    /// What that has sent and is to be remembered.
-    strays: Vec<Stray>,
+    /// What that has met.
+    met: Met,
     /// Whether its stream has ended.
     is_over: bool,
     waiters: Vec<oneshot::Sender<Stored>>,
+}
+
+/// One write.
+#[derive(Debug)]
+enum Work {
+    Move(SubscriptionId, Move),
+    Former(Former),
 }
 
 /// What is to be written: at most one move for each subscription.
@@ -60,6 +67,17 @@ pub struct Moves {
     /// Those that nobody writes, first come first served.
     waiting: VecDeque<SubscriptionId>,
     being_written: HashSet<SubscriptionId>,
+    /// Streams that are nobody's any more, beside the moves.
+    formers: VecDeque<Former>,
+}
+
+/// A stream that was its subscription's until another took over.
+#[derive(Debug)]
+struct Former {
+    id: SubscriptionId,
+    /// Up to where it has sent.
+    sent: Cursor,
+    met: Met,
 }
 
 impl Moves {
@@ -67,15 +85,24 @@ impl Moves {
     pub fn end(&mut self, owner: &Owner, sent: Cursor) {
         let to_move = self.of(owner.id(), owner.token());
         to_move.sent = Some(sent);
-        to_move.strays = owner.strays();
+        to_move.met = owner.met();
         to_move.is_over = true;
     }
 
-    /// What a stream of a subscription has sent, that ended and was not written yet, and is to be
-    /// remembered.
-    pub fn strays(&self, id: &SubscriptionId) -> Vec<Stray> {
+    /// A stream was taken over, or its subscription set to another place: what it sent until it knew is
+    /// not known yet.
+    pub fn lose(&mut self, owner: &Owner, sent: Cursor) {
+        self.formers.push_back(Former {
+            id: owner.id().clone(),
+            sent,
+            met: owner.met(),
+        });
+    }
+
+    /// What a stream of a subscription has met that ended and was not written yet.
+    pub fn met(&self, id: &SubscriptionId) -> Met {
         let of = self.moves.get(id);
-        of.map(|to_move| to_move.strays.clone()).unwrap_or_default()
+        of.map(|to_move| to_move.met.clone()).unwrap_or_default()
     }
 
     /// Up to where a stream of a subscription has sent that ended and was not written yet.
@@ -94,7 +121,7 @@ impl Moves {
             token: token.clone(),
             cursor: None,
             sent: None,
-            strays: Vec::new(),
+            met: Met::default(),
             is_over: false,
             waiters: Vec::new(),
         };
@@ -235,14 +262,15 @@ impl Durables {
         let mut writes = FuturesUnordered::new();
         loop {
             while writes.len() < WRITES_MAX
-                && let Some((id, to_move)) = self.next_move()
+                && let Some(work) = self.next_work()
             {
-                writes.push(self.write(id, to_move));
+                writes.push(self.work(work));
             }
             tokio::select! {
                 biased;
                 written = writes.next() => match written {
-                    Some(id) => self.book().moves.written(&id),
+                    Some(Some(id)) => self.book().moves.written(&id),
+                    Some(None) => {}
                     None => return,
                 },
                 // A permit that is dropped with the others' ends is taken in the next round.
@@ -251,14 +279,54 @@ impl Durables {
         }
     }
 
-    fn next_move(&self) -> Option<(SubscriptionId, Move)> {
-        self.book().moves.next()
+    fn next_work(&self) -> Option<Work> {
+        let moves = &mut self.book().moves;
+        let former = moves.formers.pop_front().map(Work::Former);
+        former.or_else(|| moves.next().map(|(id, to_move)| Work::Move(id, to_move)))
     }
 
-    async fn write(&self, id: SubscriptionId, to_move: Move) -> SubscriptionId {
-        let stored = self.try_write(&id, &to_move).await;
-        to_move.answer(stored);
-        id
+    /// Writes one; returns the subscription of a move.
+    async fn work(&self, work: Work) -> Option<SubscriptionId> {
+        match work {
+            Work::Move(id, to_move) => {
+                let stored = self.try_write(&id, &to_move).await;
+                to_move.answer(stored);
+                Some(id)
+            }
+            Work::Former(former) => {
+                if let Err(error) = self.write_former(&former).await {
+                    let id = &former.id;
+                    tracing::warn!(%id, %error, "how far a stream came can't be written");
+                }
+                None
+            }
+        }
+    }
+
+    /// Whoever has taken over did not know what the former stream sent until its end.
+    async fn write_former(&self, former: &Former) -> Result<(), DurableError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let written = self.try_write_former(former).await;
+            match written {
+                Ok(true) | Err(DurableError::Unknown(_)) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Ok(false) | Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    async fn try_write_former(&self, former: &Former) -> Result<bool, DurableError> {
+        let mut kept = self.read(&former.id).await?;
+        let (subscription, epochs) = (&mut kept.subscription, self.0.log.epochs());
+        let sent = subscription.sent_at_most(&epochs);
+        subscription.coverage.clip(&epochs);
+        subscription.lose_sight(former.sent, &epochs);
+        let has_met = former.met.tell(&mut subscription.coverage);
+        if subscription.sent_at_most(&epochs) == sent && !has_met {
+            return Ok(true);
+        }
+        Ok(self.put(kept).await?.is_some())
     }
 
     async fn try_write(&self, id: &SubscriptionId, to_move: &Move) -> Stored {
@@ -290,8 +358,8 @@ impl Durables {
             let sent = to_move.sent.or(here).unwrap_or(cursor);
             let mut has_moved = subscription.advance(cursor, sent, &epochs);
             subscription.coverage.clip(&epochs);
-            for stray in to_move.strays.iter().chain(&self.strays_of_late(id)) {
-                has_moved |= subscription.coverage.follow(stray);
+            for met in [&to_move.met, &self.met_of_late(id)] {
+                has_moved |= met.tell(&mut subscription.coverage);
             }
             let (now, place) = (self.now(), subscription.cursor);
             let is_left = to_move.is_over && !subscription.node.is_empty();

@@ -6,6 +6,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use crate::{
+    cursor::Cursor,
     delivery::{
         durable::{DurableError, Durables, PAUSE, PER_PARTNER_MAX, RACES_MAX, owner::Owner},
         group::Wanted,
@@ -33,11 +34,21 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// This was handed to its connection and is to be remembered: it is written at once, since it may be
-    /// acknowledged on another node.
+    /// This was handed to its connection and is to be remembered.
     pub fn follows(&self, strays: Vec<Stray>) {
-        let sent = self.durables.0.log.cursor(self.owner.sent());
         self.owner.follows(strays);
+        self.write_met();
+    }
+
+    /// What lies there was gone when its turn came.
+    pub fn leaves_out(&self, after: u64, to: Cursor) {
+        self.owner.leaves_out(after, to);
+        self.write_met();
+    }
+
+    /// At once, since what comes after may be acknowledged on another node.
+    fn write_met(&self) {
+        let sent = self.durables.0.log.cursor(self.owner.sent());
         self.durables.book().moves.touch(&self.owner, sent);
         self.durables.0.to_write.notify_one();
     }
@@ -148,12 +159,10 @@ impl Hub {
                     return self.claimed(kept, None, true);
                 }
                 Some(mut kept) => {
-                    let epochs = self.log().epochs();
                     let subscription = &mut kept.subscription;
                     durables.tell(id, subscription, history_end);
                     let has_former = subscription.may_stream(opening.now);
                     subscription.take_over(opening.clone());
-                    subscription.leave_out(self.log().retained_from() - 1, &epochs);
                     (kept, None, has_former)
                 }
             };
@@ -179,7 +188,7 @@ impl Hub {
         begin: Option<Beginning>,
         has_former: bool,
     ) -> Result<Claimed, SubscribeError> {
-        let claim = self.durables().own(&kept)?;
+        let claim = self.durables().own(&kept, has_former)?;
         Ok(Claimed {
             kept,
             claim,
@@ -221,7 +230,7 @@ impl Hub {
 
 impl Durables {
     /// Makes a stream of this node the owner of what it has just taken over.
-    fn own(&self, kept: &KeptSubscription) -> Result<Claim, DurableError> {
+    fn own(&self, kept: &KeptSubscription, has_former: bool) -> Result<Claim, DurableError> {
         let mut book = self.book();
         let token = &kept.subscription.token;
         // Another may have been faster since.
@@ -230,7 +239,14 @@ impl Durables {
             return Err(DurableError::TakenOver(kept.id.clone()));
         }
         let sent = kept.subscription.sent.seq;
-        let owner = Arc::new(Owner::new(kept.id.clone(), token.clone(), sent));
+        let perhaps = if has_former {
+            // It goes on until it knows of its end.
+            u64::MAX
+        } else {
+            kept.subscription.sent_at_most(&self.0.log.epochs())
+        };
+        let owner = Owner::new(kept.id.clone(), token.clone(), sent, perhaps);
+        let owner = Arc::new(owner);
         book.owners.insert(kept.id.clone(), Arc::clone(&owner));
         Ok(Claim {
             durables: self.clone(),

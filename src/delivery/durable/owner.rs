@@ -11,9 +11,10 @@ use std::{
 use futures_util::task::AtomicWaker;
 
 use crate::{
+    cursor::Cursor,
     delivery::durable::DurableError,
     recipient::{
-        FOLLOWED_MAX, Stray,
+        Coverage, FOLLOWED_MAX, Stray,
         subscription::{SubscriptionId, Token},
     },
 };
@@ -29,6 +30,32 @@ pub enum End {
     Removed,
 }
 
+/// Most parts that were gone which a stream keeps; all are written as soon as they are met.
+const GONE_MAX: usize = 64;
+
+/// What a stream has met that is to be remembered with its subscription.
+#[derive(Clone, Debug, Default)]
+pub struct Met {
+    /// What was handed to its connection though its filter does not want it.
+    strays: Vec<Stray>,
+    /// What was gone: after which sequence, up to where it may have been sent before, and up to where.
+    gone: Vec<(u64, u64, Cursor)>,
+}
+
+impl Met {
+    /// Completes what was sent by it; returns whether anything is new.
+    pub fn tell(&self, coverage: &mut Coverage) -> bool {
+        let mut is_new = false;
+        for stray in &self.strays {
+            is_new |= coverage.follow(stray);
+        }
+        for (after, perhaps, to) in &self.gone {
+            is_new |= coverage.leave_out(*after, *perhaps, *to);
+        }
+        is_new
+    }
+}
+
 /// A stream that a durable subscription belongs to, until it is told otherwise.
 #[derive(Debug)]
 pub struct Owner {
@@ -36,21 +63,23 @@ pub struct Owner {
     token: Token,
     /// Up to here everything was handed to the connection.
     sent: AtomicU64,
-    /// What was handed to it and is to be remembered.
-    strays: Mutex<Vec<Stray>>,
+    met: Mutex<Met>,
+    /// Up to here an earlier stream may have sent.
+    perhaps: u64,
     /// 0 = it is the owner; else one more than an [`End`].
     end: AtomicU8,
     waker: AtomicWaker,
 }
 
 impl Owner {
-    /// The owner of this token.
-    pub fn new(id: SubscriptionId, token: Token, sent: u64) -> Self {
+    /// The owner of this token. Up to `sent` everything was sent before; beyond `perhaps` nothing was.
+    pub fn new(id: SubscriptionId, token: Token, sent: u64, perhaps: u64) -> Self {
         Self {
             id,
             token,
             sent: AtomicU64::new(sent),
-            strays: Mutex::default(),
+            met: Mutex::default(),
+            perhaps,
             end: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         }
@@ -78,19 +107,24 @@ impl Owner {
 
     /// This was handed to its connection and is to be remembered.
     pub fn follows(&self, new: Vec<Stray>) {
-        let mut strays = self.strays.lock().expect("no panic under this lock");
-        strays.extend(new);
+        let mut met = self.met.lock().expect("no panic under this lock");
+        met.strays.extend(new);
         // More are not kept.
-        let surplus = strays.len().saturating_sub(FOLLOWED_MAX);
-        strays.drain(..surplus);
+        let surplus = met.strays.len().saturating_sub(FOLLOWED_MAX);
+        met.strays.drain(..surplus);
     }
 
-    /// All of that.
-    pub fn strays(&self) -> Vec<Stray> {
-        self.strays
-            .lock()
-            .expect("no panic under this lock")
-            .clone()
+    /// What lies there was gone when its turn came.
+    pub fn leaves_out(&self, after: u64, to: Cursor) {
+        let mut met = self.met.lock().expect("no panic under this lock");
+        met.gone.push((after, self.perhaps, to));
+        let surplus = met.gone.len().saturating_sub(GONE_MAX);
+        met.gone.drain(..surplus);
+    }
+
+    /// What it has met.
+    pub fn met(&self) -> Met {
+        self.met.lock().expect("no panic under this lock").clone()
     }
 
     /// It is the owner no more.

@@ -297,6 +297,10 @@ impl Worker {
                 // No durable subscription is claimed.
                 Output::Opened(_) => Next::Done,
                 Output::Gap(gap) => {
+                    let epochs = hub.log().epochs();
+                    if let Some(after) = gap.gone_after(&epochs) {
+                        self.progress.value.leave_out(after, gap.to, &epochs);
+                    }
                     let news = News::Gap(gap);
                     self.deliver(webhook, scope, news, None).await?
                 }
@@ -339,8 +343,6 @@ impl Worker {
             Err(error) => return Ok(Err(error)),
         };
         let epochs = hub.log().epochs();
-        let up_to = hub.log().retained_from() - 1;
-        self.progress.value.leave_out(up_to, &epochs);
         if self.progress.value.turn(&filter, &epochs) {
             self.save().await?;
         }
@@ -424,7 +426,11 @@ impl Worker {
                     message
                 }
                 Ok(None) => {
-                    // Killed meanwhile: its notice comes at its own place.
+                    // Killed meanwhile: its notice comes at its own place. Or kept no more.
+                    if cursor.seq < self.webhooks.log().retained_from() {
+                        let progress = &mut self.progress.value;
+                        progress.leave_out(cursor.seq - 1, cursor, &epochs);
+                    }
                     self.progress.value.done(cursor, &epochs);
                     self.save().await?;
                     return Ok(Next::Done);

@@ -79,24 +79,55 @@ fn what_became_one_is_not_sure() {
     assert_eq!(was_sent, Had::Maybe);
 }
 
-/// What was gone before the recipient came to it was not sent, whatever it wants.
+/// What was gone before the recipient came to it was not sent, whatever it wants; also under a filter
+/// of before, and so no correction of it goes beyond the grant. Where an earlier stream may have sent it
+/// a notice follows, and text does not.
 #[test]
-fn what_was_left_out_was_not_sent() {
+fn what_was_gone_was_not_sent() {
     let log = log(&[(0, vec!["ict"], 5, 10), (0, vec!["ict"], 5, 10)]);
     let language = &languages()[0];
     let kill = log[1].revised(language, Action::Kill);
+    let correct = log[1].revised(language, Action::Correct);
     let matches = |filter: &Filter| filter.matches_facets(&kill.facets);
-    let mut coverage = Coverage::new(topic_filter("ict"), at(0));
+    let new = || Coverage::new(topic_filter("ict"), at(0));
     let was_sent = |coverage: &Coverage| coverage.was_sent((20, 40), &kill, matches, &[]);
+    let mut coverage = new();
     assert_eq!(was_sent(&coverage), Had::Yes);
-    coverage.leave_out(20, 30);
+    assert!(coverage.leave_out(20, 20, at(30)));
     assert_eq!(was_sent(&coverage), Had::Yes);
-    coverage.leave_out(15, 20);
+    assert!(coverage.leave_out(15, 15, at(20)));
     assert_eq!(was_sent(&coverage), Had::No);
-    for round in 1..=2 * u64::try_from(LEFT_OUT_MAX).unwrap() {
-        coverage.leave_out(100 * round, 100 * round + 1);
+
+    for (after, perhaps, had, follows) in [
+        (5, 5, Had::No, (Follows::No, Follows::No)),
+        (5, 12, Had::Maybe, (Follows::IfHadText, Follows::Yes)),
+        (12, 12, Had::Yes, (Follows::Yes, Follows::Yes)),
+    ] {
+        let mut coverage = new();
+        coverage.leave_out(after, perhaps, at(15));
+        assert_eq!(coverage.had(19, &kill, &[]), had.min(Had::Maybe));
+        let turn = Turn {
+            sent: 15,
+            end: at(15),
+            after: at(15),
+        };
+        coverage.turn(topic_filter("economy"), turn);
+        assert_eq!(coverage.had(19, &kill, &[]), had, "after {after}");
+        assert_eq!(coverage.past().sent(10, matches), had);
+        let told = |revised| coverage.past().follows(revised, None, &[]);
+        assert_eq!((told(&correct), told(&kill)), follows, "after {after}");
     }
-    assert_eq!(coverage.left_out.len(), LEFT_OUT_MAX);
+
+    // A kill that follows, and was gone when its turn came.
+    let mut coverage = new();
+    let turn = Turn {
+        sent: 15,
+        end: at(15),
+        after: at(15),
+    };
+    coverage.turn(topic_filter("economy"), turn);
+    assert_eq!(was_sent(&coverage), Had::Yes);
+    coverage.leave_out(15, 15, at(30));
     assert_eq!(was_sent(&coverage), Had::No);
 }
 
