@@ -25,6 +25,7 @@ pub mod chunk;
 pub mod durable;
 pub mod explain;
 pub mod feeds;
+pub mod gap;
 pub mod group;
 pub mod grpc;
 pub mod history;

@@ -17,10 +17,11 @@ use crate::{
     cursor::Cursor,
     delivery::{
         durable::open::Wish,
+        gap::{Gap, GapReason},
         hub::Hub,
         recipients,
         start::Beyond,
-        subscription::{Gap, GapReason, Output, Subscription, Way},
+        subscription::{Output, Subscription, Way},
     },
     fault::Fault,
     gate::caller::{self, Caller},

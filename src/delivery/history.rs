@@ -4,7 +4,7 @@
 //! the log's bounded pool, first come first served, so such a crowd can't starve live readers.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     num::NonZeroUsize,
     sync::{
         Arc, Mutex,
@@ -69,8 +69,10 @@ struct Cache {
     pages: LruCache<u64, Arc<Page>>,
     bytes: usize,
     reading: HashMap<u64, Reading>,
-    /// Those of them that nobody has begun.
-    new: Vec<Reading>,
+    /// Those of them that [`History::run`] has not begun, first come first served.
+    new: VecDeque<(u64, Reading)>,
+    /// Walks that are needed no more.
+    ended: Vec<Walk>,
     /// By where they are, and since when.
     walks: LruCache<u64, (Instant, Walk)>,
     /// How often the log has lost something: what was read before that may be gone.
@@ -130,7 +132,8 @@ impl History {
             pages: LruCache::new(PAGES_LEN_MAX),
             bytes: 0,
             reading: HashMap::new(),
-            new: Vec::new(),
+            new: VecDeque::new(),
+            ended: Vec::new(),
             walks: LruCache::new(WALKS_MAX),
             losses: 0,
         };
@@ -147,7 +150,7 @@ impl History {
     /// Not left to those who wait for them: one that stands still in the midst of a page would keep its
     /// place in the log's pool.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut pages = JoinSet::new();
+        let (mut pages, mut ends) = (JoinSet::new(), JoinSet::new());
         loop {
             tokio::select! {
                 biased;
@@ -156,14 +159,17 @@ impl History {
                 // A permit that is dropped with another's end is looked at below all the same.
                 () = self.to_read.notified() => {}
                 Some(_) = pages.join_next() => {}
+                Some(_) = ends.join_next() => {}
             }
-            let new = {
-                let mut cache = self.cache.lock().expect("no panic under this lock");
-                std::mem::take(&mut cache.new)
-            };
-            for reading in new {
+            let mut cache = self.cache.lock().expect("no panic under this lock");
+            while pages.len() < PAGES_MAX
+                && let Some(reading) = cache.next_wanted()
+            {
                 // How it ends is told to whoever waits for it.
                 pages.spawn(reading.map(drop));
+            }
+            for walk in cache.ended.drain(..) {
+                ends.spawn(walk.end());
             }
         }
     }
@@ -195,15 +201,11 @@ impl History {
         let reading = async move {
             let mut walk = walk.unwrap_or_else(|| history.log.walk(start));
             let page = history.read(start, &mut walk).await;
-            let (page, former) = history.keep(start, losses, page, walk);
-            if let Some(former) = former {
-                former.end().await;
-            }
-            page
+            history.keep(start, losses, page, walk)
         };
         let reading = reading.boxed().shared();
         cache.reading.insert(start, reading.clone());
-        cache.new.push(reading.clone());
+        cache.new.push_back((start, reading.clone()));
         drop(cache);
         self.to_read.notify_one();
         Lookup::Reading(reading)
@@ -230,7 +232,10 @@ impl History {
         cache.losses += 1;
         cache.pages.clear();
         cache.reading.clear();
-        cache.walks.clear();
+        cache.new.clear();
+        while let Some((_, (_, walk))) = cache.walks.pop_lru() {
+            cache.ended.push(walk);
+        }
         cache.bytes = 0;
     }
 
@@ -244,30 +249,37 @@ impl History {
             .map(|(start, _)| *start)
             .collect();
         old.into_iter().for_each(|start| cache.forget(start));
-        // The server forgets their consumers by itself.
-        while (cache.walks.peek_lru()).is_some_and(|(_, (since, _))| since.elapsed() >= WALK_LIFE) {
-            cache.walks.pop_lru();
-        }
+        let walks = cache.walks.iter();
+        let old = walks.filter(|(_, (since, _))| since.elapsed() >= WALK_LIFE);
+        let old: Vec<u64> = old.map(|(at, _)| *at).collect();
+        let ended = old.iter().filter_map(|at| cache.walks.pop(at));
+        let ended: Vec<Walk> = ended.map(|(_, walk)| walk).collect();
+        cache.ended.extend(ended);
+        drop(cache);
+        self.to_read.notify_one();
     }
 
-    /// Keeps a page, and the walk for the next one; the walk that has to go for that, if any, is the
-    /// caller's to end.
+    /// Keeps a page, and the walk for the next one.
     fn keep(
         &self,
         start: u64,
         losses: u64,
         page: Result<Page, ReadError>,
         walk: Walk,
-    ) -> (Result<Arc<Page>, Arc<ReadError>>, Option<Walk>) {
+    ) -> Result<Arc<Page>, Arc<ReadError>> {
         let mut cache = self.cache.lock().expect("no panic under this lock");
         if cache.losses != losses {
             // Read across a loss: whoever waits looks for it anew.
-            return (Err(Arc::new(ReadError::Behind)), Some(walk));
+            cache.ended.push(walk);
+            return Err(Arc::new(ReadError::Behind));
         }
         cache.reading.remove(&start);
         let page = match page {
             Ok(page) => Arc::new(page),
-            Err(error) => return (Err(Arc::new(error)), Some(walk)),
+            Err(error) => {
+                cache.ended.push(walk);
+                return Err(Arc::new(error));
+            }
         };
         cache.bytes += page.bytes;
         if let Some((_, old)) = cache.pages.push(start, Arc::clone(&page)) {
@@ -278,8 +290,10 @@ impl History {
         {
             cache.bytes -= old.bytes;
         }
-        let former = cache.walks.push(page.end, (Instant::now(), walk));
-        (Ok(page), former.map(|(_, (_, walk))| walk))
+        if let Some((_, (_, former))) = cache.walks.push(page.end, (Instant::now(), walk)) {
+            cache.ended.push(former);
+        }
+        Ok(page)
     }
 
     async fn read(&self, start: u64, walk: &mut Walk) -> Result<Page, ReadError> {
@@ -331,6 +345,21 @@ impl History {
 }
 
 impl Cache {
+    /// The next page for which somebody waits; others are forgotten.
+    fn next_wanted(&mut self) -> Option<Reading> {
+        while let Some((start, reading)) = self.new.pop_front() {
+            // Beside this one and that in the map.
+            if reading.strong_count().is_some_and(|count| count > 2) {
+                return Some(reading);
+            }
+            let is_it = |known: &Reading| known.ptr_eq(&reading);
+            if self.reading.get(&start).is_some_and(is_it) {
+                self.reading.remove(&start);
+            }
+        }
+        None
+    }
+
     fn forget(&mut self, start: u64) {
         if let Some(page) = self.pages.pop(&start) {
             self.bytes -= page.bytes;

@@ -22,11 +22,12 @@ use crate::{
     delivery::{
         Entry,
         durable::{DurableError, open::Wish},
+        gap::Gap,
         hub::Hub,
         query::Query,
         recipients,
         start::SubscribeError,
-        subscription::{Gap, Output, Subscription, Way},
+        subscription::{Output, Subscription, Way},
     },
     fault::{Fault, Kind},
     gate::caller::Caller,

@@ -7,9 +7,10 @@ use crate::{
     cursor::{Cursor, Epochs, Place},
     delivery::{
         durable::DurableError,
+        gap::{Gap, GapReason},
         group::Wanted,
         hub::{Hub, WINDOWS_MAX},
-        subscription::{Beginning, Gap, GapReason, Subscription, Way},
+        subscription::{Beginning, Subscription, Way},
     },
     fault::{Fault, Kind, wrong::Wrong},
     filter::Filter,

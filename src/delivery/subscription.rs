@@ -24,6 +24,7 @@ use crate::{
         Entry,
         chunk::{Ask, Found, Run},
         durable::open::Claim,
+        gap::{Gap, GapReason},
         group::{Group, Wanted},
         history::{History, Lookup, Reading},
         hub::{Hub, Read, sent::Asking},
@@ -31,7 +32,7 @@ use crate::{
         start::SubscribeError,
     },
     gate::permit::Permit,
-    recipient::subscription::{Token, known},
+    recipient::subscription::Token,
     telemetry::Protocol,
 };
 
@@ -58,50 +59,6 @@ pub enum Output {
     Gap(Gap),
     /// The stream has ended; there is nothing after this.
     End(SubscribeError),
-}
-
-/// Revisions with `from` < cursor <= `to` may be missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// Where the reader was.
-    pub from: Cursor,
-    /// Where it goes on.
-    pub to: Cursor,
-    /// Why.
-    pub reason: GapReason,
-}
-
-impl Gap {
-    /// After which sequence the log keeps nothing of it any more; none if what is missing never was.
-    pub fn gone_after(&self, epochs: &Epochs) -> Option<u64> {
-        match self.reason {
-            GapReason::Retention => Some(known(self.from, epochs).unwrap_or(0)),
-            GapReason::EpochForeign => Some(0),
-            GapReason::EpochLost => None,
-        }
-    }
-}
-
-/// Why revisions may be missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GapReason {
-    /// Older than what is kept.
-    Retention,
-    /// In a part that the log lost.
-    EpochLost,
-    /// Of another log.
-    EpochForeign,
-}
-
-impl GapReason {
-    /// As JSON names it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Retention => "RETENTION",
-            Self::EpochLost => "EPOCH_LOST",
-            Self::EpochForeign => "EPOCH_FOREIGN",
-        }
-    }
 }
 
 /// By which way a stream goes to its subscriber, and on what right.
@@ -156,6 +113,8 @@ pub struct Subscription {
     page_start: Option<u64>,
     /// Where the page ends after which so many pages were there already as are read ahead.
     ahead: u64,
+    /// What is read ahead, for as long as this reader is there.
+    reading_ahead: Option<Reading>,
     reading: Option<Reading>,
     /// The correction of which it is being read whether it goes to the group.
     asking: Option<(Cursor, Asking)>,
@@ -211,6 +170,7 @@ impl Subscription {
             gap,
             page_start: None,
             ahead: 0,
+            reading_ahead: None,
             reading: None,
             asking: None,
             heartbeat_at: now + HEARTBEAT,
@@ -397,7 +357,7 @@ impl Subscription {
 
     /// No page is read any more.
     fn leave_history(&mut self) {
-        (self.page_start, self.reading) = (None, None);
+        (self.page_start, self.reading, self.reading_ahead) = (None, None, None);
         self.ahead = 0;
     }
 
@@ -488,8 +448,12 @@ impl Subscription {
             }
             match self.hub.history().ahead(end) {
                 Some(Lookup::Page(page)) if page.end > end => end = page.end,
-                // On its way; or whoever comes to it sees why there is none.
-                _ => return,
+                Some(Lookup::Reading(reading)) => {
+                    self.reading_ahead = Some(reading);
+                    return;
+                }
+                // Whoever comes to it sees why there is none.
+                Some(Lookup::Page(_)) | None => return,
             }
         }
         self.ahead = page_end;

@@ -17,7 +17,7 @@ use crate::{
     cursor::{Cursor, Place},
     delivery::{
         feeds::{Feed, Wanted},
-        subscription::Gap,
+        gap::Gap,
         webhooks::{
             Webhooks,
             lanes::{Pace, SLOW_AFTER},
