@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::partner::PartnerName,
-    cursor::{Cursor, Place},
+    cursor::{Cursor, Epochs, Place},
     delivery::durable::{
         acknowledge::Moves,
         kept::Kept,
@@ -169,6 +169,10 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Book {
     kept: Kept,
+    /// The newest revision among them, and of those that are gone.
+    newest: u64,
+    /// The lives of the log of which they are.
+    epochs: Option<Arc<Epochs>>,
     /// Streams of this node.
     owners: HashMap<SubscriptionId, Arc<Owner>>,
     moves: Moves,
@@ -250,7 +254,8 @@ impl Durables {
     fn tell(&self, id: &SubscriptionId, subscription: &mut Subscription, end: u64) {
         let epochs = self.0.log.epochs();
         subscription.coverage.clip(&epochs);
-        self.met_of_late(id).tell(&mut subscription.coverage);
+        let met = self.met_of_late(id);
+        met.tell(&mut subscription.coverage, &epochs);
         match self.sent_of_late(id) {
             Some(sent) => {
                 subscription.advance(subscription.cursor, sent, &epochs);
@@ -382,12 +387,34 @@ impl Durables {
     }
 
     async fn follow(&self) {
+        let mut epochs = self.0.log.epochs_watch();
         loop {
-            if let Err(error) = self.follow_once().await {
-                tracing::warn!(%error, "subscriptions can't be followed; trying again");
+            epochs.mark_unchanged();
+            tokio::select! {
+                biased;
+                // What is dropped is begun anew. The sender lives as long as the log.
+                _ = epochs.changed() => {}
+                followed = self.follow_once() => if let Err(error) = followed {
+                    tracing::warn!(%error, "subscriptions can't be followed; trying again");
+                }
             }
             sleep(PAUSE).await;
         }
+    }
+
+    /// All are told anew. What is known of a bucket that has been set back since, or of another life of
+    /// the log, is worth nothing: later revisions would be taken for older ones.
+    fn begin(&self, last: u64) {
+        let epochs = self.0.log.epochs();
+        let mut book = self.book();
+        let is_same_life = (book.epochs.as_ref()).is_none_or(|known| Arc::ptr_eq(known, &epochs));
+        if !is_same_life || book.newest > last {
+            tracing::warn!(last, known = book.newest, "subscriptions are read anew");
+            book.kept = Kept::default();
+            book.newest = 0;
+            self.0.log.metrics().recipients.subscriptions.set(0);
+        }
+        book.epochs = Some(epochs);
     }
 
     async fn follow_once(&self) -> Result<(), ReadError> {
@@ -395,6 +422,7 @@ impl Durables {
         pin_mut!(changes);
         while let Some(change) = changes.next().await {
             match change? {
+                SubscriptionChange::Begun(last) => self.begin(last),
                 SubscriptionChange::Put(kept) => self.note(*kept),
                 SubscriptionChange::Removed(id, revision) => self.forget(&id, revision),
             }
@@ -409,6 +437,7 @@ impl Durables {
         if known.is_some_and(|known| known.revision >= kept.revision) {
             return;
         }
+        book.newest = book.newest.max(kept.revision);
         let token = &kept.subscription.token;
         let owner = book.owners.get(&kept.id).cloned();
         let former = owner.filter(|owner| owner.token() != token);
@@ -439,6 +468,7 @@ impl Durables {
         let mut book = self.book();
         let known = book.kept.get(id);
         if known.is_some_and(|known| known.revision < revision) {
+            book.newest = book.newest.max(revision);
             book.kept.remove(id);
             self.0.log.metrics().recipients.subscriptions.dec();
             let former = book.owners.remove(id);

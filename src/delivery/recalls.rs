@@ -112,10 +112,8 @@ impl Recalls {
         let epochs = self.hub.log().epochs();
         let subscription = &kept.subscription;
         let mut coverage = subscription.coverage.clone();
-        self.hub
-            .durables()
-            .met_of_late(&kept.id)
-            .tell(&mut coverage);
+        let met = self.hub.durables().met_of_late(&kept.id);
+        met.tell(&mut coverage, &epochs);
         coverage.clip(&epochs);
         let end = self.hub.durables().sent_at_most(kept).unwrap_or(u64::MAX);
         let had = self.hub.had(&coverage, end, recall, &[]).await?;

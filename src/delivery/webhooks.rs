@@ -9,7 +9,7 @@
 //! [`Progress`]: crate::webhook::Progress
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, RwLock},
     time::{Duration, SystemTime},
 };
@@ -184,12 +184,18 @@ impl Webhooks {
     async fn follow_once(&self) -> Result<(), ReadError> {
         let changes = self.log().follow_webhooks().await?;
         pin_mut!(changes);
+        let mut seen = HashSet::new();
         while let Some(change) = changes.next().await {
             let now = Instant::now();
             let mut book = self.0.book.write().expect("no panic under this lock");
             let mut nodes = self.0.nodes.lock().expect("no panic under this lock");
             match change? {
-                WebhookChange::Put(kept) => drop(book.insert(kept.value.id, *kept)),
+                WebhookChange::Put(kept) => {
+                    seen.insert(kept.value.id);
+                    book.insert(kept.value.id, *kept);
+                }
+                // Others may have gone while nothing was heard.
+                WebhookChange::CaughtUp => book.retain(|id, _| seen.contains(id)),
                 WebhookChange::Removed(id) => drop(book.remove(&id)),
                 WebhookChange::Beat(node) => {
                     nodes.heard(&node, now);

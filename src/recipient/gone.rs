@@ -60,14 +60,14 @@ impl Gone {
         true
     }
 
-    /// Adds what another has beyond a sequence.
-    pub(super) fn extend_after(&mut self, other: &Self, after: u64) {
+    /// Adds what another has beyond what was surely sent before; what was perhaps sent is not sure.
+    pub(super) fn extend_after(&mut self, other: &Self, (sent, perhaps): (u64, u64)) {
         for part in &other.0 {
             let to = Cursor {
                 epoch: part.epoch,
                 seq: part.to,
             };
-            self.add(part.after.max(after), part.perhaps, to);
+            self.add(part.after.max(sent), part.perhaps.max(perhaps), to);
         }
     }
 
@@ -182,6 +182,27 @@ mod tests {
         assert_eq!(gone.len(), GONE_MAX);
         assert!(gone.may_hold(30) && !gone.holds(30), "between the nearest");
         assert!(gone.may_hold(101) && gone.holds(101));
+    }
+
+    /// Of what is gone, what was surely sent before is left out, and what was perhaps sent is not sure.
+    #[test]
+    fn what_was_sent_before_is_not_gone() {
+        let (mut gone, mut next) = (Gone::default(), Gone::default());
+        next.add(10, 10, at(80));
+        gone.extend_after(&next, (20, 60));
+        for (seq, may, surely) in [
+            (20, false, false),
+            (21, true, false),
+            (60, true, false),
+            (61, true, true),
+            (80, true, true),
+        ] {
+            assert_eq!(
+                (gone.may_hold(seq), gone.holds(seq)),
+                (may, surely),
+                "{seq}"
+            );
+        }
     }
 
     /// What a loss has taken is gone for nobody: other revisions lie there then.

@@ -128,7 +128,7 @@ impl Interval {
 
     /// Goes on up to where the next one ends.
     pub(super) fn append(&mut self, next: &Self) {
-        self.gone.extend_after(&next.gone, self.sent);
+        self.gone.extend_after(&next.gone, (self.sent, self.end));
         self.sent = self.sent.max(next.sent);
         if next.end >= self.end {
             (self.end, self.epoch) = (next.end, next.epoch);

@@ -9,7 +9,7 @@ use barid::wire::proto::v1::{
 use crate::{
     access::story,
     durable::{Bot, named},
-    harness::{Node, action, after, article_of, eventually, filter, seq},
+    harness::{Node, action, after, article_of, eventually, filter, refusal, seq},
     nats::{Nats, find_folder, put_back},
     recalls::{Endpoint, add, health, publish, states},
     recalls_past::{left, reset_to_now},
@@ -177,4 +177,46 @@ async fn what_is_gone_in_mid_stream_was_not_sent() {
     let found = states(&node, "test:had").await;
     assert_eq!(found["new"], RecallState::NeverHad);
     assert_eq!(found[&id], RecallState::Outstanding);
+}
+
+/// A bucket that was set back, under a node that knew more of it, is read anew: whoever opens is not told
+/// that somebody else has its subscription.
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_that_were_set_back_open_again() {
+    const OPENED: usize = 40;
+    let mut nats = Nats::start().await;
+    let node = Node::start_with(&["--nats-url", &nats.url()]);
+    let mut bot = open(&node, "bot", "ict").await;
+    bot.reader.caught_up().await;
+    publish(&node, Action::Publish, "test:kept").await;
+    let kept = bot.reader.delivery().await;
+    bot.acknowledge(&node, &kept.cursor).await.unwrap();
+    let store = nats.store();
+    let copy = nats.copy(&store);
+    for _ in 0..OPENED {
+        bot = open(&node, "bot", "ict").await;
+    }
+    nats.kill();
+    put_back(copy.path(), &store);
+    nats.start_again();
+    let mut refused = 0;
+    eventually("it opens", async || {
+        match Bot::open(&node, named("bot", filter(&["ict"]))).await {
+            Ok(opened) => {
+                bot = opened;
+                true
+            }
+            Err(status) => {
+                let is_taken = refusal(&status).1 == "SUBSCRIPTION_TAKEN_OVER";
+                refused += usize::from(is_taken);
+                false
+            }
+        }
+    })
+    .await;
+    assert!(refused < OPENED / 4, "refused {refused} times");
+    publish(&node, Action::Publish, "test:new").await;
+    let new = next_delivery(&mut bot).await;
+    assert_eq!(shown(&new), ("test:new".to_owned(), Action::Publish));
+    bot.acknowledge(&node, &new.cursor).await.unwrap();
 }

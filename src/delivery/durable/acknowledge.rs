@@ -75,6 +75,8 @@ pub struct Moves {
 #[derive(Debug)]
 struct Former {
     id: SubscriptionId,
+    /// When that was made.
+    created: i64,
     /// Up to where it has sent.
     sent: Cursor,
     met: Met,
@@ -94,6 +96,7 @@ impl Moves {
     pub fn lose(&mut self, owner: &Owner, sent: Cursor) {
         self.formers.push_back(Former {
             id: owner.id().clone(),
+            created: owner.created(),
             sent,
             met: owner.met(),
         });
@@ -317,16 +320,30 @@ impl Durables {
     }
 
     async fn try_write_former(&self, former: &Former) -> Result<bool, DurableError> {
+        let known = self.get(&former.id);
+        if known.is_some_and(|mut known| !self.tell_former(former, &mut known.subscription)) {
+            // As a rule whoever took over knew.
+            return Ok(true);
+        }
         let mut kept = self.read(&former.id).await?;
-        let (subscription, epochs) = (&mut kept.subscription, self.0.log.epochs());
-        let sent = subscription.sent_at_most(&epochs);
-        subscription.coverage.clip(&epochs);
-        subscription.lose_sight(former.sent, &epochs);
-        let has_met = former.met.tell(&mut subscription.coverage);
-        if subscription.sent_at_most(&epochs) == sent && !has_met {
+        if !self.tell_former(former, &mut kept.subscription) {
             return Ok(true);
         }
         Ok(self.put(kept).await?.is_some())
+    }
+
+    /// Completes what is kept by what a former stream has sent; returns whether anything is new.
+    fn tell_former(&self, former: &Former, subscription: &mut Kept) -> bool {
+        if subscription.created != former.created {
+            // It was removed, and its name is another's now.
+            return false;
+        }
+        let epochs = self.0.log.epochs();
+        let sent = subscription.sent_at_most(&epochs);
+        subscription.coverage.clip(&epochs);
+        subscription.lose_sight(former.sent, &epochs);
+        let has_met = former.met.tell(&mut subscription.coverage, &epochs);
+        has_met || subscription.sent_at_most(&epochs) != sent
     }
 
     async fn try_write(&self, id: &SubscriptionId, to_move: &Move) -> Stored {
@@ -359,7 +376,7 @@ impl Durables {
             let mut has_moved = subscription.advance(cursor, sent, &epochs);
             subscription.coverage.clip(&epochs);
             for met in [&to_move.met, &self.met_of_late(id)] {
-                has_moved |= met.tell(&mut subscription.coverage);
+                has_moved |= met.tell(&mut subscription.coverage, &epochs);
             }
             let (now, place) = (self.now(), subscription.cursor);
             let is_left = to_move.is_over && !subscription.node.is_empty();

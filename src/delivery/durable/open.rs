@@ -238,15 +238,13 @@ impl Durables {
         if newest.is_some_and(|newest| newest.subscription.token != *token) {
             return Err(DurableError::TakenOver(kept.id.clone()));
         }
-        let sent = kept.subscription.sent.seq;
         let perhaps = if has_former {
             // It goes on until it knows of its end.
             u64::MAX
         } else {
             kept.subscription.sent_at_most(&self.0.log.epochs())
         };
-        let owner = Owner::new(kept.id.clone(), token.clone(), sent, perhaps);
-        let owner = Arc::new(owner);
+        let owner = Arc::new(Owner::new(kept, perhaps));
         book.owners.insert(kept.id.clone(), Arc::clone(&owner));
         Ok(Claim {
             durables: self.clone(),

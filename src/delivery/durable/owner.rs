@@ -11,12 +11,13 @@ use std::{
 use futures_util::task::AtomicWaker;
 
 use crate::{
-    cursor::Cursor,
+    cursor::{Cursor, Epochs, Place},
     delivery::durable::DurableError,
     recipient::{
         Coverage, FOLLOWED_MAX, Stray,
         subscription::{SubscriptionId, Token},
     },
+    wire::log::subscriptions::KeptSubscription,
 };
 
 /// Why a stream is not its subscription's any more.
@@ -43,14 +44,20 @@ pub struct Met {
 }
 
 impl Met {
-    /// Completes what was sent by it; returns whether anything is new.
-    pub fn tell(&self, coverage: &mut Coverage) -> bool {
+    /// Completes what was sent by it, as far as the log has not lost that; returns whether anything is
+    /// new.
+    pub fn tell(&self, coverage: &mut Coverage, epochs: &Epochs) -> bool {
         let mut is_new = false;
         for stray in &self.strays {
             is_new |= coverage.follow(stray);
         }
         for (after, perhaps, to) in &self.gone {
-            is_new |= coverage.leave_out(*after, *perhaps, *to);
+            let to = match epochs.place(*to) {
+                Place::Known(_) => *to,
+                Place::Lost(to) => to,
+                Place::Foreign => continue,
+            };
+            is_new |= coverage.leave_out(*after, *perhaps, to);
         }
         is_new
     }
@@ -60,6 +67,8 @@ impl Met {
 #[derive(Debug)]
 pub struct Owner {
     id: SubscriptionId,
+    /// When that was made, in seconds from 1970: another may get its name.
+    created: i64,
     token: Token,
     /// Up to here everything was handed to the connection.
     sent: AtomicU64,
@@ -72,12 +81,15 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The owner of this token. Up to `sent` everything was sent before; beyond `perhaps` nothing was.
-    pub fn new(id: SubscriptionId, token: Token, sent: u64, perhaps: u64) -> Self {
+    /// The owner of a subscription as it is kept now, of which nothing was sent before beyond
+    /// `perhaps`.
+    pub fn new(kept: &KeptSubscription, perhaps: u64) -> Self {
+        let subscription = &kept.subscription;
         Self {
-            id,
-            token,
-            sent: AtomicU64::new(sent),
+            id: kept.id.clone(),
+            created: subscription.created,
+            token: subscription.token.clone(),
+            sent: AtomicU64::new(subscription.sent.seq),
             met: Mutex::default(),
             perhaps,
             end: AtomicU8::new(0),
@@ -88,6 +100,11 @@ impl Owner {
     /// Which subscription.
     pub fn id(&self) -> &SubscriptionId {
         &self.id
+    }
+
+    /// When that was made, in seconds from 1970.
+    pub fn created(&self) -> i64 {
+        self.created
     }
 
     /// What its subscriber shows.

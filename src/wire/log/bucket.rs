@@ -10,6 +10,8 @@ use crate::wire::log::{Log, ReadError, unavailable};
 /// What whoever follows a bucket sees.
 #[derive(Debug)]
 pub(super) enum Followed {
+    /// It begins with all entries of a bucket that ends at this revision.
+    Begun(u64),
     /// An entry as it is now, or that it is gone.
     Entry(Entry),
     /// All that there was has been seen.
@@ -71,6 +73,7 @@ impl Log {
         let watch = store.watch_many_with_history(keys.iter().copied()).await;
         let watch = watch.map_err(unavailable)?;
         let info = store.stream.get_info().await.map_err(unavailable)?;
+        let begun = stream::iter([Ok(Followed::Begun(info.state.last_sequence))]);
         // An empty bucket has no entry to say that it was the last.
         let mut is_caught_up = info.state.messages == 0;
         let empty = stream::iter(is_caught_up.then_some(Ok(Followed::CaughtUp)));
@@ -92,6 +95,6 @@ impl Log {
                 future::pending::<()>().await;
             }
         };
-        Ok(empty.chain(changes).take_until(Box::pin(lost)))
+        Ok(begun.chain(empty).chain(changes).take_until(Box::pin(lost)))
     }
 }

@@ -96,6 +96,7 @@ impl Log {
         Ok(entries.filter_map(|entry| {
             future::ready(match entry {
                 Ok(Followed::Entry(entry)) => change(&entry).map(Ok),
+                Ok(Followed::Begun(_)) => None,
                 Ok(Followed::CaughtUp) => Some(Ok(PartnerChange::CaughtUp)),
                 Err(error) => Some(Err(error)),
             })

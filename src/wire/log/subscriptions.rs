@@ -42,6 +42,8 @@ pub struct KeptSubscription {
 /// What a node sees as it follows the bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SubscriptionChange {
+    /// All subscriptions come, of a bucket that ends at this revision.
+    Begun(u64),
     /// A subscription as it is now.
     Put(Box<KeptSubscription>),
     /// It is gone since this revision.
@@ -132,6 +134,7 @@ impl Log {
         let entries = self.follow_bucket(self.subscriptions(), &[">"]).await?;
         Ok(entries.filter_map(|entry| {
             future::ready(match entry {
+                Ok(Followed::Begun(last)) => Some(Ok(SubscriptionChange::Begun(last))),
                 Ok(Followed::Entry(entry)) => change(&entry).map(Ok),
                 Ok(Followed::CaughtUp) => None,
                 Err(error) => Some(Err(error)),

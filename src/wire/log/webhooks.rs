@@ -28,6 +28,8 @@ pub struct Kept<T> {
 /// What a node sees as it follows the bucket.
 #[derive(Clone, Debug)]
 pub enum WebhookChange {
+    /// All webhooks that there were have come.
+    CaughtUp,
     /// A webhook as it is now.
     Put(Box<Kept<Webhook>>),
     /// It is gone.
@@ -209,7 +211,8 @@ impl Log {
         Ok(entries.filter_map(|entry| {
             future::ready(match entry {
                 Ok(Followed::Entry(entry)) => change(&entry).map(Ok),
-                Ok(Followed::CaughtUp) => None,
+                Ok(Followed::Begun(_)) => None,
+                Ok(Followed::CaughtUp) => Some(Ok(WebhookChange::CaughtUp)),
                 Err(error) => Some(Err(error)),
             })
         }))
