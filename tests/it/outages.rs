@@ -398,7 +398,7 @@ async fn refuses_what_is_in_use() {
 /// which that is read.
 #[tokio::test]
 async fn nats_forgets_a_reader() {
-    // The ring holds some sixty of these, and a page four.
+    // The ring holds some sixty of these, and a page six.
     const STORIES: usize = 100;
     const BEFORE: usize = 10;
     let node = Node::start();

@@ -22,8 +22,8 @@ pub const PAGE_LEN_MAX: usize = 1024;
 /// Sequences whose records surely fit a page, with one to spare that tells that all were there: a
 /// group has three messages at least.
 pub const PAGE_SEQS: u64 = 3 * 1023;
-/// Bytes at which the server ends a page.
-const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes at which the server ends a page: as many records of two kilobytes as a page takes at most.
+const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// How long the server may take to hand out a page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// After how long without use the server forgets a walk's consumer.
