@@ -162,9 +162,9 @@ impl History {
                 Some(_) = ends.join_next() => {}
             }
             let mut cache = self.cache.lock().expect("no panic under this lock");
-            while pages.len() < PAGES_MAX
-                && let Some(reading) = cache.next_wanted()
-            {
+            // All at once: whoever waits for one has begun it, and may have gone with a place in the
+            // log's pool. There are two for each reader at most.
+            while let Some(reading) = cache.next_wanted() {
                 // How it ends is told to whoever waits for it.
                 pages.spawn(reading.map(drop));
             }
