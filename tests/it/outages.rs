@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::TcpListener, process::Output, time::Duratio
 
 use async_nats::jetstream;
 use barid::wire::proto::v1::{
-    Action, Article, GetArticleRequest, ListArticlesRequest, ListTopicsRequest, PublishRequest,
+    Action, GetArticleRequest, ListArticlesRequest, ListTopicsRequest, PublishRequest,
     PublishResponse, PublishStreamRequest, SubscribeRequest,
     desk_service_client::DeskServiceClient, publisher_service_client::PublisherServiceClient,
 };
@@ -31,6 +31,7 @@ use crate::{
         refusal, request, seq,
     },
     nats::Nats,
+    subscribing::publish_large,
 };
 
 const PUBLISHERS: usize = 64;
@@ -402,15 +403,7 @@ async fn nats_forgets_a_reader() {
     const STORIES: usize = 100;
     const BEFORE: usize = 10;
     let node = Node::start();
-    let mut cursors = Vec::new();
-    for number in 0..STORIES {
-        let large = Article {
-            body: "x".repeat(500_000),
-            ..article(&format!("test:{number}"), "large")
-        };
-        let response = node.publish(Action::Publish, large).await;
-        cursors.push(response.unwrap().cursor);
-    }
+    let cursors = publish_large(&node, 0..STORIES).await;
     let mut reader = node.subscribe(everything()).await.unwrap();
     let mut seen = Vec::new();
     while seen.len() < BEFORE {

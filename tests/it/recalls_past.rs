@@ -471,32 +471,28 @@ async fn what_followed_is_remembered() {
 async fn what_was_handed_over_comes_again() {
     let node = Node::start();
     let open = async |topic: &str| {
-        let mut bot = Bot::open(&node, named("bot", filter(&[topic])))
+        Bot::open(&node, named("bot", filter(&[topic])))
             .await
-            .unwrap();
-        bot.reader.caught_up().await;
-        bot
+            .unwrap()
     };
-    let elsewhere = open("economy").await;
+    let mut elsewhere = open("economy").await;
+    elsewhere.reader.caught_up().await;
     publish(&node, Action::Publish, "test:story").await;
     drop(elsewhere);
     left(&node, "bot").await;
-    let mut bot = Bot::open(&node, named("bot", filter(&["economy"])))
-        .await
-        .unwrap();
+    let mut bot = open("economy").await;
     let passed = bot.reader.caught_up().await;
     bot.acknowledge(&node, &passed).await.unwrap();
     drop(bot);
     left(&node, "bot").await;
 
     let mut bot = open("ict").await;
+    bot.reader.caught_up().await;
     publish(&node, Action::Correct, "test:story").await;
     let handed = bot.reader.delivery().await;
     drop(bot);
     left(&node, "bot").await;
-    let mut bot = Bot::open(&node, named("bot", filter(&["economy"])))
-        .await
-        .unwrap();
+    let mut bot = open("economy").await;
     let again = bot.reader.delivery().await;
     assert_eq!(
         (&again.cursor, action(&again)),

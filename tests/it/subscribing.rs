@@ -1,6 +1,7 @@
 //! Subscribing: where a stream begins, what it takes, and how it goes from history into live.
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -590,6 +591,20 @@ async fn stalled() {
     assert_eq!(seen, cursors);
 }
 
+/// Publishes articles of half a megabyte; returns their cursors.
+pub async fn publish_large(node: &Node, numbers: Range<usize>) -> Vec<String> {
+    let mut cursors = Vec::new();
+    for number in numbers {
+        let large = Article {
+            body: "x".repeat(500_000),
+            ..article(&format!("test:{number}"), "large")
+        };
+        let response = node.publish(Action::Publish, large).await;
+        cursors.push(response.unwrap().cursor);
+    }
+    cursors
+}
+
 /// A reader that begins before what the node holds in memory reads the log, joins the ring, and goes
 /// over into live, without a gap or a repeat.
 #[tokio::test]
@@ -598,24 +613,9 @@ async fn reads_on_behind_the_ring() {
     const STORIES: usize = 100;
     const LATER: usize = 20;
     let node = Node::start();
-    let large = |number: usize| Article {
-        body: "x".repeat(500_000),
-        ..article(&format!("test:{number}"), "large")
-    };
-    let mut cursors = Vec::new();
-    for number in 0..STORIES {
-        let response = node.publish(Action::Publish, large(number)).await;
-        cursors.push(response.unwrap().cursor);
-    }
+    let mut cursors = publish_large(&node, 0..STORIES).await;
     let mut reader = node.subscribe(everything()).await.unwrap();
-    let publishing = async {
-        let mut later = Vec::new();
-        for number in STORIES..STORIES + LATER {
-            let response = node.publish(Action::Publish, large(number)).await;
-            later.push(response.unwrap().cursor);
-        }
-        later
-    };
+    let publishing = publish_large(&node, STORIES..STORIES + LATER);
     let reading = async {
         let (mut seen, mut caught_up) = (Vec::new(), 0);
         while seen.len() < STORIES + LATER {
@@ -639,15 +639,7 @@ async fn reads_on_behind_the_ring() {
 async fn whoever_stands_still_keeps_no_place() {
     const STORIES: usize = 40;
     let node = Node::start_with(&["--ring-bytes", "4MiB"]);
-    let mut cursors = Vec::new();
-    for number in 0..STORIES {
-        let large = Article {
-            body: "x".repeat(500_000),
-            ..article(&format!("test:{number}"), "large")
-        };
-        let response = node.publish(Action::Publish, large).await;
-        cursors.push(response.unwrap().cursor);
-    }
+    let cursors = publish_large(&node, 0..STORIES).await;
     let mut reader = node.subscribe(everything()).await.unwrap();
     assert_eq!(reader.delivery().await.cursor, cursors[0]);
     eventually("no page is being read", async || {
