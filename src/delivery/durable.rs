@@ -402,14 +402,14 @@ impl Durables {
         }
     }
 
-    /// All are told anew. What is known of a bucket that has been set back since, or of another life of
+    /// All are told anew. What was known of a bucket that has been set back since, or of another life of
     /// the log, is worth nothing: later revisions would be taken for older ones.
-    fn begin(&self, last: u64) {
+    fn begin(&self, last: u64, known: u64) {
         let epochs = self.0.log.epochs();
         let mut book = self.book();
         let is_same_life = (book.epochs.as_ref()).is_none_or(|known| Arc::ptr_eq(known, &epochs));
-        if !is_same_life || book.newest > last {
-            tracing::warn!(last, known = book.newest, "subscriptions are read anew");
+        if !is_same_life || known > last {
+            tracing::warn!(last, known, "subscriptions are read anew");
             book.kept = Kept::default();
             book.newest = 0;
             self.0.log.metrics().recipients.subscriptions.set(0);
@@ -418,11 +418,13 @@ impl Durables {
     }
 
     async fn follow_once(&self) -> Result<(), ReadError> {
+        // Before the bucket is asked where it ends: what this node writes meanwhile is beyond that.
+        let known = self.book().newest;
         let changes = self.0.log.follow_subscriptions().await?;
         pin_mut!(changes);
         while let Some(change) = changes.next().await {
             match change? {
-                SubscriptionChange::Begun(last) => self.begin(last),
+                SubscriptionChange::Begun(last) => self.begin(last, known),
                 SubscriptionChange::Put(kept) => self.note(*kept),
                 SubscriptionChange::Removed(id, revision) => self.forget(&id, revision),
             }

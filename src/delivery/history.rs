@@ -128,19 +128,10 @@ impl Page {
 impl History {
     /// No pages yet.
     pub fn new(log: Log) -> Self {
-        let cache = Cache {
-            pages: LruCache::new(PAGES_LEN_MAX),
-            bytes: 0,
-            reading: HashMap::new(),
-            new: VecDeque::new(),
-            ended: Vec::new(),
-            walks: LruCache::new(WALKS_MAX),
-            losses: 0,
-        };
         Self {
             log,
             next_id: AtomicU64::new(0),
-            cache: Mutex::new(cache),
+            cache: Mutex::new(Cache::new()),
             to_read: Notify::new(),
         }
     }
@@ -231,8 +222,8 @@ impl History {
         let mut cache = self.cache.lock().expect("no panic under this lock");
         cache.losses += 1;
         cache.pages.clear();
+        // What is new is begun all the same: whoever waits for it may hold a place in the log's pool.
         cache.reading.clear();
-        cache.new.clear();
         while let Some((_, (_, walk))) = cache.walks.pop_lru() {
             cache.ended.push(walk);
         }
@@ -345,15 +336,32 @@ impl History {
 }
 
 impl Cache {
+    fn new() -> Self {
+        Self {
+            pages: LruCache::new(PAGES_LEN_MAX),
+            bytes: 0,
+            reading: HashMap::new(),
+            new: VecDeque::new(),
+            ended: Vec::new(),
+            walks: LruCache::new(WALKS_MAX),
+            losses: 0,
+        }
+    }
+
     /// The next page for which somebody waits; others are forgotten.
     fn next_wanted(&mut self) -> Option<Reading> {
         while let Some((start, reading)) = self.new.pop_front() {
+            let is_it = |known: &Reading| known.ptr_eq(&reading);
+            let is_known = self.reading.get(&start).is_some_and(is_it);
             // Beside this one and that in the map.
-            if reading.strong_count().is_some_and(|count| count > 2) {
+            let own_count = 1 + usize::from(is_known);
+            if reading
+                .strong_count()
+                .is_some_and(|count| count > own_count)
+            {
                 return Some(reading);
             }
-            let is_it = |known: &Reading| known.ptr_eq(&reading);
-            if self.reading.get(&start).is_some_and(is_it) {
+            if is_known {
                 self.reading.remove(&start);
             }
         }
@@ -363,6 +371,35 @@ impl Cache {
     fn forget(&mut self, start: u64) {
         if let Some(page) = self.pages.pop(&start) {
             self.bytes -= page.bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future;
+
+    use super::*;
+
+    #[test]
+    fn only_what_somebody_waits_for_is_begun_also_over_a_loss() {
+        for is_known in [true, false] {
+            let mut cache = Cache::new();
+            let reading: Reading = future::pending().boxed().shared();
+            let asked = |cache: &mut Cache| {
+                if is_known {
+                    cache.reading.insert(7, reading.clone());
+                }
+                cache.new.push_back((7, reading.clone()));
+            };
+            asked(&mut cache);
+            assert!(cache.next_wanted().is_some(), "known: {is_known}");
+            assert_eq!(cache.reading.contains_key(&7), is_known);
+
+            asked(&mut cache);
+            drop(reading);
+            assert!(cache.next_wanted().is_none(), "known: {is_known}");
+            assert!(cache.reading.is_empty());
         }
     }
 }

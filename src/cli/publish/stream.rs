@@ -147,10 +147,11 @@ impl Pipeline {
                 return Err(anyhow!("no answer for {patience}, the --timeout: {why}"));
             }
             if self.failed_count == 0 {
-                let count = self.pending.len();
-                tally.say(&format!(
-                    "barid: {why}; waiting to send {count} articles again"
-                ));
+                let what = match self.pending.len() {
+                    1 => "an article".to_owned(),
+                    count => format!("{count} articles"),
+                };
+                tally.say(&format!("barid: {why}; waiting to send {what} again"));
             }
             let wait = backoff(self.failed_count, BACKOFF_MAX).max(hint.unwrap_or_default());
             self.failed_count = self.failed_count.saturating_add(1);
