@@ -9,15 +9,16 @@ use std::{
 
 use futures_util::{Stream, stream};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::{JoinSet, spawn_blocking},
     time::Instant,
 };
 use tonic::Status;
 
 use crate::{
     access::author::Author,
-    article::{Action, Article, ArticleId, Routing},
+    article::{Action, Article, ArticleId, Revision, Routing},
+    cursor::Cursor,
     delivery::{
         Entry,
         articles::{article_id, unknown},
@@ -46,6 +47,8 @@ const COMPARISONS_MAX: usize = 16;
 const COMPARISONS_RETRY: Duration = Duration::from_secs(5);
 /// How long a comparison computes before the next has its turn.
 const TURN: Duration = Duration::from_millis(20);
+/// Turns of a comparison whose client has not taken yet what they found. Full: it waits.
+const AHEAD_TURNS_MAX: usize = 1;
 
 /// Dry runs of routing compute one after the other, away from the runtime: however many there are,
 /// publishing and delivery have the other processors.
@@ -65,6 +68,9 @@ impl DryRuns {
     }
 
     /// Computes, when everybody who came before has had a turn.
+    ///
+    /// Not from the body of an answer: while its client stands still nobody polls that. It would be
+    /// given its turn all the same, and keep it from everybody else.
     async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.expect("never closed");
@@ -279,18 +285,21 @@ impl Hub {
             Some(time_ns) => log.seq_at(time_ns).await.map_err(read)?,
             None => 1,
         };
+        let judge = Judge {
+            hub: self.clone(),
+            filter,
+            before: self.taxonomy(),
+            after,
+        };
+        let walk = log.walk(first.saturating_sub(1));
+        let (turns_in, turns) = mpsc::channel(AHEAD_TURNS_MAX);
+        let mut judging = JoinSet::new();
+        judging.spawn(Arc::new(judge).walk(walk, end, turns_in));
         let comparison = Comparison {
             hub: self.clone(),
-            judge: Arc::new(Judge {
-                hub: self.clone(),
-                filter,
-                before: self.taxonomy(),
-                after,
-            }),
             _room: room,
-            walk: log.walk(first.saturating_sub(1)),
-            end,
-            page: VecDeque::new(),
+            judging,
+            turns,
             judged: VecDeque::new(),
             compared_count: 0,
             different_count: 0,
@@ -313,16 +322,16 @@ impl Hub {
     }
 }
 
-/// A walk through the log under two taxonomies.
+/// A walk through the log under two taxonomies, as its client takes it.
 struct Comparison {
     hub: Hub,
-    judge: Arc<Judge>,
     _room: OwnedSemaphorePermit,
-    walk: Walk,
-    /// Where the log ended when the walk began.
-    end: u64,
-    /// What was read and not judged yet.
-    page: VecDeque<Arc<Entry>>,
+    /// The walk, in a task of its own that ends with this. Not left to the answer's body: nobody polls
+    /// that while its client stands still, and its places among those who read pages and compute would
+    /// stay taken.
+    judging: JoinSet<Result<(), ReadError>>,
+    /// What it has judged, turn by turn.
+    turns: mpsc::Receiver<VecDeque<Judged>>,
     /// What was judged and not told yet.
     judged: VecDeque<Judged>,
     compared_count: u64,
@@ -339,15 +348,45 @@ struct Judge {
     after: Arc<Taxonomy>,
 }
 
-/// A revision under both taxonomies.
+/// A revision under both taxonomies, without its text: it may wait for long.
 struct Judged {
-    entry: Arc<Entry>,
+    cursor: Cursor,
+    article_id: ArticleId,
+    revision: Revision,
     headline: String,
     before: Vec<Topic>,
     after: Vec<Topic>,
 }
 
 impl Judge {
+    /// Reads and judges all up to where the log ended, as far as there is room for what it finds.
+    async fn walk(
+        self: Arc<Self>,
+        mut walk: Walk,
+        end: u64,
+        turns: mpsc::Sender<VecDeque<Judged>>,
+    ) -> Result<(), ReadError> {
+        loop {
+            let mut page = VecDeque::from(self.hub.page(&mut walk, end).await?);
+            if page.is_empty() {
+                return Ok(());
+            }
+            while !page.is_empty() {
+                let judge = Arc::clone(&self);
+                let judged = self.hub.dry_runs().compute(move || {
+                    let judged = judge.judge(&mut page);
+                    judged.map(|judged| (judged, page))
+                });
+                let (judged, rest) = judged.await?;
+                page = rest;
+                // Waits for the client, and only here: without a page's place in the pool or a turn.
+                if turns.send(judged).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
     /// Judges for a turn; what is left of the page waits for the next.
     fn judge(&self, page: &mut VecDeque<Arc<Entry>>) -> Result<VecDeque<Judged>, ReadError> {
         let until = Instant::now() + TURN;
@@ -360,10 +399,12 @@ impl Judge {
                 let article = convert::routing::routed(&record.article)
                     .map_err(|source| ReadError::Corrupt { seq, source })?;
                 judged.push_back(Judged {
+                    cursor: entry.cursor,
+                    article_id: record.article_id,
+                    revision: record.revision,
                     before: own_topics(&article, routing, &self.before),
                     after: own_topics(&article, routing, &self.after),
                     headline: article.headline,
-                    entry,
                 });
             }
             if Instant::now() >= until {
@@ -380,35 +421,30 @@ impl Comparison {
         loop {
             while let Some(judged) = self.judged.pop_front() {
                 // Asked again: a kill may have come while it waited.
-                if !self.hub.is_killed(&judged.entry)
+                let killed = self.hub.log().killed();
+                if !killed.covers(judged.article_id, judged.cursor.seq)
                     && let Some(difference) = self.count(judged)
                 {
                     return Ok(Some(difference));
                 }
             }
-            if self.page.is_empty() && !self.read_on().await? {
-                return Ok(None);
+            match self.turns.recv().await {
+                Some(judged) => self.judged = judged,
+                None => break,
             }
-            let (judge, mut page) = (Arc::clone(&self.judge), mem::take(&mut self.page));
-            let judged = self.hub.dry_runs().compute(move || {
-                let judged = judge.judge(&mut page);
-                judged.map(|judged| (judged, page))
-            });
-            (self.judged, self.page) = judged.await?;
         }
-    }
-
-    /// Reads the next page; false where there is none.
-    async fn read_on(&mut self) -> Result<bool, ReadError> {
-        let page = self.hub.page(&mut self.walk, self.end).await?;
-        self.page.extend(page);
-        Ok(!self.page.is_empty())
+        while let Some(ended) = self.judging.join_next().await {
+            ended.expect("judging does not panic")?;
+        }
+        Ok(None)
     }
 
     /// Counts a revision; the difference, if there is one.
     fn count(&mut self, judged: Judged) -> Option<RoutingDifference> {
         let Judged {
-            entry,
+            cursor,
+            article_id,
+            revision,
             headline,
             before,
             after,
@@ -424,11 +460,10 @@ impl Comparison {
         for topic in before.iter().filter(|topic| !after.contains(topic)) {
             self.changes.entry(topic.clone()).or_default().1 += 1;
         }
-        let record = &entry.stored.record;
         Some(RoutingDifference {
-            cursor: entry.cursor.to_string(),
-            article_id: record.article_id.to_string(),
-            revision: record.revision.get(),
+            cursor: cursor.to_string(),
+            article_id: article_id.to_string(),
+            revision: revision.get(),
             headline,
             before: texts(&before),
             after: texts(&after),

@@ -3,7 +3,8 @@
 use std::{fs, time::Duration};
 
 use barid::wire::proto::v1::{
-    Action, Article, CompareRoutingRequest, CompareRoutingResponse, ExplainRoutingRequest, Verdict,
+    Action, Article, CompareRoutingRequest, CompareRoutingResponse, ExplainRoutingRequest,
+    PublishRequest, Routing, Verdict, article_service_client::ArticleServiceClient,
     compare_routing_response::Result as Compared, explain_routing_request::Subject,
 };
 use serde_json::{Value, json};
@@ -12,12 +13,13 @@ use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
 };
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status, Streaming, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use crate::{
     command_line::{Said, ninjs, run, server},
-    harness::{LIMIT, Node, article, eventually, noted, refusal},
+    harness::{LIMIT, Node, article, eventually, everything, noted, refusal, request},
+    web::metric_of,
 };
 
 const TAXONOMY: &str = "[topics.general]\nnames = {en = 'General'}\n\
@@ -364,4 +366,91 @@ async fn comparisons_are_bounded() {
     for answers in open {
         assert_eq!(compared_count(answers).await, 100);
     }
+}
+
+/// A comparison whose client takes one answer, and then no more than a connection holds of a few.
+async fn standing(grpc: String, taxonomy: String) -> Streaming<CompareRoutingResponse> {
+    let channel = Channel::from_shared(format!("http://{grpc}")).unwrap();
+    let channel = channel.initial_stream_window_size(128).connect_lazy();
+    let request = CompareRoutingRequest {
+        taxonomy,
+        ..CompareRoutingRequest::default()
+    };
+    let mut articles = ArticleServiceClient::new(channel);
+    let mut answers = articles
+        .compare_routing(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let first = timeout(LIMIT, answers.message()).await.expect("in time");
+    assert!(first.unwrap().is_some());
+    answers
+}
+
+/// Proves that comparisons whose clients stand still keep none of the places for pages of history,
+/// however many they are, and that they neither hold up the stop nor lose anything by that.
+#[tokio::test]
+async fn standing_comparisons_keep_no_page() {
+    const STORIES: usize = 24;
+    let mut node = Node::start_with(&["--ring-bytes", "1MiB"]);
+    // Pages of a few, which are judged at once: topics that are stated need no text.
+    for number in 0..STORIES {
+        let large = Article {
+            body: "x".repeat(500_000),
+            topics: vec!["ict.cybersecurity".to_owned()],
+            ..article(&format!("test:{number}"), "large")
+        };
+        let stated = PublishRequest {
+            routing: Routing::Stated.into(),
+            ..request(Action::Publish, large)
+        };
+        node.publisher().publish(stated).await.unwrap();
+    }
+    let mut open = Vec::new();
+    // As many as there are places, and as a node takes.
+    for _ in 0..16 {
+        open.push(standing(node.grpc.clone(), crowded(1)).await);
+    }
+    eventually("no page is being read", async || {
+        let running = metric_of(&node, "barid_catch_up_pages", "running").await;
+        running + metric_of(&node, "barid_catch_up_pages", "waiting").await == 0.0
+    })
+    .await;
+    let mut reader = node.subscribe(everything()).await.unwrap();
+    assert_eq!(reader.history().await.len(), STORIES);
+    let count = timeout(LIMIT, compared_count(open.pop().unwrap())).await;
+    assert_eq!(count.expect("in time"), 24);
+    drop(reader);
+    assert_eq!(node.stop().await, Some(0));
+}
+
+/// Proves that comparisons whose clients stand still keep no turn: others are explained and compared
+/// beside them.
+#[tokio::test]
+async fn standing_comparisons_keep_no_turn() {
+    let node = Node::start();
+    for number in 0..20 {
+        let article = cable(&format!("test:{number}"));
+        node.publish(Action::Publish, article).await.unwrap();
+    }
+    // Under so many topics each revision takes a turn, for which the others wait meanwhile.
+    let mut opening = JoinSet::new();
+    for _ in 0..4 {
+        opening.spawn(standing(node.grpc.clone(), crowded(1000)));
+    }
+    let open = opening.join_all().await;
+    // Each of these has its turn after those that wait when it comes.
+    for _ in 0..20 {
+        let request = ExplainRoutingRequest {
+            subject: Some(Subject::Article(cable("test:new"))),
+            ..ExplainRoutingRequest::default()
+        };
+        let mut articles = node.articles();
+        let explained = timeout(LIMIT, articles.explain_routing(request)).await;
+        explained.expect("in time").unwrap();
+    }
+    let beside = compare(&node, crowded(1)).await.unwrap();
+    let count = timeout(LIMIT, compared_count(beside)).await;
+    assert_eq!(count.expect("in time"), 20);
+    drop(open);
 }
