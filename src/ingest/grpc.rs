@@ -5,7 +5,11 @@ use std::{pin::Pin, time::Duration};
 use futures_util::{Stream, StreamExt as _, future, stream};
 use opentelemetry::Context;
 use prost::Message as _;
-use tokio::{sync::OwnedSemaphorePermit, task::coop::unconstrained, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::{JoinSet, coop::unconstrained},
+    time::Instant,
+};
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use tracing::Instrument as _;
 
@@ -27,7 +31,7 @@ use crate::{
     },
 };
 
-/// Publishes of one stream that may be under way; the next one waits.
+/// Publishes of one stream that may be under way or whose answers are not taken; the next one waits.
 const PIPELINE_MAX: usize = 256;
 /// For how long a publish without a deadline is tried: longer than a cluster without a leader needs
 /// to elect one (up to 16 s were measured).
@@ -39,6 +43,8 @@ const MARGIN: Duration = Duration::from_millis(50);
 
 /// Room for one request, or why there is none.
 type Room = Result<OwnedSemaphorePermit, PublishError>;
+/// A request of a stream, with room, and its deadline.
+type Taken = Result<(PublishRequest, Room, Instant), Status>;
 
 /// By whom a call was made, and within which trace.
 #[derive(Clone, Debug)]
@@ -151,15 +157,12 @@ impl Publisher {
     }
 
     /// The answer of a stream to one request.
-    async fn answer(
-        &self,
-        request: PublishRequest,
-        room: Room,
-        by: &By,
-        deadline: Instant,
-    ) -> PublishStreamResponse {
+    async fn answer(&self, taken: Taken, by: By) -> Result<PublishStreamResponse, Status> {
+        let (request, room, deadline) = taken?;
+        let caller = by.caller.again().map_err(|fault| status(&fault))?;
+        let by = By { caller, ..by };
         let request_id = request.request_id.clone();
-        let published = self.publish_one(request, room, by, deadline).await;
+        let published = self.publish_one(request, room, &by, deadline).await;
         let result = match published.map_err(|fault| status(&fault)) {
             Ok(response) => StreamResult::Published(response),
             Err(status) => StreamResult::Error(tonic_types::Status {
@@ -168,10 +171,52 @@ impl Publisher {
                 details: details(&status),
             }),
         };
-        PublishStreamResponse {
+        Ok(PublishStreamResponse {
             request_id,
             result: Some(result),
-        }
+        })
+    }
+
+    /// Works off the requests of a stream.
+    async fn work(
+        self,
+        requests: impl Stream<Item = Result<PublishStreamRequest, Status>> + Send,
+        by: By,
+        answers: mpsc::Sender<Result<PublishStreamResponse, Status>>,
+    ) {
+        let service = self.clone();
+        requests
+            // One by one, so that no later request gets room before an earlier one.
+            .then(move |request| {
+                let (service, answers) = (self.clone(), answers.clone());
+                async move {
+                    // A place for its answer first: from here on nothing waits for the client.
+                    let place = answers.reserve_owned().await;
+                    (place, service.taken(request).await)
+                }
+            })
+            .map(move |(place, taken)| {
+                let (service, by) = (service.clone(), by.clone());
+                // In request order; first polls go in that order too, so revisions keep theirs:
+                // but for tokio's budget of a task, which wakes those that it stops backwards.
+                unconstrained(async move { (place, service.answer(taken, by).await) })
+            })
+            .buffered(PIPELINE_MAX)
+            .for_each(|(place, answer)| {
+                if let Ok(place) = place {
+                    place.send(answer);
+                }
+                future::ready(())
+            })
+            .await;
+    }
+
+    /// Waits for room for a request of a stream.
+    async fn taken(&self, request: Result<PublishStreamRequest, Status>) -> Taken {
+        let request = request?.publish.unwrap_or_default();
+        let deadline = Instant::now() + PATIENCE;
+        let room = self.ingest.room(request.encoded_len(), deadline).await;
+        Ok((request, room, deadline))
     }
 
     fn response(&self, published: &Published) -> PublishResponse {
@@ -212,7 +257,6 @@ impl PublisherService for Publisher {
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let by = By::of(&request);
         by.caller.author().map_err(|fault| status(&fault))?;
-        let (service, ingest) = (self.clone(), self.ingest.clone());
         let stop = self.ingest.stop().clone();
         let last = by.caller.clone();
         let ends = {
@@ -224,39 +268,31 @@ impl PublisherService for Publisher {
                 }
             }
         };
-        let answers = request
-            .into_inner()
-            // What was taken is answered; then the stream ends, or it would hold the exit.
-            .take_until(ends)
-            // One by one, so that no later request gets room before an earlier one.
-            .then(move |request| {
-                let ingest = ingest.clone();
-                async move {
-                    let request = request?.publish.unwrap_or_default();
-                    let deadline = Instant::now() + PATIENCE;
-                    let room = ingest.room(request.encoded_len(), deadline).await;
-                    Ok::<_, Status>((request, room, deadline))
-                }
-            })
-            .map(move |taken| {
-                let (service, by) = (service.clone(), by.clone());
-                // In request order; first polls go in that order too, so revisions keep theirs:
-                // but for tokio's budget of a task, which wakes those that it stops backwards.
-                unconstrained(async move {
-                    let (request, room, deadline) = taken?;
-                    let caller = by.caller.again().map_err(|fault| status(&fault))?;
-                    let by = By { caller, ..by };
-                    Ok(service.answer(request, room, &by, deadline).await)
-                })
-            })
-            .buffered(PIPELINE_MAX)
-            .chain(stream::once(async move {
+        // What was taken is answered; then the stream ends, or it would hold the exit.
+        let requests = request.into_inner().take_until(ends);
+        let (answers_in, answers) = mpsc::channel(PIPELINE_MAX);
+        // A task of its own that ends with the answers. Not left to their body: nobody polls that
+        // while its client stands still, and it would keep others from its articles and its room.
+        let mut working = JoinSet::new();
+        working.spawn(self.clone().work(requests, by, answers_in));
+        let answers = stream::unfold((answers, working), |(mut answers, mut working)| async {
+            if let Some(answer) = answers.recv().await {
+                return Some((answer, (answers, working)));
+            }
+            while let Some(ended) = working.join_next().await {
+                ended.expect("publishing does not panic");
+            }
+            None
+        });
+        let answers = answers.chain(
+            stream::once(async move {
                 if stop.is_cancelled() {
                     return Some(Err(status(&PublishError::Stopping.fault())));
                 }
                 last.again().err().map(|fault| Err(status(&fault)))
             })
-            .filter_map(future::ready));
+            .filter_map(future::ready),
+        );
         Ok(Response::new(Box::pin(answers)))
     }
 }

@@ -607,6 +607,45 @@ async fn pipeline(node: &Node, requests: Vec<PublishRequest>) -> Vec<PublishStre
     found
 }
 
+/// Proves that a stream whose client takes no answers keeps nobody else from its article, and that it
+/// gets all of them later, in their order.
+#[tokio::test]
+async fn a_pipeline_that_stands_still_keeps_no_article() {
+    // More than may be under way.
+    const COUNT: u32 = 300;
+    let node = Node::start();
+    let channel = Channel::from_shared(format!("http://{}", node.grpc)).unwrap();
+    let channel = channel.initial_stream_window_size(128).connect_lazy();
+    let requests = (0..COUNT).map(|number| {
+        let article = article("test:a", &format!("headline {number}"));
+        let publish = Some(request(Action::Publish, article));
+        PublishStreamRequest { publish }
+    });
+    let requests = tokio_stream::iter(requests.collect::<Vec<_>>());
+    let mut publisher = PublisherServiceClient::new(channel);
+    let mut answers = publisher
+        .publish_stream(requests)
+        .await
+        .unwrap()
+        .into_inner();
+    let mut next = async || {
+        let answer = timeout(LIMIT, answers.message()).await.expect("in time");
+        match answer.unwrap().unwrap().result.unwrap() {
+            Answer::Published(published) => published.revision,
+            Answer::Error(status) => panic!("refused: {status:?}"),
+        }
+    };
+    let mut revisions = vec![next().await];
+    let by_another = node.publish(Action::Publish, article("test:a", "by another"));
+    let by_another = timeout(LIMIT, by_another).await.expect("in time").unwrap();
+    while revisions.len() < COUNT as usize {
+        revisions.push(next().await);
+    }
+    let all = 1..=COUNT + 1;
+    let expected = all.filter(|revision| *revision != by_another.revision);
+    assert_eq!(revisions, expected.collect::<Vec<_>>());
+}
+
 /// Proves that a stream of 1000 pipelined requests is answered in its order, that revisions of one
 /// article keep theirs, and that bad ones in between cost nothing but themselves.
 #[tokio::test]
