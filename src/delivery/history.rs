@@ -8,8 +8,9 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    task::Context,
     time::Duration,
 };
 
@@ -26,11 +27,12 @@ use crate::{
     delivery::{
         Entry,
         chunk::{Ask, Chunk, Found},
+        seats::Seats,
     },
     wire::{
         log::{
             Log, ReadError,
-            page::{PAGE_LEN_MAX, PAGE_SEQS, PAGES_MAX, Walk},
+            page::{PAGE_BYTES_MAX, PAGE_LEN_MAX, PAGE_SEQS, PAGES_MAX, Walk},
         },
         record::Stored,
     },
@@ -38,6 +40,13 @@ use crate::{
 
 /// Bytes of pages that are kept; the least recently used goes first and is read again if need be.
 const PAGES_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of pages that readers hold on to while they are in their midst; who comes later looks for its
+/// page again for each send.
+const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// About how many bytes a page takes in memory for each that is read, in all its forms.
+const FORMS: usize = 5;
+/// Bytes at which a page ends, however many readers there are.
+const PAGE_BYTES_MIN: usize = 64 * 1024;
 /// Pages that are kept, likewise.
 const PAGES_LEN_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 /// For how long a page is kept: less than a kill is remembered after its erasure.
@@ -62,6 +71,28 @@ pub struct History {
     cache: Mutex<Cache>,
     /// Tells [`History::run`] that pages are to be read.
     to_read: Notify,
+    /// How many read pages now, and where they wait.
+    reader_count: AtomicUsize,
+    seats: Seats,
+    held_bytes: AtomicUsize,
+}
+
+/// A page that its reader is in the midst of.
+///
+/// Perf: slow readers at places of their own push one another's pages out, and each send of a few
+/// kilobytes would read its page anew.
+#[derive(Debug)]
+pub struct Held {
+    page: Arc<Page>,
+    history: Arc<History>,
+}
+
+/// A reader of pages, for as long as it is one.
+#[derive(Debug)]
+pub struct Reader {
+    history: Arc<History>,
+    /// Where it waits for a page, so that the stop need not wait for that.
+    seat: usize,
 }
 
 #[derive(Debug)]
@@ -102,6 +133,10 @@ pub struct Page {
 }
 
 impl Page {
+    fn is_old(&self) -> bool {
+        self.read_at.elapsed() >= PAGE_LIFE
+    }
+
     /// What the page has for a reader; `Past` its end if nothing.
     pub fn find(&self, ask: &Ask<'_>, log: &Log) -> Found {
         let first = self
@@ -133,7 +168,41 @@ impl History {
             next_id: AtomicU64::new(0),
             cache: Mutex::new(Cache::new()),
             to_read: Notify::new(),
+            reader_count: AtomicUsize::new(0),
+            seats: Seats::default(),
+            held_bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// Where readers wait for pages.
+    pub fn seats(&self) -> &Seats {
+        &self.seats
+    }
+
+    /// Begins to count a reader.
+    pub fn enter(self: &Arc<Self>) -> Reader {
+        self.reader_count.fetch_add(1, Ordering::Relaxed);
+        Reader {
+            history: Arc::clone(self),
+            seat: self.seats.take(),
+        }
+    }
+
+    /// Keeps a page for a reader that is in its midst; none if others hold enough.
+    pub fn hold(self: &Arc<Self>, page: &Arc<Page>) -> Option<Held> {
+        let hold = |held: usize| Some(held + page.bytes).filter(|held| *held <= HELD_BYTES_MAX);
+        let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.held_bytes.fetch_update(set, get, hold).ok()?;
+        Some(Held {
+            page: Arc::clone(page),
+            history: Arc::clone(self),
+        })
+    }
+
+    /// Bytes at which the next page ends: so many that each reader can hold on to one.
+    fn page_bytes_max(&self) -> usize {
+        let reader_count = self.reader_count.load(Ordering::Relaxed).max(1);
+        (HELD_BYTES_MAX / FORMS / reader_count).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX)
     }
 
     /// Reads the pages that are asked for, each to its end, until `stop`.
@@ -179,7 +248,7 @@ impl History {
     pub fn page(self: &Arc<Self>, start: u64) -> Lookup {
         let mut cache = self.cache.lock().expect("no panic under this lock");
         if let Some(page) = cache.pages.get(&start) {
-            if page.read_at.elapsed() < PAGE_LIFE {
+            if !page.is_old() {
                 return Lookup::Page(Arc::clone(page));
             }
             cache.forget(start);
@@ -233,10 +302,9 @@ impl History {
     /// Forgets pages and walks that are too old.
     pub fn sweep(&self) {
         let mut cache = self.cache.lock().expect("no panic under this lock");
-        let is_old = |page: &Page| page.read_at.elapsed() >= PAGE_LIFE;
         let pages = cache.pages.iter();
         let old: Vec<u64> = pages
-            .filter(|(_, page)| is_old(page))
+            .filter(|(_, page)| page.is_old())
             .map(|(start, _)| *start)
             .collect();
         old.into_iter().for_each(|start| cache.forget(start));
@@ -293,6 +361,7 @@ impl History {
         loop {
             // Before the log is asked: what this node has read is in it.
             let known = self.log.read_up_to();
+            walk.limit(self.page_bytes_max());
             let (found, is_whole) = walk.up_to(up_to).await?;
             if is_whole {
                 return self.made(up_to, found, read_at);
@@ -332,6 +401,34 @@ impl History {
             bytes,
             read_at,
         })
+    }
+}
+
+impl Held {
+    /// The page, if that may still be shown.
+    pub fn page(&self) -> Option<&Arc<Page>> {
+        Some(&self.page).filter(|page| !page.is_old())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let bytes = self.page.bytes;
+        self.history.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Reader {
+    /// Asks to be woken at the stop; whoever waits looks for that once more after this.
+    pub fn wait(&self, context: &Context<'_>) {
+        self.history.seats.wait(self.seat, context);
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.history.seats.give_back(self.seat);
+        self.history.reader_count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

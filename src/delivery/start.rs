@@ -315,6 +315,10 @@ impl Hub {
             };
             before = last.seq;
             for (item, _) in &candidates {
+                if item.seq < self.log().retained_from() {
+                    // Older ones are kept as newest revisions only.
+                    return Ok(self.log().retained_from() - 1);
+                }
                 if self.log().killed().covers(item.article_id, item.seq) {
                     continue;
                 }

@@ -26,7 +26,7 @@ use crate::{
         durable::open::Claim,
         gap::{Gap, GapReason},
         group::{Group, Wanted},
-        history::{History, Lookup, Reading},
+        history::{Held, History, Lookup, Reader, Reading},
         hub::{Hub, Read, sent::Asking},
         places::Place,
         start::SubscribeError,
@@ -40,7 +40,6 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Steps that one poll takes at most before others get a turn.
 const STEPS_MAX: usize = 64;
-
 /// Pages of history that are read before their reader comes to them.
 const AHEAD_MAX: usize = 2;
 
@@ -111,6 +110,10 @@ pub struct Subscription {
     gap: Option<Gap>,
     /// Where the page of history begins that it reads, while it is behind the ring.
     page_start: Option<u64>,
+    /// While it reads pages.
+    reader: Option<Reader>,
+    /// The page, as long as it is in the midst of that.
+    held: Option<Held>,
     /// Where the page ends after which so many pages were there already as are read ahead.
     ahead: u64,
     /// What is read ahead, for as long as this reader is there.
@@ -169,6 +172,8 @@ impl Subscription {
             is_caught_up: false,
             gap,
             page_start: None,
+            reader: None,
+            held: None,
             ahead: 0,
             reading_ahead: None,
             reading: None,
@@ -271,7 +276,18 @@ impl Subscription {
 
     /// Reads on.
     fn step(&mut self, context: &mut Context<'_>) -> Step {
-        let ask = Ask {
+        match self.hub.read(&self.next_wanted()) {
+            Read::Found(found) => {
+                self.leave_history();
+                self.take(found, context)
+            }
+            Read::End(seq) => self.end(seq, context),
+            Read::Behind => self.step_in_history(context),
+        }
+    }
+
+    fn next_wanted(&self) -> Ask<'_> {
+        Ask {
             after: self.at.seq,
             up_to: if self.is_caught_up {
                 u64::MAX
@@ -280,14 +296,6 @@ impl Subscription {
             },
             group: &self.group,
             protocol: self.protocol,
-        };
-        match self.hub.read(&ask) {
-            Read::Found(found) => {
-                self.leave_history();
-                self.take(found, context)
-            }
-            Read::End(seq) => self.end(seq, context),
-            Read::Behind => self.step_in_history(context),
         }
     }
 
@@ -358,6 +366,7 @@ impl Subscription {
     /// No page is read any more.
     fn leave_history(&mut self) {
         (self.page_start, self.reading, self.reading_ahead) = (None, None, None);
+        (self.reader, self.held) = (None, None);
         self.ahead = 0;
     }
 
@@ -391,45 +400,48 @@ impl Subscription {
     fn step_in_history(&mut self, context: &mut Context<'_>) -> Step {
         let start = self.page_start;
         let start = start.unwrap_or_else(|| History::page_start(self.at.seq));
-        let page = match self.reading.take() {
-            Some(reading) => Lookup::Reading(reading),
-            None => self.hub.history().page(start),
+        let history = Arc::clone(self.hub.history());
+        let reader = self.reader.get_or_insert_with(|| history.enter());
+        let held = self.held.as_ref().and_then(Held::page).cloned();
+        let lookup = match (self.reading.take(), held) {
+            (Some(reading), _) => Lookup::Reading(reading),
+            (None, Some(page)) => Lookup::Page(page),
+            (None, None) => history.page(start),
         };
-        let page = match page {
+        let page = match lookup {
             Lookup::Page(page) => page,
             Lookup::Reading(mut reading) => match Pin::new(&mut reading).poll(context) {
                 Poll::Ready(Ok(page)) => page,
                 // The loss that came in between is a gap, or a place to go back to.
-                Poll::Ready(Err(error)) if self.hub.history().is_passing(&error) => {
-                    return Step::Again;
-                }
+                Poll::Ready(Err(error)) if history.is_passing(&error) => return Step::Again,
                 Poll::Ready(Err(error)) => {
                     return Step::Output(Output::End(SubscribeError::Page(error)));
                 }
                 Poll::Pending => {
                     self.reading = Some(reading);
-                    return Step::Wait;
+                    // The stop does not wait for it.
+                    reader.wait(context);
+                    let must_end_soon = self.must_end_soon();
+                    return if must_end_soon {
+                        Step::Again
+                    } else {
+                        Step::Wait
+                    };
                 }
             },
         };
         if self.at.seq >= page.end && page.end > start {
             self.page_start = Some(page.end);
+            self.held = None;
             return Step::Again;
+        }
+        if self.held.as_ref().and_then(Held::page).is_none() {
+            self.held = history.hold(&page);
         }
         self.page_start = Some(start);
         self.read_ahead(page.end);
-        let ask = Ask {
-            after: self.at.seq,
-            up_to: if self.is_caught_up {
-                u64::MAX
-            } else {
-                self.history_end
-            },
-            group: &self.group,
-            protocol: self.protocol,
-        };
         self.hub.log().metrics().log_reads.inc();
-        let found = page.find(&ask, self.hub.log());
+        let found = page.find(&self.next_wanted(), self.hub.log());
         self.take(found, context)
     }
 
@@ -441,6 +453,8 @@ impl Subscription {
         if self.ahead == page_end {
             return;
         }
+        // What has come of it is kept by whoever has room.
+        self.reading_ahead = None;
         let mut end = page_end;
         for _ in 0..AHEAD_MAX {
             if end >= self.hub.ring_first() {
@@ -516,6 +530,12 @@ impl Subscription {
             let former = Arc::clone(&self.epochs);
             self.epochs = Arc::clone(&self.epochs_watch.borrow_and_update());
             self.leave_history();
+            // What was to be history may be lost.
+            self.history_end = match self.epochs.place(former.cursor(self.history_end)) {
+                CursorPlace::Known(seq) => seq,
+                CursorPlace::Lost(to) => to.seq,
+                CursorPlace::Foreign => kept_after,
+            };
             if let Some(wanted) = self.group.wanted().clipped(&former, &self.epochs) {
                 self.join(&wanted);
             }
@@ -526,7 +546,6 @@ impl Subscription {
                 CursorPlace::Foreign => (self.epochs.cursor(kept_after), GapReason::EpochForeign),
             };
             self.at = to;
-            self.history_end = self.history_end.min(to.seq);
             return Some(Gap { from, to, reason });
         }
         if self.at.seq < kept_after {

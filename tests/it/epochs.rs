@@ -12,6 +12,7 @@ use tonic::Code;
 use crate::{
     harness::{Node, Reader, after, article, article_of, eventually, everything, request, seq},
     nats::{Nats, find_folder, put_back},
+    subscribing::publish_large,
 };
 
 /// Publishes one article; sends it again while the log is out of reach.
@@ -165,6 +166,31 @@ async fn a_running_node_notices_a_loss() {
     let mut reader = subscribe(&node, everything()).await;
     assert_eq!(reader.history().await.len(), 6);
     assert_eq!(lives(&nats).await.len(), 2);
+}
+
+/// A reader that is in what is kept, and not at its end, gets to the end of history although that lay in
+/// what is lost.
+#[tokio::test]
+async fn history_ends_where_the_log_does() {
+    let mut nats = Nats::start().await;
+    let node = Node::start_with(&["--nats-url", &nats.url()]);
+    let kept = publish_large(&node, 0..20).await;
+    let copy = nats.copy(&nats.store());
+    publish_large(&node, 20..23).await;
+    // So large that the rest waits until this one is read.
+    let mut reader = subscribe(&node, everything()).await;
+    assert_eq!(reader.delivery().await.cursor, kept[0]);
+
+    nats.kill();
+    put_back(copy.path(), &nats.store());
+    nats.start_again();
+    let new = publish(&node, "new").await.cursor;
+    let history = reader.history().await;
+    let history: Vec<&String> = history.iter().map(|one| &one.cursor).collect();
+    let expected: Vec<&String> = kept[1..].iter().chain([&new]).collect();
+    // What is new may be so after the end.
+    assert!(expected.starts_with(&history), "{history:?}");
+    assert!(history.len() >= kept.len() - 1, "{history:?}");
 }
 
 /// What is published while NATS is away, and goes out the moment it is back, lies in the new epoch:

@@ -234,6 +234,17 @@ async fn a_node_sweeps() {
     assert!(seq(&told.to) >= seq(&old[2].cursor));
     check_history(&mut reader, &[]).await;
     let next = node.publish(Action::Update, article("test:a", "a 4")).await;
-    assert_eq!(next.unwrap().revision, 4);
+    let next = next.unwrap();
+    assert_eq!(next.revision, 4);
     assert_eq!(article_of(&reader.delivery().await).headline, "a 4");
+    // What was swept is none of the newest that can be had.
+    eventually("retained_from again", async || {
+        inside.number("retained_from").await > seq(&next.cursor)
+    })
+    .await;
+    let last = SubscribeRequest {
+        start: from(StartFrom::Last(3)),
+        ..everything()
+    };
+    check_history(&mut node.subscribe(last).await.unwrap(), &[]).await;
 }

@@ -57,6 +57,7 @@ impl Hub {
         }
         self.0.is_stopping.store(true, Ordering::Release);
         self.0.restless.wake_all().await;
+        self.0.history.seats().wake_all().await;
         self.wake_groups(|_| true).await;
         stop.cancelled().await;
     }

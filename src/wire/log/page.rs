@@ -23,7 +23,7 @@ pub const PAGE_LEN_MAX: usize = 1024;
 /// group has three messages at least.
 pub const PAGE_SEQS: u64 = 3 * 1023;
 /// Bytes at which the server ends a page: as many records of two kilobytes as a page takes at most.
-const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024;
+pub const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// How long the server may take to hand out a page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// After how long without use the server forgets a walk's consumer.
@@ -61,6 +61,8 @@ pub struct Walk {
     subject: String,
     /// The sequence up to which it has handed out all.
     at: u64,
+    /// Bytes at which the server ends what is read at a time, unless that is one record.
+    bytes_max: usize,
     /// None until it is asked for something, and after a failure.
     reader: Option<Reader>,
     /// What was read and not handed out yet.
@@ -80,6 +82,7 @@ impl Walk {
             log,
             subject,
             at: after,
+            bytes_max: PAGE_BYTES_MAX,
             reader: None,
             beyond: Vec::new(),
         }
@@ -88,6 +91,11 @@ impl Walk {
     /// The sequence up to which it has handed out all.
     pub fn at(&self) -> u64 {
         self.at
+    }
+
+    /// Reads no more at a time from here on, but one record at least.
+    pub fn limit(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max.min(PAGE_BYTES_MAX);
     }
 
     /// The next records up to a sequence which is at most [`PAGE_SEQS`] on, in order and without a
@@ -147,7 +155,7 @@ impl Walk {
         let before = self.read_up_to();
         // Taken: what is dropped in mid-read must not be gone on with.
         if let Some(mut reader) = self.reader.take()
-            && let Ok(is_sound) = reader.read(len, &mut self.beyond).await
+            && let Ok(is_sound) = reader.read(len, self.bytes_max, &mut self.beyond).await
             && self.read_up_to() > before
         {
             self.reader = is_sound.then_some(reader);
@@ -155,8 +163,12 @@ impl Walk {
         }
         // None yet, or none that the server still knows, or none that has more.
         let mut reader = self.reader(self.read_up_to() + 1).await?;
-        let is_sound = reader.read(len, &mut self.beyond).await?;
-        self.reader = is_sound.then_some(reader);
+        let mut read = reader.read(len, self.bytes_max, &mut self.beyond).await;
+        if self.bytes_max < PAGE_BYTES_MAX && self.read_up_to() == before {
+            // The next record alone may be larger.
+            read = reader.read(len, PAGE_BYTES_MAX, &mut self.beyond).await;
+        }
+        self.reader = read?.then_some(reader);
         Ok(())
     }
 
@@ -184,12 +196,17 @@ impl Walk {
 impl Reader {
     /// Adds the next records, and tells whether it can go on: what is lost on the way does not come
     /// again.
-    async fn read(&mut self, len: usize, records: &mut Vec<Stored>) -> Result<bool, ReadError> {
+    async fn read(
+        &mut self,
+        len: usize,
+        bytes_max: usize,
+        records: &mut Vec<Stored>,
+    ) -> Result<bool, ReadError> {
         let mut messages = self
             .consumer
             .fetch()
             .max_messages(len)
-            .max_bytes(PAGE_BYTES_MAX)
+            .max_bytes(bytes_max)
             .expires(PAGE_TIMEOUT)
             .messages()
             .await
