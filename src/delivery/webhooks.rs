@@ -275,10 +275,31 @@ impl Webhooks {
             }
         }
         for (id, kept) in &*book {
-            if is_wanted(&kept.value) && !works.by_id.contains_key(id) {
+            let is_free = !works.by_id.contains_key(id) && !works.going.contains(id);
+            if is_free && is_wanted(&kept.value) {
                 works.begin(self, &kept.value);
             }
         }
+        if is_leased {
+            works.let_go(self);
+        }
+    }
+
+    /// Lets go of a webhook that no worker of this node works; returns whether it is let go.
+    async fn let_go(&self, id: WebhookId) -> Result<bool, ReadError> {
+        let log = self.log();
+        let Some(mut kept) = log.progress(id).await? else {
+            return Ok(true);
+        };
+        if kept.value.node != self.0.node {
+            return Ok(true);
+        }
+        // Its worker may have ended with a request under way.
+        let end = log.confirm().await?;
+        kept.value.lose_sight(log.epochs().cursor(end));
+        kept.value.node.clear();
+        let put = log.put_progress(id, &kept.value, kept.revision).await?;
+        Ok(put.is_some())
     }
 
     /// Forgets nodes that have been dead for long.
@@ -362,7 +383,18 @@ fn has_lapsed(webhook: &Webhook, now: i64) -> bool {
 #[derive(Default)]
 struct Works {
     by_id: HashMap<WebhookId, Work>,
-    tasks: JoinSet<WebhookId>,
+    /// Those that may be kept as this node's though their workers have ended: nobody else takes them
+    /// over as long as this node lives.
+    held: HashSet<WebhookId>,
+    /// Those of them that are being let go.
+    going: HashSet<WebhookId>,
+    tasks: JoinSet<Done>,
+}
+
+/// What a task of a node has come to.
+struct Done {
+    id: WebhookId,
+    is_let_go: bool,
 }
 
 impl Works {
@@ -380,21 +412,47 @@ impl Works {
             Arc::clone(&work.seen),
         );
         self.tasks.spawn(async move {
-            worker.run().await;
-            id
+            let is_let_go = worker.run().await;
+            Done { id, is_let_go }
         });
         self.by_id.insert(id, work);
+        self.held.remove(&id);
+    }
+
+    /// Lets go of all that no worker works.
+    fn let_go(&mut self, webhooks: &Webhooks) {
+        let held = self.held.extract_if(|id| !self.by_id.contains_key(id));
+        for id in held {
+            self.going.insert(id);
+            let webhooks = webhooks.clone();
+            self.tasks.spawn(async move {
+                let let_go = webhooks.let_go(id).await;
+                if let Err(error) = &let_go {
+                    tracing::debug!(webhook = %id, %error, "a webhook is not let go; trying again");
+                }
+                let is_let_go = let_go.unwrap_or(false);
+                Done { id, is_let_go }
+            });
+        }
     }
 
     /// A worker has ended: it was told to, or another has taken over.
-    fn ended(&mut self, ended: Option<Result<WebhookId, tokio::task::JoinError>>) {
+    fn ended(&mut self, ended: Option<Result<Done, tokio::task::JoinError>>) {
         match ended {
-            Some(Ok(id)) => drop(self.by_id.remove(&id)),
+            Some(Ok(Done { id, is_let_go })) => {
+                if !self.going.remove(&id) {
+                    self.by_id.remove(&id);
+                }
+                if !is_let_go {
+                    self.held.insert(id);
+                }
+            }
             Some(Err(error)) => {
                 tracing::error!(%error, "a webhook's worker panicked");
                 // Whose it was is not known: those that are gone are found by their channels.
-                self.by_id
-                    .retain(|_, work| work.webhook.receiver_count() > 0);
+                let is_gone = |work: &mut Work| work.webhook.receiver_count() == 0;
+                let gone = self.by_id.extract_if(|_, work| is_gone(work));
+                self.held.extend(gone.map(|(id, _)| id));
             }
             None => {}
         }

@@ -98,8 +98,8 @@ impl Worker {
         }
     }
 
-    /// Works until it is told to stop, or another takes over.
-    pub(super) async fn run(mut self) {
+    /// Works until it is told to stop, or another takes over; returns whether it surely let go.
+    pub(super) async fn run(mut self) -> bool {
         let id = self.webhook.borrow().id;
         let halt = match self.claim().await {
             Ok(()) => {
@@ -110,12 +110,15 @@ impl Worker {
             Err(halt) => halt,
         };
         tracing::debug!(webhook = %id, ?halt, "works a webhook no more");
-        if halt == Halt::Stopped && self.progress.value.node == self.webhooks.0.node {
-            self.progress.value.node.clear();
-            if let Err(halt) = self.save().await {
-                tracing::debug!(webhook = %id, ?halt, "a webhook is not let go");
-            }
+        if halt != Halt::Stopped || self.progress.value.node != self.webhooks.0.node {
+            return false;
         }
+        self.progress.value.node.clear();
+        let saved = self.save().await;
+        if let Err(halt) = saved {
+            tracing::debug!(webhook = %id, ?halt, "a webhook is not let go");
+        }
+        saved.is_ok()
     }
 
     /// Waits until the webhook is this node's to work, and makes it so.

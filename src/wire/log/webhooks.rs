@@ -83,8 +83,8 @@ impl Log {
     /// # Errors
     /// [`ReadError`]: try again.
     pub async fn remove_webhook(&self, id: WebhookId) -> Result<(), ReadError> {
-        // The webhook last: what fails before that can be asked for again.
-        self.purge([parked_key(id), progress_key(id), hook_key(id)])
+        // The webhook first: whoever still works it would begin it anew where nothing is kept of it.
+        self.purge([hook_key(id), parked_key(id), progress_key(id)])
             .await
     }
 
