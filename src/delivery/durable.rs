@@ -10,7 +10,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::{StreamExt as _, pin_mut};
 use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -23,18 +22,16 @@ use crate::{
     delivery::durable::{
         acknowledge::Moves,
         kept::Kept,
-        owner::{End, Met, Owner},
+        owner::{Met, Owner},
     },
     fault::{Fault, Kind},
     gate::seconds,
     recipient::subscription::{Opening, Subscription, SubscriptionId, Token, known},
-    wire::log::{
-        Log, ReadError,
-        subscriptions::{KeptSubscription, SubscriptionChange},
-    },
+    wire::log::{Log, ReadError, freshness::Freshness, subscriptions::KeptSubscription},
 };
 
 pub mod acknowledge;
+mod follow;
 pub mod kept;
 pub mod open;
 pub mod owner;
@@ -161,6 +158,7 @@ struct Inner {
     /// How this node is called.
     node: String,
     book: Mutex<Book>,
+    freshness: Freshness,
     /// Tells the writer that there is something to write.
     to_write: Notify,
 }
@@ -175,6 +173,8 @@ struct Book {
     epochs: Option<Arc<Epochs>>,
     /// Streams of this node.
     owners: HashMap<SubscriptionId, Arc<Owner>>,
+    /// Those of them that were there when all was read anew.
+    former_owners: Vec<Arc<Owner>>,
     moves: Moves,
 }
 
@@ -186,6 +186,7 @@ impl Durables {
             clock,
             node,
             book: Mutex::default(),
+            freshness: Freshness::default(),
             to_write: Notify::new(),
         }))
     }
@@ -384,101 +385,6 @@ impl Durables {
 
     fn book(&self) -> std::sync::MutexGuard<'_, Book> {
         self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn follow(&self) {
-        let mut epochs = self.0.log.epochs_watch();
-        loop {
-            epochs.mark_unchanged();
-            tokio::select! {
-                biased;
-                // What is dropped is begun anew. The sender lives as long as the log.
-                _ = epochs.changed() => {}
-                followed = self.follow_once() => if let Err(error) = followed {
-                    tracing::warn!(%error, "subscriptions can't be followed; trying again");
-                }
-            }
-            sleep(PAUSE).await;
-        }
-    }
-
-    /// All are told anew. What was known of a bucket that has been set back since, or of another life of
-    /// the log, is worth nothing: later revisions would be taken for older ones.
-    fn begin(&self, last: u64, known: u64) {
-        let epochs = self.0.log.epochs();
-        let mut book = self.book();
-        let is_same_life = (book.epochs.as_ref()).is_none_or(|known| Arc::ptr_eq(known, &epochs));
-        if !is_same_life || known > last {
-            tracing::warn!(last, known, "subscriptions are read anew");
-            book.kept = Kept::default();
-            book.newest = 0;
-            self.0.log.metrics().recipients.subscriptions.set(0);
-        }
-        book.epochs = Some(epochs);
-    }
-
-    async fn follow_once(&self) -> Result<(), ReadError> {
-        // Before the bucket is asked where it ends: what this node writes meanwhile is beyond that.
-        let known = self.book().newest;
-        let changes = self.0.log.follow_subscriptions().await?;
-        pin_mut!(changes);
-        while let Some(change) = changes.next().await {
-            match change? {
-                SubscriptionChange::Begun(last) => self.begin(last, known),
-                SubscriptionChange::Put(kept) => self.note(*kept),
-                SubscriptionChange::Removed(id, revision) => self.forget(&id, revision),
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes over a newer state; a stream of this node that it is not of any more ends.
-    fn note(&self, kept: KeptSubscription) {
-        let mut book = self.book();
-        let known = book.kept.get(&kept.id);
-        if known.is_some_and(|known| known.revision >= kept.revision) {
-            return;
-        }
-        book.newest = book.newest.max(kept.revision);
-        let token = &kept.subscription.token;
-        let owner = book.owners.get(&kept.id).cloned();
-        let former = owner.filter(|owner| owner.token() != token);
-        if former.is_some() {
-            book.owners.remove(&kept.id);
-        }
-        let end = if token.is_nobodys() {
-            End::Reset
-        } else {
-            End::TakenOver
-        };
-        if book.kept.insert(kept).is_none() {
-            self.0.log.metrics().recipients.subscriptions.inc();
-        }
-        if let Some(former) = &former {
-            // Its end is told, too, which a client that reads nothing delays.
-            let sent = self.0.log.cursor(former.sent());
-            book.moves.lose(former, sent);
-        }
-        drop(book);
-        if let Some(former) = former {
-            former.end(end);
-            self.0.to_write.notify_one();
-        }
-    }
-
-    fn forget(&self, id: &SubscriptionId, revision: u64) {
-        let mut book = self.book();
-        let known = book.kept.get(id);
-        if known.is_some_and(|known| known.revision < revision) {
-            book.newest = book.newest.max(revision);
-            book.kept.remove(id);
-            self.0.log.metrics().recipients.subscriptions.dec();
-            let former = book.owners.remove(id);
-            drop(book);
-            if let Some(former) = former {
-                former.end(End::Removed);
-            }
-        }
     }
 
     /// Removes what nobody has used for long, and notes that open streams use theirs.

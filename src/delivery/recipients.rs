@@ -188,6 +188,10 @@ impl Recipients {
             let message = format!("nothing of the article {id} was corrected, withheld or killed");
             Fault::new(Kind::Precondition, "NOT_RECALLED", message)
         })?;
+        // Whoever has just come on another node, or been sent something there, counts.
+        let durables = self.hub.durables().freshness();
+        let settled = tokio::try_join!(durables.settled(), self.webhooks.freshness().settled());
+        settled.map_err(|error| error.fault())?;
         let (recipients, next_page_token) = match webhooks_after {
             Some(after) => self.recalled_webhooks(&recall, after, size).await?,
             None => {

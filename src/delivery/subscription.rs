@@ -259,6 +259,17 @@ impl Subscription {
                 }
                 return self.wait(context, now);
             }
+            if let Some(claim) = &self.claim
+                && !claim.is_fresh()
+            {
+                // Another node may have taken it over.
+                claim.wait(context.waker());
+                self.hub.restless().wait(self.restless_seat, context);
+                if claim.is_fresh() || self.must_end_soon() || self.permit.is_new() {
+                    continue;
+                }
+                return self.wait(context, now);
+            }
             match self.step(context) {
                 Step::Output(output) => return Poll::Ready(output),
                 Step::Past(seq) => self.at = self.epochs.cursor(seq.max(self.at.seq)),

@@ -39,6 +39,7 @@ use crate::{
     wire::{
         log::{
             ReadError,
+            freshness::Freshness,
             webhooks::{Kept, WebhookChange},
         },
         outbound::Outbound,
@@ -101,6 +102,7 @@ struct Inner {
     changes: watch::Sender<u64>,
     /// Until when this node may work.
     lease: watch::Sender<Instant>,
+    freshness: Freshness,
 }
 
 /// A webhook that this node works.
@@ -125,6 +127,7 @@ impl Webhooks {
             book: RwLock::default(),
             changes: watch::Sender::new(0),
             lease: watch::Sender::new(Instant::now()),
+            freshness: Freshness::default(),
         }))
     }
 
@@ -151,6 +154,11 @@ impl Webhooks {
                 tracing::debug!("nobody heard that this node works no webhooks any more");
             }
         }
+    }
+
+    /// When this node last knew all of them.
+    pub fn freshness(&self) -> &Freshness {
+        &self.0.freshness
     }
 
     /// The feeds that subscribers are sent.
@@ -182,7 +190,7 @@ impl Webhooks {
     }
 
     async fn follow_once(&self) -> Result<(), ReadError> {
-        let changes = self.log().follow_webhooks().await?;
+        let changes = self.log().follow_webhooks(&self.0.freshness).await?;
         pin_mut!(changes);
         let mut seen = HashSet::new();
         while let Some(change) = changes.next().await {
@@ -202,6 +210,10 @@ impl Webhooks {
                     continue;
                 }
                 WebhookChange::Left(node) => nodes.left(&node),
+                WebhookChange::Confirmed(asked) => {
+                    self.0.freshness.confirm(asked);
+                    continue;
+                }
             }
             self.0.changes.send_modify(|count| *count += 1);
         }

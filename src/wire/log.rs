@@ -53,6 +53,7 @@ mod connect;
 pub mod embargo;
 pub mod epoch;
 pub mod erase;
+pub mod freshness;
 pub mod group;
 mod info;
 pub mod killed;

@@ -505,19 +505,25 @@ impl Schedule<'_> {
     }
 
     /// Whether it must: it came itself in an earlier session, or an earlier revision did, and, if this
-    /// carries text beyond the grant, was acknowledged.
+    /// carries text beyond the grant, was acknowledged under the filter of then: what comes under another
+    /// tells nothing of what may have been on its way.
     fn must_follow(&self, logged: &Logged, session: &Session, before: &[Session]) -> bool {
         let mut earlier = self
             .log
             .iter()
             .filter(|one| one.story == logged.story && one.seq <= logged.seq);
         let is_beyond = logged.action == Action::Correct && !session.may_read(&logged.topics);
+        let acknowledged = |at: usize| {
+            let later = before[at + 1..].iter().chain([session]);
+            let mut others = later.filter(|later| later.topics != before[at].topics);
+            others.next().unwrap_or(session).after
+        };
         Self::is_recall(logged)
             && earlier.any(|one| {
-                let had = before
-                    .iter()
-                    .any(|former| former.wants(&one.topics) && former.got.contains(&one.seq));
-                had && (!is_beyond || one.seq <= session.after)
+                before.iter().enumerate().any(|(at, former)| {
+                    let had = former.wants(&one.topics) && former.got.contains(&one.seq);
+                    had && (!is_beyond || one.seq <= acknowledged(at))
+                })
             })
     }
 }

@@ -25,6 +25,7 @@ mod cluster;
 mod command_line;
 mod cors;
 mod dashboard;
+mod deafness;
 mod deploy;
 mod desk_pages;
 mod desk_words;

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU16, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use barid::{
@@ -20,6 +21,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
+    time::sleep,
 };
 
 use tonic::Request;
@@ -36,6 +38,9 @@ use crate::{
 const HANGS_UP: u16 = 0;
 /// Reads a request and says nothing until its sender hangs up.
 pub const HOLDS: u16 = 1;
+
+/// Takes a request, and says so after a while.
+pub const SLOW: u16 = 2;
 
 /// A receiver that answers each request with one status, and ends the connection. Its port is closed
 /// when it is dropped.
@@ -103,6 +108,12 @@ async fn answer(mut socket: TcpStream, status: u16, count: &AtomicUsize) {
         }
     }
     count.fetch_add(1, Ordering::SeqCst);
+    let status = if status == SLOW {
+        sleep(Duration::from_millis(1500)).await;
+        200
+    } else {
+        status
+    };
     if status == HOLDS {
         let _gone = socket.read_buf(&mut request).await;
     } else if status != HANGS_UP {

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use barid::wire::proto::v1::{
     Action, Delivery, RecallState, SubscribeRequest, subscribe_response::Frame,
 };
+use rustix::process::Signal;
+use tokio::time::timeout;
 
 use crate::{
     access::story,
     durable::{Bot, named},
-    harness::{Node, action, after, article_of, eventually, filter, refusal, seq},
+    harness::{LIMIT, Node, action, after, article_of, eventually, filter, refusal, seq},
     nats::{Nats, find_folder, put_back},
     recalls::{Endpoint, add, health, publish, states},
     recalls_past::{left, reset_to_now},
@@ -219,4 +221,39 @@ async fn subscriptions_that_were_set_back_open_again() {
     let new = next_delivery(&mut bot).await;
     assert_eq!(shown(&new), ("test:new".to_owned(), Action::Publish));
     bot.acknowledge(&node, &new.cursor).await.unwrap();
+}
+
+/// It is so, too, if it has grown beyond what the node knew before the node looks again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_stream_ends_where_subscriptions_were_set_back_and_grew() {
+    const OPENED: usize = 10;
+    let mut nats = Nats::start().await;
+    let [one, other] = [(); 2].map(|()| Node::start_with(&["--nats-url", &nats.url()]));
+    publish(&one, Action::Publish, "test:kept").await;
+    let mut former = open(&one, "bot", "ict").await;
+    let part = find_folder(&nats.store(), "KV_barid-subscriptions");
+    let copy = nats.copy(&part);
+    for _ in 0..OPENED {
+        former = open(&one, "bot", "ict").await;
+    }
+    next_delivery(&mut former).await;
+    former.reader.caught_up().await;
+
+    one.signal(Signal::STOP);
+    nats.kill();
+    put_back(copy.path(), &part);
+    nats.start_again();
+    eventually("it opens elsewhere", async || {
+        let request = named("bot", filter(&["economy"]));
+        Bot::open(&other, request).await.is_ok()
+    })
+    .await;
+    for number in 0..2 * OPENED {
+        open(&other, &format!("bot-{number}"), "economy").await;
+    }
+    publish(&other, Action::Publish, "test:new").await;
+    one.signal(Signal::CONT);
+    let status = timeout(LIMIT, former.reader.next()).await;
+    let status = status.unwrap().expect_err("it is another's by now");
+    assert_eq!(refusal(&status).1, "SUBSCRIPTION_TAKEN_OVER");
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a former stream may go on before it knows of its end, on whatever node: as long as a node
-/// that is cut off shows anything, and a little more.
+/// that is cut off, from the log or from the bucket, shows anything, and a little more.
 const HANDOVER: Duration = Duration::from_millis(1200);
 
 /// A stream's hold on its subscription; given back when dropped.
@@ -34,6 +34,11 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// Whether this node surely knows whose the subscription is.
+    pub fn is_fresh(&self) -> bool {
+        self.durables.freshness().is_fresh()
+    }
+
     /// This was handed to its connection and is to be remembered.
     pub fn follows(&self, strays: Vec<Stray>) {
         self.owner.follows(strays);

@@ -152,6 +152,11 @@ impl Owner {
             End::Removed => 3,
         };
         self.end.store(number, Ordering::Release);
+        self.wake();
+    }
+
+    /// Wakes its stream.
+    pub fn wake(&self) {
         self.waker.wake();
     }
 
@@ -169,7 +174,7 @@ impl Owner {
         }
     }
 
-    /// Asks to be woken at its end; whoever waits looks once more after this.
+    /// Asks to be woken, at its end at the latest; whoever waits looks once more after this.
     pub fn wait(&self, waker: &Waker) {
         self.waker.register(waker);
     }

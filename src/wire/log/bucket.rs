@@ -1,11 +1,31 @@
 //! Bucket: what is done alike with every bucket of the log: entries are kept over the version that
 //! they were made from, and followed live.
 
-use async_nats::jetstream::kv::{CreateErrorKind, Entry, PurgeErrorKind, Store, UpdateErrorKind};
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, future, stream};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use crate::wire::log::{Log, ReadError, unavailable};
+use async_nats::jetstream::kv::{
+    CreateErrorKind, Entry, PurgeErrorKind, Store, UpdateErrorKind, Watch,
+};
+use bytes::Bytes;
+use futures_util::{
+    Stream, StreamExt as _,
+    future::{self, BoxFuture, FutureExt as _},
+    stream,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
+};
+
+use crate::wire::log::{Get, Log, ReadError, unavailable};
+
+/// Time between two questions where a bucket ends.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// How long the answer may take.
+const ASK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long nothing may come of what a bucket holds. Whoever follows it begins anew after that: the
+/// consumer may be gone with its server, of which only a silence of many seconds would tell.
+const SILENCE_MAX: Duration = Duration::from_millis(600);
 
 /// What whoever follows a bucket sees.
 #[derive(Debug)]
@@ -14,8 +34,10 @@ pub(super) enum Followed {
     Begun(u64),
     /// An entry as it is now, or that it is gone.
     Entry(Entry),
-    /// All that there was has been seen.
+    /// All that there was has been seen; told once.
     CaughtUp,
+    /// All has been seen that was there at this moment, up to this revision.
+    Confirmed(Instant, u64),
 }
 
 /// Keeps an entry over the version that it was made from, 0 for a new one. Returns the new version;
@@ -55,10 +77,123 @@ pub(super) async fn remove(store: &Store, key: &str, revision: u64) -> Result<bo
     }
 }
 
+/// Where a bucket ends, for whoever has seen these keys up to a revision.
+async fn end_of(store: &Store, keys: &[String], seen: u64) -> Result<u64, ReadError> {
+    let info = store.stream.get_info().await.map_err(unavailable)?;
+    let mut end = info.state.last_sequence;
+    if end > seen {
+        // Of other keys, perhaps, or gone without a mark.
+        end = 0;
+        for key in keys {
+            let last = Get::Last(format!("{}{key}", store.prefix));
+            let last = Log::get_from(&store.stream, last).await?;
+            end = end.max(last.map_or(0, |message| message.sequence));
+        }
+    }
+    Ok(end)
+}
+
+/// Whoever follows some keys of a bucket.
+struct Follower {
+    store: Store,
+    keys: Vec<String>,
+    watch: Watch,
+    /// Of connections to NATS.
+    connections: watch::Receiver<u64>,
+    /// What is to be told first.
+    told: VecDeque<Followed>,
+    is_caught_up: bool,
+    /// The highest revision that has come, and when.
+    seen: u64,
+    seen_at: Instant,
+    asks: Interval,
+    /// Somebody waits for the answer.
+    wanted: Arc<Notify>,
+    asking: Option<(Instant, BoxFuture<'static, Option<u64>>)>,
+    /// Where the bucket ended at a moment; that is to come.
+    awaited: Option<(Instant, u64)>,
+}
+
+impl Follower {
+    /// What is seen next; none if it has to begin anew.
+    async fn next(&mut self) -> Option<Result<Followed, ReadError>> {
+        loop {
+            if let Some(told) = self.told.pop_front() {
+                return Some(Ok(told));
+            }
+            let asking = async {
+                match &mut self.asking {
+                    Some((asked, end)) => (*asked, end.await),
+                    None => future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.connections.changed() => {
+                    // The log holds the sender: it ends only with the process.
+                    if changed.is_err() {
+                        future::pending::<()>().await;
+                    }
+                    return None;
+                }
+                entry = self.watch.next() => match entry? {
+                    Ok(entry) => self.take(entry),
+                    Err(error) => return Some(Err(unavailable(error))),
+                },
+                (asked, end) = asking => {
+                    self.asking = None;
+                    self.awaited = end.map(|end| (asked, end));
+                    self.confirm();
+                }
+                _ = self.asks.tick() => match self.awaited {
+                    Some((asked, _)) if asked.max(self.seen_at).elapsed() >= SILENCE_MAX => {
+                        return Some(Err(ReadError::Behind));
+                    }
+                    // It is on its way.
+                    Some(_) => {}
+                    None => self.ask(),
+                },
+                () = self.wanted.notified() => self.ask(),
+            }
+        }
+    }
+
+    fn take(&mut self, entry: Entry) {
+        self.seen = self.seen.max(entry.revision);
+        self.seen_at = Instant::now();
+        self.told.push_back(Followed::Entry(entry));
+        self.confirm();
+    }
+
+    /// Asks where the bucket ends, unless that is under way.
+    fn ask(&mut self) {
+        if self.asking.is_some() || self.awaited.is_some() {
+            return;
+        }
+        let (store, keys, seen) = (self.store.clone(), self.keys.clone(), self.seen);
+        let end = async move {
+            let end = timeout(ASK_PATIENCE, end_of(&store, &keys, seen)).await;
+            // It is asked again.
+            end.ok()?.ok()
+        };
+        self.asking = Some((Instant::now(), end.boxed()));
+    }
+
+    fn confirm(&mut self) {
+        let seen = self.seen;
+        if let Some((asked, _)) = self.awaited.take_if(|(_, end)| *end <= seen) {
+            if !std::mem::replace(&mut self.is_caught_up, true) {
+                self.told.push_back(Followed::CaughtUp);
+            }
+            self.told.push_back(Followed::Confirmed(asked, seen));
+        }
+    }
+}
+
 impl Log {
     /// The entries of these keys, and then every change, each by its newest state. The stream ends
-    /// with the connection to NATS: its consumer may be gone with that, of which only a silence of
-    /// many seconds would tell.
+    /// with the connection to NATS, and where the bucket holds what does not come: its consumer may be
+    /// gone, of which only a silence of many seconds would tell. Where the bucket ends is asked now and
+    /// then, and whenever that is wanted.
     ///
     /// # Errors
     /// [`ReadError`], also within the stream: begin anew.
@@ -66,6 +201,7 @@ impl Log {
         &self,
         store: &Store,
         keys: &[&str],
+        wanted: Arc<Notify>,
     ) -> Result<impl Stream<Item = Result<Followed, ReadError>> + use<>, ReadError> {
         // Before the watch: a connection that comes in between ends it.
         let mut connections = self.0.connection.generation.clone();
@@ -73,28 +209,24 @@ impl Log {
         let watch = store.watch_many_with_history(keys.iter().copied()).await;
         let watch = watch.map_err(unavailable)?;
         let info = store.stream.get_info().await.map_err(unavailable)?;
-        let begun = stream::iter([Ok(Followed::Begun(info.state.last_sequence))]);
-        // An empty bucket has no entry to say that it was the last.
-        let mut is_caught_up = info.state.messages == 0;
-        let empty = stream::iter(is_caught_up.then_some(Ok(Followed::CaughtUp)));
-        let changes = watch.flat_map(move |entry| {
-            let (entry, is_last) = match entry {
-                Ok(entry) => {
-                    let is_last = entry.seen_current && !is_caught_up;
-                    is_caught_up |= is_last;
-                    (Ok(Followed::Entry(entry)), is_last)
-                }
-                Err(error) => (Err(unavailable(error)), false),
-            };
-            let last = is_last.then_some(Ok(Followed::CaughtUp));
-            stream::iter(std::iter::once(entry).chain(last))
-        });
-        let lost = async move {
-            // The log holds the sender: it ends only with the process.
-            if connections.changed().await.is_err() {
-                future::pending::<()>().await;
-            }
+        let mut asks = interval(ASK_EVERY);
+        asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let follower = Follower {
+            store: store.clone(),
+            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+            watch,
+            connections,
+            told: VecDeque::from([Followed::Begun(info.state.last_sequence)]),
+            is_caught_up: false,
+            seen: 0,
+            seen_at: Instant::now(),
+            asks,
+            wanted,
+            asking: None,
+            awaited: None,
         };
-        Ok(begun.chain(empty).chain(changes).take_until(Box::pin(lost)))
+        Ok(stream::unfold(follower, |mut follower| async {
+            follower.next().await.map(|next| (next, follower))
+        }))
     }
 }

@@ -1,5 +1,7 @@
 //! Partners in the bucket `barid-partners`: one entry each, by name, as JSON. Every node follows it.
 
+use std::sync::Arc;
+
 use async_nats::jetstream::kv::{self, Operation};
 use futures_util::{Stream, StreamExt as _, future};
 
@@ -92,11 +94,13 @@ impl Log {
     pub async fn follow_partners(
         &self,
     ) -> Result<impl Stream<Item = Result<PartnerChange, ReadError>> + use<>, ReadError> {
-        let entries = self.follow_bucket(self.partners(), &[">"]).await?;
+        let entries = self
+            .follow_bucket(self.partners(), &[">"], Arc::default())
+            .await?;
         Ok(entries.filter_map(|entry| {
             future::ready(match entry {
                 Ok(Followed::Entry(entry)) => change(&entry).map(Ok),
-                Ok(Followed::Begun(_)) => None,
+                Ok(Followed::Begun(_) | Followed::Confirmed(..)) => None,
                 Ok(Followed::CaughtUp) => Some(Ok(PartnerChange::CaughtUp)),
                 Err(error) => Some(Err(error)),
             })

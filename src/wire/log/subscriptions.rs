@@ -17,6 +17,7 @@ use crate::{
         Get, Log, ReadError,
         batch::AppendError,
         bucket::{self, Followed},
+        freshness::Freshness,
         group::Group,
         unavailable,
     },
@@ -48,6 +49,8 @@ pub enum SubscriptionChange {
     Put(Box<KeptSubscription>),
     /// It is gone since this revision.
     Removed(SubscriptionId, u64),
+    /// All that there was at this moment has come, up to this revision.
+    Confirmed(Instant, u64),
 }
 
 impl Log {
@@ -130,13 +133,19 @@ impl Log {
     /// [`ReadError`], also within the stream: begin anew.
     pub async fn follow_subscriptions(
         &self,
+        freshness: &Freshness,
     ) -> Result<impl Stream<Item = Result<SubscriptionChange, ReadError>> + use<>, ReadError> {
-        let entries = self.follow_bucket(self.subscriptions(), &[">"]).await?;
+        let entries = self
+            .follow_bucket(self.subscriptions(), &[">"], freshness.wanted())
+            .await?;
         Ok(entries.filter_map(|entry| {
             future::ready(match entry {
                 Ok(Followed::Begun(last)) => Some(Ok(SubscriptionChange::Begun(last))),
                 Ok(Followed::Entry(entry)) => change(&entry).map(Ok),
                 Ok(Followed::CaughtUp) => None,
+                Ok(Followed::Confirmed(asked, seen)) => {
+                    Some(Ok(SubscriptionChange::Confirmed(asked, seen)))
+                }
                 Err(error) => Some(Err(error)),
             })
         }))

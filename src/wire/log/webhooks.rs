@@ -5,6 +5,7 @@
 use async_nats::jetstream::kv::{self, Operation};
 use futures_util::{Stream, StreamExt as _, future};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
 
 use crate::{
     access::partner::PartnerName,
@@ -12,6 +13,7 @@ use crate::{
     wire::log::{
         Log, ReadError,
         bucket::{self, Followed},
+        freshness::Freshness,
         unavailable,
     },
 };
@@ -38,6 +40,8 @@ pub enum WebhookChange {
     Beat(String),
     /// It has said good-bye.
     Left(String),
+    /// All that there was at this moment has come.
+    Confirmed(Instant),
 }
 
 fn hook_key(id: WebhookId) -> String {
@@ -205,13 +209,16 @@ impl Log {
     /// [`ReadError`], also within the stream: begin anew.
     pub async fn follow_webhooks(
         &self,
+        freshness: &Freshness,
     ) -> Result<impl Stream<Item = Result<WebhookChange, ReadError>> + use<>, ReadError> {
         let store = &self.0.connection.webhooks;
-        let entries = self.follow_bucket(store, &["hook.>", "node.>"]).await?;
+        let keys = ["hook.>", "node.>"];
+        let entries = self.follow_bucket(store, &keys, freshness.wanted()).await?;
         Ok(entries.filter_map(|entry| {
             future::ready(match entry {
                 Ok(Followed::Entry(entry)) => change(&entry).map(Ok),
                 Ok(Followed::Begun(_)) => None,
+                Ok(Followed::Confirmed(asked, _)) => Some(Ok(WebhookChange::Confirmed(asked))),
                 Ok(Followed::CaughtUp) => Some(Ok(WebhookChange::CaughtUp)),
                 Err(error) => Some(Err(error)),
             })
