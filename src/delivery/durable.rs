@@ -173,8 +173,6 @@ struct Book {
     epochs: Option<Arc<Epochs>>,
     /// Streams of this node.
     owners: HashMap<SubscriptionId, Arc<Owner>>,
-    /// Those of them that were there when all was read anew.
-    former_owners: Vec<Arc<Owner>>,
     moves: Moves,
 }
 

@@ -189,9 +189,10 @@ impl Recipients {
             Fault::new(Kind::Precondition, "NOT_RECALLED", message)
         })?;
         // Whoever has just come on another node, or been sent something there, counts.
-        let durables = self.hub.durables().freshness();
-        let settled = tokio::try_join!(durables.settled(), self.webhooks.freshness().settled());
-        settled.map_err(|error| error.fault())?;
+        for freshness in [self.webhooks.freshness(), self.hub.durables().freshness()] {
+            let settled = freshness.settled().await;
+            settled.map_err(|error| error.fault())?;
+        }
         let (recipients, next_page_token) = match webhooks_after {
             Some(after) => self.recalled_webhooks(&recall, after, size).await?,
             None => {
@@ -217,6 +218,10 @@ impl Recipients {
         size: usize,
     ) -> Result<(Vec<RecallRecipient>, String), Arc<ReadError>> {
         let mut kept = self.hub.durables().list(None, after, size + 1);
+        // They may have been forgotten since, to be read anew.
+        if !self.hub.durables().freshness().is_fresh() {
+            return Err(Arc::new(ReadError::Behind));
+        }
         let has_more = kept.len() > size;
         kept.truncate(size);
         let next = kept.last().filter(|_| has_more);

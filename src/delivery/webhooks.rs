@@ -194,16 +194,19 @@ impl Webhooks {
         pin_mut!(changes);
         let mut seen = HashSet::new();
         while let Some(change) = changes.next().await {
+            let change = change?;
+            if matches!(change, WebhookChange::CaughtUp) {
+                self.complete(&seen).await?;
+            }
             let now = Instant::now();
             let mut book = self.0.book.write().expect("no panic under this lock");
             let mut nodes = self.0.nodes.lock().expect("no panic under this lock");
-            match change? {
+            match change {
                 WebhookChange::Put(kept) => {
                     seen.insert(kept.value.id);
                     book.insert(kept.value.id, *kept);
                 }
-                // Others may have gone while nothing was heard.
-                WebhookChange::CaughtUp => book.retain(|id, _| seen.contains(id)),
+                WebhookChange::CaughtUp => {}
                 WebhookChange::Removed(id) => drop(book.remove(&id)),
                 WebhookChange::Beat(node) => {
                     nodes.heard(&node, now);
@@ -216,6 +219,18 @@ impl Webhooks {
                 }
             }
             self.0.changes.send_modify(|count| *count += 1);
+        }
+        Ok(())
+    }
+
+    /// Others may have gone while nothing was heard: what has not come is so, or is changed on its way.
+    async fn complete(&self, seen: &HashSet<WebhookId>) -> Result<(), ReadError> {
+        let known: Vec<WebhookId> = self.book().keys().copied().collect();
+        for id in known.into_iter().filter(|id| !seen.contains(id)) {
+            if self.log().webhook(id).await?.is_none() {
+                let mut book = self.0.book.write().expect("no panic under this lock");
+                book.remove(&id);
+            }
         }
         Ok(())
     }

@@ -6,15 +6,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use futures_util::{StreamExt as _, pin_mut};
+use futures_util::{StreamExt as _, pin_mut, stream};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    delivery::durable::{
-        Durables, PAUSE,
-        kept::Kept,
-        owner::{End, Owner},
-    },
+    delivery::durable::{Durables, PAUSE, kept::Kept, owner::End},
     recipient::subscription::SubscriptionId,
     wire::log::{
         ReadError,
@@ -22,6 +18,9 @@ use crate::{
         subscriptions::{KeptSubscription, SubscriptionChange},
     },
 };
+
+/// Subscriptions that are read from the leader at a time.
+const READS_MAX: usize = 64;
 
 /// Which revision of each has come since the bucket is followed.
 type Seen = HashMap<SubscriptionId, u64>;
@@ -69,13 +68,11 @@ impl Durables {
                         seen.insert(id, revision);
                     }
                 }
-                SubscriptionChange::Confirmed(asked, end) => {
-                    if let Some(seen) = seen.take()
-                        && self.is_outdated(&seen, end)
-                    {
-                        self.read_anew(end);
-                        return Ok(());
-                    }
+                SubscriptionChange::Confirmed(asked) => {
+                    let asked = match seen.take() {
+                        Some(seen) => self.complete(&seen).await?,
+                        None => asked,
+                    };
                     self.confirm(asked);
                 }
             }
@@ -94,42 +91,87 @@ impl Durables {
         }
     }
 
-    /// Whether something is known that the bucket does not hold, of which all has come up to `end`: it
-    /// was set back, and may have grown beyond where it was.
-    fn is_outdated(&self, seen: &Seen, end: u64) -> bool {
-        let book = self.book();
-        let is_gone = |kept: &KeptSubscription| {
-            let at = seen.get(&kept.id);
-            kept.revision <= end && at.is_none_or(|at| *at < kept.revision)
-        };
-        book.kept.all().any(is_gone)
+    /// Asks the leader for what has not come, once all else has. What changes on its way comes with its
+    /// newer state alone, and that later; and what is known of a bucket that was set back, and has grown
+    /// beyond where it was, never comes. Returns since when all is known.
+    async fn complete(&self, seen: &Seen) -> Result<Instant, ReadError> {
+        let asked = Instant::now();
+        let ids = self.0.log.subscription_ids().await?;
+        let doubts = self.doubts(seen, ids);
+        let reads = stream::iter(doubts).map(|(id, known)| async move {
+            let kept = self.0.log.subscription(&id).await;
+            (id, known, kept)
+        });
+        let reads = reads.buffer_unordered(READS_MAX);
+        pin_mut!(reads);
+        while let Some((id, known, kept)) = reads.next().await {
+            self.settle(&id, known, kept?);
+        }
+        Ok(asked)
     }
 
+    /// What of these, and of what is known, has not come; each with the revision that is known.
+    fn doubts(
+        &self,
+        seen: &Seen,
+        ids: Vec<SubscriptionId>,
+    ) -> HashMap<SubscriptionId, Option<u64>> {
+        let book = self.book();
+        let has_come = |kept: &KeptSubscription| {
+            let at = seen.get(&kept.id);
+            at.is_some_and(|at| *at >= kept.revision)
+        };
+        let known = book.kept.all().filter(|kept| !has_come(kept));
+        let known = known.map(|kept| (kept.id.clone(), Some(kept.revision)));
+        let missing = ids.into_iter().filter(|id| !seen.contains_key(id));
+        let missing = missing.chain(book.owners.keys().cloned());
+        let missing = missing.filter(|id| book.kept.get(id).is_none());
+        known.chain(missing.map(|id| (id, None))).collect()
+    }
+
+    /// Takes over what the leader has, unless more is known by now.
+    fn settle(&self, id: &SubscriptionId, doubted: Option<u64>, kept: Option<KeptSubscription>) {
+        let mut book = self.book();
+        if book.kept.get(id).map(|known| known.revision) != doubted {
+            return;
+        }
+        let is_older = |revision| kept.as_ref().is_none_or(|kept| kept.revision < revision);
+        if doubted.is_some_and(is_older) {
+            tracing::warn!(%id, "the bucket has lost what was known of a subscription");
+            book.kept.remove(id);
+            self.0.log.metrics().recipients.subscriptions.dec();
+        }
+        match kept {
+            Some(kept) => {
+                drop(book);
+                self.note(kept);
+            }
+            None => {
+                let former = book.owners.remove(id);
+                drop(book);
+                if let Some(former) = former {
+                    former.end(End::Removed);
+                }
+            }
+        }
+    }
+
+    /// What was known of a bucket that is another by now is worth nothing.
     fn read_anew(&self, end: u64) {
         let mut book = self.book();
         tracing::warn!(end, known = book.newest, "subscriptions are read anew");
+        self.0.freshness.lose();
         book.kept = Kept::default();
         book.newest = 0;
-        book.former_owners = book.owners.values().cloned().collect();
         self.0.log.metrics().recipients.subscriptions.set(0);
-        drop(book);
-        self.0.freshness.lose();
     }
 
     /// All is known that the bucket held at this moment.
     fn confirm(&self, asked: Instant) {
         let was_fresh = self.0.freshness.is_fresh();
-        let mut book = self.book();
-        for owner in std::mem::take(&mut book.former_owners) {
-            let id = owner.id();
-            let is_its = |known: &Arc<Owner>| Arc::ptr_eq(known, &owner);
-            if book.kept.get(id).is_none() && book.owners.get(id).is_some_and(is_its) {
-                book.owners.remove(id);
-                owner.end(End::Removed);
-            }
-        }
         self.0.freshness.confirm(asked);
         if !was_fresh {
+            let book = self.book();
             book.owners.values().for_each(|owner| owner.wake());
         }
     }

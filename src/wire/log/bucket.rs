@@ -36,8 +36,9 @@ pub(super) enum Followed {
     Entry(Entry),
     /// All that there was has been seen; told once.
     CaughtUp,
-    /// All has been seen that was there at this moment, up to this revision.
-    Confirmed(Instant, u64),
+    /// All has been seen that was there at this moment. What was changed on its way is seen with its
+    /// newer state alone, which comes after this.
+    Confirmed(Instant),
 }
 
 /// Keeps an entry over the version that it was made from, 0 for a new one. Returns the new version;
@@ -184,7 +185,7 @@ impl Follower {
             if !std::mem::replace(&mut self.is_caught_up, true) {
                 self.told.push_back(Followed::CaughtUp);
             }
-            self.told.push_back(Followed::Confirmed(asked, seen));
+            self.told.push_back(Followed::Confirmed(asked));
         }
     }
 }

@@ -163,12 +163,8 @@ impl Walk {
         }
         // None yet, or none that the server still knows, or none that has more.
         let mut reader = self.reader(self.read_up_to() + 1).await?;
-        let mut read = reader.read(len, self.bytes_max, &mut self.beyond).await;
-        if self.bytes_max < PAGE_BYTES_MAX && self.read_up_to() == before {
-            // The next record alone may be larger.
-            read = reader.read(len, PAGE_BYTES_MAX, &mut self.beyond).await;
-        }
-        self.reader = read?.then_some(reader);
+        let is_sound = reader.read(len, self.bytes_max, &mut self.beyond).await?;
+        self.reader = is_sound.then_some(reader);
         Ok(())
     }
 
@@ -194,9 +190,25 @@ impl Walk {
 }
 
 impl Reader {
-    /// Adds the next records, and tells whether it can go on: what is lost on the way does not come
-    /// again.
+    /// Adds the next records, at least one, and tells whether it can go on: what is lost on the way does
+    /// not come again.
     async fn read(
+        &mut self,
+        len: usize,
+        bytes_max: usize,
+        records: &mut Vec<Stored>,
+    ) -> Result<bool, ReadError> {
+        let before = records.len();
+        let read = self.fetch(len, bytes_max, records).await;
+        if read.is_err() && bytes_max < PAGE_BYTES_MAX && records.len() == before {
+            // The next record alone is larger than that.
+            return self.fetch(1, PAGE_BYTES_MAX, records).await;
+        }
+        read
+    }
+
+    /// Adds the next records that are not larger than so many bytes.
+    async fn fetch(
         &mut self,
         len: usize,
         bytes_max: usize,

@@ -49,8 +49,8 @@ pub enum SubscriptionChange {
     Put(Box<KeptSubscription>),
     /// It is gone since this revision.
     Removed(SubscriptionId, u64),
-    /// All that there was at this moment has come, up to this revision.
-    Confirmed(Instant, u64),
+    /// All that there was at this moment has come, but for what was changed on its way: that comes.
+    Confirmed(Instant),
 }
 
 impl Log {
@@ -68,6 +68,26 @@ impl Log {
             .await?;
         let message = message.filter(|message| !is_mark(message));
         Ok(message.and_then(|message| kept(id, &message.payload, message.sequence)))
+    }
+
+    /// The ids of all subscriptions, as the leader has them, and of some that were removed.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn subscription_ids(&self) -> Result<Vec<SubscriptionId>, ReadError> {
+        let store = self.subscriptions();
+        let subjects = store
+            .stream
+            .info_with_subjects(format!("{}>", store.prefix));
+        let mut subjects = subjects.await.map_err(unavailable)?;
+        let mut ids = Vec::new();
+        while let Some(subject) = subjects.next().await {
+            let (subject, _) = subject.map_err(unavailable)?;
+            let key = subject.strip_prefix(&*store.prefix);
+            // What is under no key of one was logged as it came.
+            ids.extend(key.and_then(|key| key.parse::<SubscriptionId>().ok()));
+        }
+        Ok(ids)
     }
 
     /// Keeps a subscription, over the version that it was made from, 0 for a new one. Returns the new
@@ -143,9 +163,7 @@ impl Log {
                 Ok(Followed::Begun(last)) => Some(Ok(SubscriptionChange::Begun(last))),
                 Ok(Followed::Entry(entry)) => change(&entry).map(Ok),
                 Ok(Followed::CaughtUp) => None,
-                Ok(Followed::Confirmed(asked, seen)) => {
-                    Some(Ok(SubscriptionChange::Confirmed(asked, seen)))
-                }
+                Ok(Followed::Confirmed(asked)) => Some(Ok(SubscriptionChange::Confirmed(asked))),
                 Err(error) => Some(Err(error)),
             })
         }))

@@ -30,7 +30,7 @@ pub struct Kept<T> {
 /// What a node sees as it follows the bucket.
 #[derive(Clone, Debug)]
 pub enum WebhookChange {
-    /// All webhooks that there were have come.
+    /// All webhooks that there were have come, but for what was changed on its way: that comes.
     CaughtUp,
     /// A webhook as it is now.
     Put(Box<Kept<Webhook>>),
@@ -218,7 +218,7 @@ impl Log {
             future::ready(match entry {
                 Ok(Followed::Entry(entry)) => change(&entry).map(Ok),
                 Ok(Followed::Begun(_)) => None,
-                Ok(Followed::Confirmed(asked, _)) => Some(Ok(WebhookChange::Confirmed(asked))),
+                Ok(Followed::Confirmed(asked)) => Some(Ok(WebhookChange::Confirmed(asked))),
                 Ok(Followed::CaughtUp) => Some(Ok(WebhookChange::CaughtUp)),
                 Err(error) => Some(Err(error)),
             })
