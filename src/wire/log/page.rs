@@ -95,7 +95,7 @@ impl Walk {
 
     /// Reads no more at a time from here on, but one record at least.
     pub fn limit(&mut self, bytes_max: usize) {
-        self.bytes_max = bytes_max.min(PAGE_BYTES_MAX);
+        self.bytes_max = bytes_max;
     }
 
     /// The next records up to a sequence which is at most [`PAGE_SEQS`] on, in order and without a
