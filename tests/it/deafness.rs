@@ -9,7 +9,10 @@ use std::{
 use async_nats::jetstream;
 use barid::wire::proto::v1::{Action, RecallState, Role, subscribe_response::Frame};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tonic::Code;
 
 use crate::{
@@ -96,6 +99,73 @@ async fn a_recall_knows_of_whom_another_node_has_sent_it() {
     for node in &nodes {
         let states = states(node, "test:story").await;
         assert_eq!(states.get("bot"), Some(&RecallState::Acknowledged));
+    }
+}
+
+/// Entries that change while a node reads them anew come later, or not as they were: that is no reason
+/// to end a stream, nor to leave anybody out of a recall.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_as_it_is_read_anew_is_not_lost() {
+    const BOTS: usize = 40;
+    /// So many that reading them takes a while.
+    const OTHERS: usize = 20_000;
+    const CUTS: usize = 3;
+    let nats = Nats::start().await;
+    let node = Node::start_with(&["--nats-url", &nats.url()]);
+    publish(&node, Action::Publish, "test:story").await;
+    let mut bots = Vec::new();
+    for number in 0..BOTS {
+        let name = format!("bot-{number}");
+        let mut bot = Bot::open(&node, named(&name, filter(&["ict"])))
+            .await
+            .unwrap();
+        bot.reader.delivery().await;
+        bot.reader.caught_up().await;
+        bots.push((name, bot.reader));
+    }
+    publish(&node, Action::Kill, "test:story").await;
+    for (_, reader) in &mut bots {
+        reader.delivery().await;
+    }
+
+    let client = nats.client().await;
+    let bucket = jetstream::new(client.clone());
+    let bucket = bucket.get_key_value("barid-subscriptions").await.unwrap();
+    let entry = bucket.get("_.bot-0").await.unwrap().unwrap();
+    let fill = futures_util::stream::iter(0..OTHERS).map(|number| {
+        let (bucket, entry) = (&bucket, entry.clone());
+        async move { bucket.put(format!("other.{number}"), entry).await.unwrap() }
+    });
+    fill.buffer_unordered(100).count().await;
+    // As another node writes that takes acknowledgements: the same again and again.
+    let mut writers = JoinSet::new();
+    for (name, _) in &bots {
+        let (bucket, key) = (bucket.clone(), format!("_.{name}"));
+        writers.spawn(async move {
+            let entry = bucket.get(&key).await.unwrap().unwrap();
+            loop {
+                bucket.put(&key, entry.clone()).await.unwrap();
+            }
+        });
+    }
+
+    for cut in 0..CUTS {
+        deafen(&client, "barid-subscriptions").await;
+        // Within this it follows again.
+        let until = Instant::now() + Duration::from_millis(1500);
+        while Instant::now() < until {
+            let found = states(&node, "test:story").await;
+            for (name, _) in &bots {
+                assert_eq!(found.get(name), Some(&RecallState::Sent), "{cut}: {name}");
+            }
+        }
+        let news = publish(&node, Action::Publish, &format!("test:{cut}")).await;
+        for (name, reader) in &mut bots {
+            match reader.next_of_substance().await {
+                Ok(Frame::Delivery(delivery)) => assert_eq!(delivery.cursor, news, "{name}"),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
     }
 }
 

@@ -324,7 +324,7 @@ pub struct Reader {
 
 impl Reader {
     /// The next frame but heartbeats, which come with time alone.
-    async fn next_of_substance(&mut self) -> Result<Frame, Status> {
+    pub async fn next_of_substance(&mut self) -> Result<Frame, Status> {
         let found = async {
             loop {
                 match self.next().await? {
