@@ -3,8 +3,11 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use async_nats::jetstream::kv::{
-    CreateErrorKind, Entry, PurgeErrorKind, Store, UpdateErrorKind, Watch,
+use async_nats::{
+    HeaderValue,
+    jetstream::kv::{
+        CreateErrorKind, Entry, Operation, PurgeErrorKind, Store, UpdateErrorKind, Watch,
+    },
 };
 use bytes::Bytes;
 use futures_util::{
@@ -27,6 +30,9 @@ const ASK_PATIENCE: Duration = Duration::from_secs(1);
 /// consumer may be gone with its server, of which only a silence of many seconds would tell.
 const SILENCE_MAX: Duration = Duration::from_millis(600);
 
+/// What marks an entry as removed (ADR-8).
+const OPERATION: &str = "KV-Operation";
+
 /// What whoever follows a bucket sees.
 #[derive(Debug)]
 pub(super) enum Followed {
@@ -39,6 +45,33 @@ pub(super) enum Followed {
     /// All has been seen that was there at this moment. What was changed on its way is seen with its
     /// newer state alone, which comes after this.
     Confirmed(Instant),
+}
+
+/// An entry as the bucket's leader has it, or the mark of its removal. Of the store itself any replica
+/// would be asked, which may be behind.
+///
+/// # Errors
+/// [`ReadError`].
+pub(super) async fn entry(store: &Store, key: &str) -> Result<Option<Entry>, ReadError> {
+    let last = Get::Last(format!("{}{key}", store.prefix));
+    let message = Log::get_from(&store.stream, last).await?;
+    Ok(message.map(|message| {
+        let operation = message.headers.get(OPERATION).map(HeaderValue::as_str);
+        Entry {
+            bucket: store.name.clone(),
+            key: key.to_owned(),
+            value: message.payload,
+            revision: message.sequence,
+            delta: 0,
+            created: message.time,
+            operation: match operation {
+                None => Operation::Put,
+                Some("DEL") => Operation::Delete,
+                Some(_) => Operation::Purge,
+            },
+            seen_current: true,
+        }
+    }))
 }
 
 /// Keeps an entry over the version that it was made from, 0 for a new one. Returns the new version;
@@ -86,9 +119,8 @@ async fn end_of(store: &Store, keys: &[String], seen: u64) -> Result<u64, ReadEr
         // Of other keys, perhaps, or gone without a mark.
         end = 0;
         for key in keys {
-            let last = Get::Last(format!("{}{key}", store.prefix));
-            let last = Log::get_from(&store.stream, last).await?;
-            end = end.max(last.map_or(0, |message| message.sequence));
+            let last = entry(store, key).await?;
+            end = end.max(last.map_or(0, |entry| entry.revision));
         }
     }
     Ok(end)

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     cursor::{Epoch, Epochs},
     wire::{
-        log::{Log, ReadError, pulse::HIGH_WATER, unavailable, wait_for},
+        log::{Log, ReadError, bucket, pulse::HIGH_WATER, unavailable, wait_for},
         subject,
     },
 };
@@ -117,7 +117,7 @@ impl Log {
         let deadline = Instant::now() + AGREEMENT;
         loop {
             // The key before the stream: a list that is finished between the two is seen.
-            let entry = self.meta().entry(EPOCHS).await.map_err(unavailable)?;
+            let entry = bucket::entry(self.meta(), EPOCHS).await?;
             let info = self.info().await?;
             if matches!(self.adopt(&info), Listed::Another) {
                 return Ok(());

@@ -49,8 +49,7 @@ impl Log {
     /// # Errors
     /// [`ReadError`].
     pub async fn partner(&self, name: &PartnerName) -> Result<Option<KeptPartner>, ReadError> {
-        let entry = self.partners().entry(name.as_str()).await;
-        let entry = entry.map_err(unavailable)?;
+        let entry = bucket::entry(self.partners(), name.as_str()).await?;
         Ok(entry.and_then(|entry| kept(&entry)))
     }
 

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::wire::log::{Confirmed, Get, Log, ReadError, wait_for};
+use crate::wire::log::{Confirmed, Get, Log, ReadError, bucket, wait_for};
 use crate::wire::subject;
 
 /// Time between two proofs.
@@ -149,8 +149,8 @@ impl Log {
 
     /// A number among the facts about the log.
     pub(super) async fn meta_number(&self, key: &str) -> Result<Option<u64>, ReadError> {
-        let value = self.meta().get(key).await.map_err(super::unavailable)?;
-        Ok(value.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok()))
+        let entry = bucket::entry(self.meta(), key).await?;
+        Ok(entry.and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse().ok()))
     }
 
     /// Finds out at start whether the log lost what some node had read.

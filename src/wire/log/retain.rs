@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::wire::{
-    log::{Get, Log, ReadError, pulse::RETAINED_FROM, unavailable},
+    log::{Get, Log, ReadError, bucket, pulse::RETAINED_FROM, unavailable},
     subject,
 };
 
@@ -66,7 +66,7 @@ impl Log {
         let info = self.0.connection.client.server_info();
         let me = format!("{}.{}", info.server_id, info.client_id);
         let now_ms = millis(now);
-        let entry = self.meta().entry(lease).await.map_err(unavailable)?;
+        let entry = bucket::entry(self.meta(), lease).await?;
         let (revision, is_free) = match &entry {
             None => (0, true),
             Some(entry) => {

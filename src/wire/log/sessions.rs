@@ -5,7 +5,7 @@ use data_encoding::HEXLOWER;
 
 use crate::{
     access::session::SEAL_SECRET_BYTES,
-    wire::log::{Log, ReadError, unavailable},
+    wire::log::{Log, ReadError, bucket, unavailable},
 };
 
 /// Where it is kept. Whoever removes it ends all sessions, as each node starts anew.
@@ -18,7 +18,7 @@ impl Log {
     /// [`ReadError`].
     pub async fn session_secret(&self) -> Result<[u8; SEAL_SECRET_BYTES], ReadError> {
         let meta = self.meta();
-        let entry = meta.entry(SEAL_SECRET).await.map_err(unavailable)?;
+        let entry = bucket::entry(meta, SEAL_SECRET).await?;
         let kept = entry.filter(|entry| entry.operation == Operation::Put);
         let Some(kept) = kept else {
             let secret: [u8; SEAL_SECRET_BYTES] = rand::random();

@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{
-    kv::{self, Operation},
-    message::StreamMessage,
-};
+use async_nats::jetstream::kv::{self, Operation};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, future};
 use tokio::time::Instant;
@@ -14,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     recipient::subscription::{Subscription, SubscriptionId},
     wire::log::{
-        Get, Log, ReadError,
+        Log, ReadError,
         batch::AppendError,
         bucket::{self, Followed},
         freshness::Freshness,
@@ -23,8 +20,6 @@ use crate::{
     },
 };
 
-/// What marks an entry as removed (ADR-8).
-const OPERATION: &str = "KV-Operation";
 /// How long one entry may take to be stored before it is looked at again.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -62,12 +57,9 @@ impl Log {
         &self,
         id: &SubscriptionId,
     ) -> Result<Option<KeptSubscription>, ReadError> {
-        // Not by the store's own `entry`: any replica may answer that.
-        let message = self
-            .subscription_entry(self.subscription_subject(id))
-            .await?;
-        let message = message.filter(|message| !is_mark(message));
-        Ok(message.and_then(|message| kept(id, &message.payload, message.sequence)))
+        let entry = bucket::entry(self.subscriptions(), &id.to_string()).await?;
+        let entry = entry.filter(|entry| entry.operation == Operation::Put);
+        Ok(entry.and_then(|entry| kept(id, &entry.value, entry.revision)))
     }
 
     /// The ids of all subscriptions, as the leader has them, and of some that were removed.
@@ -101,7 +93,8 @@ impl Log {
         subscription: &Subscription,
         revision: u64,
     ) -> Result<Option<u64>, ReadError> {
-        let at = self.subscription_subject(id);
+        let (store, key) = (self.subscriptions(), id.to_string());
+        let at = format!("{}{key}", store.prefix);
         let state: Bytes = serde_json::to_vec(subscription).expect("plain data").into();
         let deadline = Instant::now() + WRITE_PATIENCE;
         let mut expected = revision;
@@ -112,26 +105,22 @@ impl Log {
                 Err(AppendError::Stale { is_ours_possible }) => is_ours_possible,
                 Err(error) => return Err(unavailable(error)),
             };
-            match self.subscription_entry(at.clone()).await? {
+            match bucket::entry(store, &key).await? {
                 // An earlier try of the same is stored, though nobody said so.
-                Some(entry) if is_ours_possible && entry.payload == state => {
-                    return Ok(Some(entry.sequence));
+                Some(entry) if is_ours_possible && entry.value == state => {
+                    return Ok(Some(entry.revision));
                 }
                 // One of this name was removed: its mark is what a new one comes after.
-                Some(entry) if revision == 0 && is_mark(&entry) && entry.sequence > expected => {
-                    expected = entry.sequence;
+                Some(entry)
+                    if revision == 0
+                        && entry.operation != Operation::Put
+                        && entry.revision > expected =>
+                {
+                    expected = entry.revision;
                 }
                 Some(_) | None => return Ok(None),
             }
         }
-    }
-
-    fn subscription_subject(&self, id: &SubscriptionId) -> String {
-        format!("{}{id}", self.subscriptions().prefix)
-    }
-
-    async fn subscription_entry(&self, at: String) -> Result<Option<StreamMessage>, ReadError> {
-        Self::get_from(&self.subscriptions().stream, Get::Last(at)).await
     }
 
     /// Removes a subscription; returns whether it was still that version.
@@ -168,11 +157,6 @@ impl Log {
             })
         }))
     }
-}
-
-/// Whether an entry says only that there is none any more.
-fn is_mark(message: &StreamMessage) -> bool {
-    message.headers.get(OPERATION).is_some()
 }
 
 fn change(entry: &kv::Entry) -> Option<SubscriptionChange> {

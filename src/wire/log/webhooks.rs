@@ -226,8 +226,7 @@ impl Log {
     }
 
     async fn kept<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Kept<T>>, ReadError> {
-        let entry = self.0.connection.webhooks.entry(key).await;
-        let entry = entry.map_err(unavailable)?;
+        let entry = bucket::entry(&self.0.connection.webhooks, key).await?;
         Ok(entry.and_then(|entry| read(&entry)))
     }
 
@@ -247,7 +246,7 @@ impl Log {
     /// [`ReadError`].
     pub async fn bury(&self, node: &str) -> Result<(), ReadError> {
         let store = &self.0.connection.webhooks;
-        let entry = store.entry(node_key(node)).await.map_err(unavailable)?;
+        let entry = bucket::entry(store, &node_key(node)).await?;
         let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put) else {
             return Ok(());
         };
