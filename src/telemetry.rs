@@ -130,6 +130,8 @@ pub struct LogState {
     pub position: u64,
     /// Seconds since it was proved to be up to date; infinite = never.
     pub confirmed_age_seconds: f64,
+    /// Seconds since this node knew all recipients that have a name; infinite = never.
+    pub recipients_age_seconds: f64,
 }
 
 impl std::ops::Deref for Metrics {
@@ -274,6 +276,8 @@ impl Metrics {
             .log_position
             .set(log.position.try_into().unwrap_or(i64::MAX));
         handles.confirmed_age.set(log.confirmed_age_seconds);
+        let recipients_age = &handles.recipients.confirmed_age;
+        recipients_age.set(log.recipients_age_seconds);
         let mut text = Vec::new();
         let families = handles.registry.gather();
         TextEncoder::new()

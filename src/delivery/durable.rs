@@ -350,7 +350,12 @@ impl Durables {
 
     /// A subscription, as the leader has it.
     async fn read(&self, id: &SubscriptionId) -> Result<KeptSubscription, DurableError> {
+        let known = self.get(id).map(|kept| kept.revision);
         let kept = self.0.log.subscription(id).await?;
+        if kept.is_none() {
+            // Perhaps nothing will tell of that, not even a mark.
+            self.settle(id, known, None);
+        }
         kept.ok_or_else(|| DurableError::Unknown(id.clone()))
     }
 

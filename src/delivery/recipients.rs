@@ -1,7 +1,10 @@
 //! `barid.v1.RecipientService`: durable subscriptions as their owners and the desk see them, and whom
 //! a recall has reached.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tonic::{Request, Response, Status};
 
@@ -63,6 +66,13 @@ impl Recipients {
             webhooks,
             clock,
         }
+    }
+
+    /// How long ago this node knew all durable subscriptions and webhooks that there were; none if it never
+    /// did. Durable streams wait while that is more than a second.
+    pub fn confirmed_age(&self) -> Option<Duration> {
+        let subscriptions = self.hub.durables().freshness().age()?;
+        Some(subscriptions.max(self.webhooks.freshness().age()?))
     }
 
     /// A page of durable subscriptions: the caller's own, or for the desk anybody's.

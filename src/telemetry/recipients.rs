@@ -1,6 +1,6 @@
 //! What is measured of recipients that have a name.
 
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
 use crate::telemetry::{COMMIT_BUCKETS, New};
 
@@ -17,6 +17,7 @@ pub struct Recipients {
     pub take_overs: IntCounter,
     /// Recalls that somebody has not acknowledged.
     pub open_recalls: IntGauge,
+    pub(super) confirmed_age: Gauge,
 }
 
 impl Recipients {
@@ -43,6 +44,11 @@ impl Recipients {
                 "barid_recalls_open",
                 "Corrections, withholdings and kills, among the newest 1,024 stories with one, that \
                  some durable subscription or webhook is to get and has not acknowledged or taken.",
+            ),
+            confirmed_age: new.seconds(
+                "barid_recipients_confirmed_age_seconds",
+                "Time since this node last proved that it knows all durable subscriptions and webhooks; \
+                 durable streams wait while it is more than a second.",
             ),
         }
     }

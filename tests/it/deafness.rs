@@ -21,6 +21,7 @@ use crate::{
     harness::{LIMIT, Node, article_of, eventually, everything, filter, refusal, seq},
     nats::Nats,
     recalls::{Endpoint, SLOW, add, health, publish, states},
+    web,
     webhooks::{CALLS, Hooks},
 };
 
@@ -167,6 +168,68 @@ async fn what_changes_as_it_is_read_anew_is_not_lost() {
             }
         }
     }
+}
+
+/// What was purged leaves no mark, of which anybody would hear: whoever learns of it by asking ends what
+/// is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_whose_entry_was_purged() {
+    let nats = Nats::start().await;
+    let node = Node::start_with(&["--nats-url", &nats.url()]);
+    let cursor = publish(&node, Action::Publish, "test:story").await;
+    let mut bot = Bot::open(&node, named("bot", filter(&["ict"])))
+        .await
+        .unwrap();
+    bot.reader.delivery().await;
+    bot.reader.caught_up().await;
+    let stream = jetstream::new(nats.client().await);
+    let stream = stream.get_stream("KV_barid-subscriptions").await.unwrap();
+    stream.purge().await.unwrap();
+    let gone = (Code::NotFound, "SUBSCRIPTION_UNKNOWN".to_owned());
+    let refused = bot.acknowledge(&node, &cursor).await.unwrap_err();
+    assert_eq!(refusal(&refused), gone);
+    let end = bot.reader.next_of_substance().await.unwrap_err();
+    assert_eq!(refusal(&end), gone);
+    publish(&node, Action::Kill, "test:story").await;
+    assert!(states(&node, "test:story").await.is_empty());
+}
+
+/// A node that can't know its recipients says so, serves all others, and does not fill its log with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_that_it_knows_not_all_recipients() {
+    const OVER: Duration = Duration::from_secs(4);
+    let mut nats = Nats::start().await;
+    let node = Node::start_with(&["--nats-url", &nats.url()]);
+    let known = async || {
+        let (status, said) = web::readiness(&node).await;
+        assert_eq!((status.as_u16(), &said["ready"]), (200, &true.into()));
+        let age = web::metric_of(&node, "barid_recipients_confirmed_age_seconds", "").await;
+        let age_said = said["recipients"]["confirmed_age_seconds"].as_f64();
+        assert!(age_said.unwrap() <= age);
+        said["recipients"]["caught_up"].as_bool().unwrap()
+    };
+    eventually("all recipients are known", known).await;
+    let mut bot = Bot::open(&node, named("bot", filter(&["ict"])))
+        .await
+        .unwrap();
+    bot.reader.caught_up().await;
+    let mut reader = node.subscribe(everything()).await.unwrap();
+    reader.caught_up().await;
+    let client = jetstream::new(nats.client().await);
+    let stream = "KV_barid-subscriptions";
+    client.delete_stream(stream).await.unwrap();
+    eventually("it says that it does not", async || !known().await).await;
+    nats.kill();
+    nats.start_again();
+    let story = publish(&node, Action::Publish, "test:story").await;
+    assert_eq!(reader.delivery().await.cursor, story);
+    let silent = timeout(OVER, bot.reader.next_of_substance()).await;
+    assert!(silent.is_err(), "{silent:?}");
+    let complaints = node
+        .log()
+        .matches("subscriptions can't be followed")
+        .count();
+    assert!((1..=12).contains(&complaints), "{complaints}");
 }
 
 /// A revoked key's streams end on every node, also where nobody is told.

@@ -53,7 +53,7 @@ pub async fn problem(address: &str, request: Request<Empty<Bytes>>) -> (u16, Val
     (status.as_u16(), problem)
 }
 
-async fn readiness(node: &Node) -> (StatusCode, Value) {
+pub async fn readiness(node: &Node) -> (StatusCode, Value) {
     let (status, kind, body) = answer(&node.http, get("/readyz")).await;
     assert_eq!(kind, "application/json");
     (status, serde_json::from_slice(&body).unwrap())

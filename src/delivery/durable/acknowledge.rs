@@ -1,7 +1,10 @@
 //! Acknowledgements: written together, each subscription's latest for all before it, and answered
 //! once they are stored.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fmt::Display,
+};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::{
@@ -354,13 +357,13 @@ impl Durables {
             let is_its = |kept: &KeptSubscription| kept.subscription.token == to_move.token;
             let mut kept = match known.take().filter(is_its) {
                 Some(kept) => kept,
-                None => match log.subscription(id).await {
-                    Ok(Some(kept)) if is_its(&kept) => kept,
-                    Ok(Some(kept)) => {
+                None => match self.read(id).await {
+                    Ok(kept) if is_its(&kept) => kept,
+                    Ok(kept) => {
                         self.note(kept);
                         return Err(MoveError::TakenOver);
                     }
-                    Ok(None) => return Err(MoveError::Unknown),
+                    Err(DurableError::Unknown(_)) => return Err(MoveError::Unknown),
                     Err(error) => {
                         late(&error, deadline)?;
                         sleep(PAUSE).await;
@@ -401,7 +404,7 @@ impl Durables {
     }
 }
 
-fn late(error: &ReadError, deadline: Instant) -> Result<(), MoveError> {
+fn late(error: &impl Display, deadline: Instant) -> Result<(), MoveError> {
     if Instant::now() >= deadline {
         tracing::warn!(%error, "the place of a subscription can't be written");
         return Err(MoveError::Unavailable);

@@ -4,7 +4,7 @@
 //! nothing of the bucket, would go on beside the stream that has taken over, and what it sends then
 //! nobody knows of.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, pin_mut, stream};
 use tokio::time::{Instant, sleep};
@@ -19,6 +19,8 @@ use crate::{
     },
 };
 
+/// The longest pause before the bucket is followed anew.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Subscriptions that are read from the leader at a time.
 const READS_MAX: usize = 64;
 
@@ -33,8 +35,10 @@ impl Durables {
 
     pub(super) async fn follow(&self) {
         let mut epochs = self.0.log.epochs_watch();
+        let mut pause = PAUSE;
         loop {
             epochs.mark_unchanged();
+            let began = Instant::now();
             tokio::select! {
                 biased;
                 // What is dropped is begun anew. The sender lives as long as the log.
@@ -43,7 +47,13 @@ impl Durables {
                     tracing::warn!(%error, "subscriptions can't be followed; trying again");
                 }
             }
-            sleep(PAUSE).await;
+            // Where it does not even begin, others need not hear of that so often.
+            pause = if began.elapsed() > PAUSE_MAX {
+                PAUSE
+            } else {
+                (pause * 2).min(PAUSE_MAX)
+            };
+            sleep(pause).await;
         }
     }
 
@@ -130,14 +140,19 @@ impl Durables {
     }
 
     /// Takes over what the leader has, unless more is known by now.
-    fn settle(&self, id: &SubscriptionId, doubted: Option<u64>, kept: Option<KeptSubscription>) {
+    pub(super) fn settle(
+        &self,
+        id: &SubscriptionId,
+        doubted: Option<u64>,
+        kept: Option<KeptSubscription>,
+    ) {
         let mut book = self.book();
         if book.kept.get(id).map(|known| known.revision) != doubted {
             return;
         }
         let is_older = |revision| kept.as_ref().is_none_or(|kept| kept.revision < revision);
         if doubted.is_some_and(is_older) {
-            tracing::warn!(%id, "the bucket has lost what was known of a subscription");
+            tracing::warn!(%id, "what was known of a subscription is gone, or was set back");
             book.kept.remove(id);
             self.0.log.metrics().recipients.subscriptions.dec();
         }

@@ -1,5 +1,7 @@
 //! What operators ask: health, readiness, metrics. Answered in every phase.
 
+use std::time::Duration;
+
 use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
@@ -14,6 +16,7 @@ use crate::{
         answer::{Refusal, fleeting},
     },
     telemetry::LogState,
+    wire::log::pulse::FRESH,
 };
 
 /// What `/readyz` says.
@@ -23,6 +26,7 @@ struct Readiness {
     phase: Phase,
     nats: NatsState,
     log: LogReadiness,
+    recipients: RecipientsReadiness,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,6 +43,14 @@ struct LogReadiness {
     confirmed_age_seconds: Option<f64>,
 }
 
+#[derive(Debug, Serialize)]
+struct RecipientsReadiness {
+    /// This node knows all durable subscriptions and webhooks, by a proof that is less than a second old.
+    /// Else durable streams wait, and all others go on: the node is ready all the same.
+    caught_up: bool,
+    confirmed_age_seconds: Option<f64>,
+}
+
 /// `GET /healthz`: the process lives.
 pub async fn health() -> Response {
     fleeting(StatusCode::OK, "text/plain; charset=utf-8", "alive\n")
@@ -48,6 +60,7 @@ pub async fn health() -> Response {
 pub async fn readiness(State(web): State<Web>) -> Response {
     let (phase, log) = (web.phase(), web.log());
     let (connected, caught_up) = (log.is_connected(), log.is_fresh());
+    let known = web.recipients.confirmed_age();
     let readiness = Readiness {
         ready: phase == Phase::Serving && caught_up,
         phase,
@@ -59,6 +72,10 @@ pub async fn readiness(State(web): State<Web>) -> Response {
             caught_up,
             position: log.read_up_to(),
             confirmed_age_seconds: log.confirmed_age().map(|age| age.as_secs_f64()),
+        },
+        recipients: RecipientsReadiness {
+            caught_up: known.is_some_and(|age| age < FRESH),
+            confirmed_age_seconds: known.map(|age| age.as_secs_f64()),
         },
     };
     let status = if readiness.ready {
@@ -80,13 +97,13 @@ pub async fn metrics(State(web): State<Web>, request: Request) -> Response {
         return answer;
     }
     let log = web.log();
+    let seconds = |age: Option<Duration>| age.map_or(f64::INFINITY, |age| age.as_secs_f64());
     let state = LogState {
         is_connected: log.is_connected(),
         reconnect_count: log.reconnect_count(),
         position: log.read_up_to(),
-        confirmed_age_seconds: log
-            .confirmed_age()
-            .map_or(f64::INFINITY, |age| age.as_secs_f64()),
+        confirmed_age_seconds: seconds(log.confirmed_age()),
+        recipients_age_seconds: seconds(web.recipients.confirmed_age()),
     };
     let text_type = "text/plain; version=0.0.4; charset=utf-8";
     fleeting(StatusCode::OK, text_type, log.metrics().text(state))

@@ -33,8 +33,12 @@ impl Freshness {
 
     /// Whether all is known that was there less than a second ago.
     pub fn is_fresh(&self) -> bool {
-        let confirmed = *self.confirmed.borrow();
-        confirmed.is_some_and(|asked| asked.elapsed() < FRESH)
+        self.age().is_some_and(|age| age < FRESH)
+    }
+
+    /// How long ago all was known that was there; none if it never was, or is worth nothing.
+    pub fn age(&self) -> Option<Duration> {
+        self.confirmed.borrow().map(|asked| asked.elapsed())
     }
 
     /// Waits until all is known that is there now.
