@@ -69,7 +69,7 @@ impl Recipients {
     }
 
     /// How long ago this node knew all durable subscriptions and webhooks that there were; none if it never
-    /// did. Durable streams wait while that is more than a second.
+    /// did. While that is more than a second recall waits, and durable streams may.
     pub fn confirmed_age(&self) -> Option<Duration> {
         let subscriptions = self.hub.durables().freshness().age()?;
         Some(subscriptions.max(self.webhooks.freshness().age()?))

@@ -48,7 +48,7 @@ impl Recipients {
             confirmed_age: new.seconds(
                 "barid_recipients_confirmed_age_seconds",
                 "Time since this node last proved that it knows all durable subscriptions and webhooks; \
-                 durable streams wait while it is more than a second.",
+                 while it is more than a second recall waits, and durable streams may.",
             ),
         }
     }

@@ -46,7 +46,7 @@ struct LogReadiness {
 #[derive(Debug, Serialize)]
 struct RecipientsReadiness {
     /// This node knows all durable subscriptions and webhooks, by a proof that is less than a second old.
-    /// Else durable streams wait, and all others go on: the node is ready all the same.
+    /// Else recall waits, and durable streams may; all others go on: the node is ready all the same.
     caught_up: bool,
     confirmed_age_seconds: Option<f64>,
 }
